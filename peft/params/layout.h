@@ -1,0 +1,101 @@
+// ParamLayout: the ordered list of the trained tensors of a run, the contract between coordinator and clients. Both
+// ends plan it from the run (peft/plan), compare its digest at join, and lay every buffer out by it. PayloadLayout says
+// which part of it travels. Neither holds values: ParamVector does.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "peft/core/hash.h"
+#include "peft/core/status.h"
+
+namespace fedpeft {
+
+/// What a tensor is for. The names (RoleName) are part of the digest.
+enum class Role { kLoraA, kLoraB, kHead };
+
+/// How a tensor may be combined over clients: a weighted sum of values means what it says (linear), or it is one factor
+/// of a product whose mean is not the product of means (bilinear).
+enum class Algebra { kLinear, kBilinear };
+
+/// The law of a tensor's initial values, a pure function of (run seed, tensor name): the coordinator starts a run
+/// without the base weights, and a client never draws its own start.
+struct InitLaw {
+  enum class Kind { kZeros, kUniform, kNormal };
+  Kind kind = Kind::kZeros;
+  /// kUniform: values in [−scale, scale); kNormal: the standard deviation; kZeros: 0.
+  double scale = 0;
+};
+
+/// One trained tensor. `name` is the name that Hugging Face PEFT writes, so that an export is a copy.
+struct TensorSpec {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  Role role = Role::kHead;
+  /// The base's site it attaches to (`bert.encoder.layer.0.attention.self.query`).
+  std::string site;
+  InitLaw init;
+
+  /// Number of elements.
+  std::int64_t size() const;
+  Algebra algebra() const { return role == Role::kHead ? Algebra::kLinear : Algebra::kBilinear; }
+};
+
+std::string_view RoleName(Role role);
+/// `[8,384]`.
+std::string ShapeText(const std::vector<std::int64_t>& shape);
+
+/// Immutable; shared between threads by shared_ptr<const ParamLayout>.
+class ParamLayout {
+ public:
+  /// Errors: kInvalidArgument for no tensor, two of one name, a dimension below 1, or more than 2^40 elements.
+  static Result<std::shared_ptr<const ParamLayout>> Make(std::vector<TensorSpec> tensors);
+
+  const std::vector<TensorSpec>& tensors() const { return tensors_; }
+  /// Elements before tensor `index`.
+  std::size_t offset(std::size_t index) const { return offsets_[index]; }
+  /// Elements of all tensors.
+  std::size_t size() const { return offsets_.back(); }
+  std::optional<std::size_t> Find(std::string_view name) const;
+  /// SHA-256 of the canonical form: one line a tensor, `name shape role site law scale`, the scale in hexadecimal
+  /// floating point.
+  const Digest& digest() const { return digest_; }
+
+ private:
+  ParamLayout() = default;
+  std::vector<TensorSpec> tensors_;
+  std::vector<std::size_t> offsets_;
+  Digest digest_{};
+};
+
+/// What of a layout a view trains and what it shares, per tensor. A tensor that is neither keeps its initial values,
+/// which the seed makes on both ends. What a view may depend on besides the run (client, round, phase) has its place in
+/// the function that makes it (peft/plan).
+struct ViewSpec {
+  std::vector<bool> train;
+  std::vector<bool> share;
+};
+
+/// One travelling piece of a payload: a whole tensor, and the largest absolute value it may hold.
+struct Segment {
+  std::size_t tensor = 0;
+  double max_abs = 0;
+};
+
+/// What travels in one direction, in order, as contiguous little-endian float32.
+struct PayloadLayout {
+  std::vector<Segment> segments;
+  /// Elements of all segments.
+  std::size_t size = 0;
+  /// SHA-256 over the parameter layout's digest and the segments.
+  Digest digest{};
+};
+
+/// The dense payload of the tensors that `view` shares. Pre: view matches the layout's length.
+PayloadLayout DensePayload(const ParamLayout& layout, const ViewSpec& view, double max_abs);
+
+}  // namespace fedpeft

@@ -1,0 +1,87 @@
+#include "peft/params/param_vector.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <new>
+
+#include "peft/core/random.h"
+
+namespace fedpeft {
+
+namespace {
+
+constexpr std::align_val_t kAlignment{64};
+
+/// Tells the tensors' streams apart by name, so that a tensor's start does not depend on which others are trained.
+std::uint64_t NameKey(const std::string& name) { return LoadLe<std::uint64_t>(Sha256Of(AsBytes(name))); }
+
+void FillByLaw(const TensorSpec& spec, std::uint64_t seed, std::span<float> out) {
+  RandomStream stream(seed, "init", {NameKey(spec.name)});
+  switch (spec.init.kind) {
+    case InitLaw::Kind::kZeros:
+      std::fill(out.begin(), out.end(), 0.0f);
+      return;
+    case InitLaw::Kind::kUniform:
+      for (float& value : out) value = static_cast<float>((2 * stream.NextDouble() - 1) * spec.init.scale);
+      return;
+    case InitLaw::Kind::kNormal:
+      for (float& value : out) value = static_cast<float>(stream.NextNormal() * spec.init.scale);
+      return;
+  }
+}
+
+}  // namespace
+
+void ParamVector::FreeAligned::operator()(float* data) const { ::operator delete[](data, kAlignment); }
+
+ParamVector::ParamVector(std::shared_ptr<const ParamLayout> layout)
+    : layout_(std::move(layout)),
+      data_(static_cast<float*>(::operator new[](layout_->size() * sizeof(float), kAlignment))) {
+  std::fill(values().begin(), values().end(), 0.0f);
+}
+
+ParamVector ParamVector::Initial(std::shared_ptr<const ParamLayout> layout, std::uint64_t seed) {
+  ParamVector params(std::move(layout));
+  for (std::size_t i = 0; i < params.layout_->tensors().size(); ++i) {
+    FillByLaw(params.layout_->tensors()[i], seed, params.tensor(i));
+  }
+  return params;
+}
+
+ParamVector ParamVector::Clone() const {
+  ParamVector copy(layout_);
+  std::copy(values().begin(), values().end(), copy.values().begin());
+  return copy;
+}
+
+Bytes ParamVector::Gather(const PayloadLayout& payload) const {
+  Bytes bytes(payload.size * sizeof(float));
+  std::uint8_t* out = bytes.data();
+  for (const Segment& segment : payload.segments) {
+    const std::span<const float> source = tensor(segment.tensor);
+    std::memcpy(out, source.data(), source.size_bytes());
+    out += source.size_bytes();
+  }
+  return bytes;
+}
+
+Status ParamVector::Scatter(const PayloadLayout& payload, ByteSpan bytes) {
+  if (bytes.size() != payload.size * sizeof(float)) {
+    return InvalidArgument("payload: has " + std::to_string(bytes.size()) + " bytes, want " +
+                           std::to_string(payload.size * sizeof(float)));
+  }
+  for (std::size_t at = 0; at < bytes.size(); at += sizeof(float)) {
+    if (!std::isfinite(LoadLe<float>(bytes, at))) {
+      return InvalidArgument("payload: value " + std::to_string(at / sizeof(float)) + " is not finite");
+    }
+  }
+  for (const Segment& segment : payload.segments) {
+    const std::span<float> target = tensor(segment.tensor);
+    std::memcpy(target.data(), bytes.data(), target.size_bytes());
+    bytes = bytes.subspan(target.size_bytes());
+  }
+  return OkStatus();
+}
+
+}  // namespace fedpeft

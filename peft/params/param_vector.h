@@ -1,0 +1,49 @@
+// ParamVector: the values of a layout in one aligned float buffer, and how they are gathered into and scattered from a
+// payload. Copying is explicit.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "peft/core/bytes.h"
+#include "peft/core/status.h"
+#include "peft/params/layout.h"
+
+namespace fedpeft {
+
+class ParamVector {
+ public:
+  /// Zeros.
+  explicit ParamVector(std::shared_ptr<const ParamLayout> layout);
+  /// The initial values of a run: each tensor by its law, from the stream (seed, "init", tensor name). The same bits on
+  /// every platform.
+  static ParamVector Initial(std::shared_ptr<const ParamLayout> layout, std::uint64_t seed);
+
+  ParamVector(ParamVector&&) noexcept = default;
+  ParamVector& operator=(ParamVector&&) noexcept = default;
+  ParamVector Clone() const;
+
+  const std::shared_ptr<const ParamLayout>& layout() const { return layout_; }
+  /// All values, tensor after tensor, row-major; 64-byte aligned.
+  std::span<float> values() { return {data_.get(), layout_->size()}; }
+  std::span<const float> values() const { return {data_.get(), layout_->size()}; }
+  std::span<float> tensor(std::size_t index) { return values().subspan(layout_->offset(index), Length(index)); }
+  std::span<const float> tensor(std::size_t index) const { return values().subspan(layout_->offset(index), Length(index)); }
+
+  /// The payload's tensors as little-endian float32, in its order.
+  Bytes Gather(const PayloadLayout& payload) const;
+  /// Overwrites the payload's tensors. Errors: kInvalidArgument when the length differs, or a value is not finite.
+  Status Scatter(const PayloadLayout& payload, ByteSpan bytes);
+
+ private:
+  struct FreeAligned {
+    void operator()(float* data) const;
+  };
+  std::size_t Length(std::size_t index) const { return layout_->offset(index + 1) - layout_->offset(index); }
+
+  std::shared_ptr<const ParamLayout> layout_;
+  std::unique_ptr<float[], FreeAligned> data_;
+};
+
+}  // namespace fedpeft
