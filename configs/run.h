@@ -1,0 +1,119 @@
+// RunSpec: a run as plain structs, translated once from RunConfig. What the coordinator, the client and the PEFT module
+// work with; none of them reads RunConfig's messages themselves.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "peft/core/hash.h"
+#include "peft/core/status.h"
+#include "peft/plan/plan.h"
+
+namespace fedpeft::v1 {
+class RunConfig;
+}
+
+namespace fedpeft {
+
+struct ProblemSpec {
+  /// In the order of the logits.
+  std::vector<std::string> labels;
+  std::string text_column;
+  /// Empty: single texts.
+  std::string text_pair_column;
+  std::string label_column;
+  int max_length = 128;
+};
+
+struct TrainSpec {
+  enum class Optimizer { kAdamW, kSgd } optimizer = Optimizer::kAdamW;
+  enum class BaseDtype { kFloat32, kBfloat16 } base_dtype = BaseDtype::kFloat32;
+  enum class Schedule { kConstant, kLinear, kCosine } schedule = Schedule::kConstant;
+  double learning_rate = 0;
+  double weight_decay = 0;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double momentum = 0;
+  int batch_size = 32;
+  /// Local passes a round; 0: `steps` steps instead.
+  int epochs = 1;
+  int steps = 0;
+  /// 0: no clipping.
+  double clip_norm = 0;
+  double base_dropout = 0;
+  int warmup_rounds = 0;
+  double final_factor = 0;
+};
+
+struct ReducerSpec {
+  enum class Weights { kExamples, kUniform } weights = Weights::kExamples;
+  double max_abs = 16;
+  std::uint64_t max_weight = 1'000'000;
+};
+
+struct ServerOptimizerSpec {
+  enum class Kind { kFedAvg, kFedAvgM, kFedAdagrad, kFedAdam, kFedYogi } kind = Kind::kFedAvg;
+  double learning_rate = 1;
+  double beta1 = 0.9;
+  double beta2 = 0.99;
+  double tau = 1e-3;
+};
+
+struct PhaseSpec {
+  std::uint32_t rounds = 0;
+  /// 0: everybody who has joined.
+  std::uint32_t cohort = 0;
+  std::uint32_t min_clients = 1;
+  double over_selection = 0;
+  double deadline_s = 600;
+  ReducerSpec reducer;
+  ServerOptimizerSpec server_optimizer;
+};
+
+struct EvaluationSpec {
+  enum class Metric { kAccuracy, kLoss } metric = Metric::kAccuracy;
+  /// 0: never.
+  std::uint32_t every = 1;
+  std::uint32_t min_evaluators = 0;
+  double deadline_s = 600;
+  /// 0: never stop early.
+  std::uint32_t patience = 0;
+  double min_improvement = 0;
+};
+
+struct LimitsSpec {
+  std::uint32_t max_clients = 0;
+  std::uint32_t max_virtual_clients = 0;
+  std::uint64_t upload_window_bytes = 0;
+  std::uint32_t max_attempts = 0;
+  std::uint32_t keep_rounds = 0;
+  double client_timeout_s = 0;
+};
+
+struct RunSpec {
+  std::string name;
+  std::uint64_t seed = 1;
+  std::string base_name;
+  Digest weights{};
+  Digest tokenizer{};
+  ProblemSpec problem;
+  PeftPlan plan;
+  TrainSpec train;
+  std::vector<PhaseSpec> schedule;
+  EvaluationSpec evaluation;
+  LimitsSpec limits;
+
+  std::uint32_t total_rounds() const;
+  /// The phase of round 1, 2, …, total_rounds().
+  const PhaseSpec& PhaseAt(std::uint32_t round) const;
+};
+
+/// Pre: none; the message may come from a peer. Errors: kInvalidArgument naming the key path.
+Result<RunSpec> TranslateRun(const v1::RunConfig& config);
+
+/// The learning rate of round 1…total by the run's schedule over rounds.
+double LearningRateAt(const TrainSpec& train, std::uint32_t round, std::uint32_t total_rounds);
+
+}  // namespace fedpeft

@@ -1,0 +1,166 @@
+// The seam between the gRPC service and the coordinator, in plain structs: what the service reports (events, posted to
+// the coordinator's loop) and what the coordinator asks for (Outbox). Neither side knows the other's threads; the
+// coordinator knows no gRPC, the service no rounds.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "peft/core/bytes.h"
+#include "peft/core/hash.h"
+#include "peft/core/status.h"
+
+namespace fedpeft::server {
+
+/// Told apart for good: a session number is never used twice in a process.
+using SessionId = std::uint64_t;
+
+/// One joined client: `X`, or `X/3` for a virtual one.
+struct ClientSpec {
+  std::string id;
+  bool evaluator = false;
+  /// Training (or evaluation) examples it holds.
+  std::uint64_t examples = 0;
+};
+
+/// Names one answer; replies are idempotent by it. `step` tells training (0) from evaluation (1) within a round.
+struct TaskKey {
+  std::string client_id;
+  std::uint32_t round = 0;
+  std::uint32_t attempt = 0;
+  std::uint32_t step = 0;
+
+  auto operator<=>(const TaskKey&) const = default;
+};
+inline constexpr std::uint32_t kTrainStep = 0;
+inline constexpr std::uint32_t kEvaluateStep = 1;
+
+struct TrainStats {
+  std::uint64_t examples = 0;
+  std::uint64_t steps = 0;
+  std::uint64_t tokens = 0;
+  /// Mean training loss an example.
+  double loss = 0;
+  double seconds = 0;
+};
+
+struct EvaluateStats {
+  std::uint64_t examples = 0;
+  std::uint64_t correct = 0;
+  double loss_sum = 0;
+  double seconds = 0;
+};
+
+/// What an update claims to be, before its first byte. Lengths and digests have been checked for form by the service;
+/// whether it is wanted is the coordinator's to say.
+struct UploadManifest {
+  TaskKey key;
+  std::uint64_t length = 0;
+  Digest sha256{};
+  Digest payload{};
+  Digest base{};
+  TrainStats stats;
+};
+
+/// The bytes of a verified update (length and SHA-256 hold), in memory or in a spool file that goes with the object.
+class UploadedBytes {
+ public:
+  virtual ~UploadedBytes() = default;
+  /// Reads [offset, offset + out.size()). Pre: within length().
+  virtual Status Read(std::uint64_t offset, MutableByteSpan out) = 0;
+  virtual std::uint64_t length() const = 0;
+};
+
+/// The coordinator's answer to an offer.
+struct UploadDecision {
+  enum class Kind { kWanted, kAlreadyHere, kRefused } kind = Kind::kRefused;
+  /// For kRefused: why, for the client's log.
+  std::string reason;
+};
+
+// ---- service → coordinator -------------------------------------------------------------------------------------
+
+struct ClientsJoined {
+  SessionId session = 0;
+  std::vector<ClientSpec> clients;
+};
+/// Superseded, gone for longer than the timeout, or left by itself. Its undelivered tasks are already dropped.
+struct ClientsLeft {
+  SessionId session = 0;
+  std::string reason;
+};
+/// `answer` is called once, from the loop thread or later from the store thread; it must not block.
+struct UploadOffered {
+  SessionId session = 0;
+  UploadManifest manifest;
+  std::function<void(UploadDecision)> answer;
+};
+struct UploadArrived {
+  SessionId session = 0;
+  UploadManifest manifest;
+  std::unique_ptr<UploadedBytes> bytes;
+  /// OK: it counts (or counted before). kInvalidArgument: its values are bad. kFailedPrecondition: not wanted any more.
+  std::function<void(Status)> answer;
+};
+struct TaskAnswered {
+  SessionId session = 0;
+  TaskKey key;
+  /// The evaluation's counts, or why the client could not do the task.
+  std::variant<EvaluateStats, Status> outcome;
+  std::function<void(Status)> answer;
+};
+/// SIGTERM: take what is here, commit or keep what is open, and stop.
+struct StopRequested {};
+
+using Event = std::variant<ClientsJoined, ClientsLeft, UploadOffered, UploadArrived, TaskAnswered, StopRequested>;
+
+// ---- coordinator → service -------------------------------------------------------------------------------------
+
+struct BlobRef {
+  Digest sha256{};
+  std::uint64_t length = 0;
+};
+struct TrainTask {
+  BlobRef params;
+  double learning_rate = 0;
+  double deadline_s = 0;
+};
+struct EvaluateTask {
+  BlobRef params;
+  double deadline_s = 0;
+};
+struct RoundClosed {
+  std::uint32_t committed_round = 0;
+};
+struct RunFinished {
+  std::string reason;
+  bool ok = true;
+};
+struct Task {
+  TaskKey key;
+  std::variant<TrainTask, EvaluateTask, RoundClosed, RunFinished> body;
+};
+
+/// Implemented by the service; all functions return at once and may be called from any thread.
+class Outbox {
+ public:
+  virtual ~Outbox() = default;
+  /// Queues a task for the client; it is sent with every poll until acknowledged, and dropped when the session ends.
+  virtual void Send(SessionId session, Task task) = 0;
+  /// Drops the queued tasks of all clients but RoundClosed and RunFinished: the attempt they belong to is over.
+  virtual void WithdrawTasks() = 0;
+  /// Whether the session's clients are in a cohort: decides how long its polls are held, so how soon death is noticed.
+  virtual void SetBusy(SessionId session, bool busy) = 0;
+  /// Makes a blob fetchable by its hash; shared by everybody who fetches it. Retired blobs may be dropped once no
+  /// fetch is running.
+  virtual BlobRef Publish(std::shared_ptr<const Bytes> blob) = 0;
+  virtual void Retire(const Digest& sha256) = 0;
+  /// Uploads in flight that are not of this (round, attempt) are ended with "round closed".
+  virtual void CloseUploadsBefore(std::uint32_t round, std::uint32_t attempt) = 0;
+};
+
+}  // namespace fedpeft::server
