@@ -38,6 +38,9 @@ struct TaskKey {
 };
 inline constexpr std::uint32_t kTrainStep = 0;
 inline constexpr std::uint32_t kEvaluateStep = 1;
+/// RoundClosed and RunFinished ask for no answer; their keys only have to differ from the others of the round.
+inline constexpr std::uint32_t kClosedStep = 2;
+inline constexpr std::uint32_t kFinishedStep = 3;
 
 struct TrainStats {
   std::uint64_t examples = 0;
@@ -77,8 +80,9 @@ class UploadedBytes {
 
 /// The coordinator's answer to an offer.
 struct UploadDecision {
-  enum class Kind { kWanted, kAlreadyHere, kRefused } kind = Kind::kRefused;
-  /// For kRefused: why, for the client's log.
+  /// kUnavailable: the coordinator is stopping; the client keeps its update and offers it to the next process.
+  enum class Kind { kWanted, kAlreadyHere, kRefused, kUnavailable } kind = Kind::kRefused;
+  /// For kRefused: why, for good, for the client's log.
   std::string reason;
 };
 
@@ -88,12 +92,14 @@ struct ClientsJoined {
   SessionId session = 0;
   std::vector<ClientSpec> clients;
 };
-/// Superseded, gone for longer than the timeout, or left by itself. Its undelivered tasks are already dropped.
+/// Superseded, gone for longer than the timeout, or left by itself. Its undelivered tasks are already dropped. Of a
+/// superseded session this comes after the new one's ClientsJoined, so that the round does not close in between.
 struct ClientsLeft {
   SessionId session = 0;
   std::string reason;
 };
-/// `answer` is called once, from the loop thread or later from the store thread; it must not block.
+/// `answer` (here and below) is called exactly once, also when the coordinator is stopping or has stopped, from the loop
+/// thread or, then, from whoever posts; it must not block.
 struct UploadOffered {
   SessionId session = 0;
   UploadManifest manifest;
@@ -104,6 +110,7 @@ struct UploadArrived {
   UploadManifest manifest;
   std::unique_ptr<UploadedBytes> bytes;
   /// OK: it counts (or counted before). kInvalidArgument: its values are bad. kFailedPrecondition: not wanted any more.
+  /// kUnavailable: the coordinator is stopping.
   std::function<void(Status)> answer;
 };
 struct TaskAnswered {
@@ -133,6 +140,7 @@ struct EvaluateTask {
   BlobRef params;
   double deadline_s = 0;
 };
+/// Sent once a session, under the name of its first client; speaks for all of its clients. RunFinished likewise.
 struct RoundClosed {
   std::uint32_t committed_round = 0;
 };
