@@ -1,0 +1,18 @@
+// Example: one labelled text after tokenisation, what the data readers make and the trainer consumes.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace fedpeft::client {
+
+struct Example {
+  /// Token ids with special tokens, 1 to max_position_embeddings of them, no padding.
+  std::vector<std::int32_t> ids;
+  /// Segment of each token (0 first text, 1 second); empty: all 0.
+  std::vector<std::int32_t> type_ids;
+  /// Index into the run's labels; not read when predicting.
+  std::int32_t label = 0;
+};
+
+}  // namespace fedpeft::client

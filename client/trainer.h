@@ -1,0 +1,103 @@
+// LocalTrainer: the learning on a client. Takes parameters and examples, gives back trained parameters, metrics or
+// predictions. Knows no messages, files or rounds beyond the number that names its random streams. Free of LibTorch's
+// headers.
+//
+// Reproducible: the same inputs give the same bits for a fixed number of training threads (SetTrainingThreads) on one
+// kind of processor. LibTorch's sums depend on both.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "client/example.h"
+#include "configs/run.h"
+#include "peft/core/status.h"
+#include "peft/params/param_vector.h"
+
+namespace fedpeft {
+class BaseModel;
+}
+
+namespace fedpeft::client {
+
+/// What a round of local training is about, besides parameters and data.
+struct TrainRequest {
+  double learning_rate = 0;
+  std::uint32_t round = 0;
+  /// With the run's seed and the round it names the streams of data order and dropout.
+  std::string client;
+  /// Goes on with the optimiser's state of this trainer's last round instead of a fresh one (centralised training).
+  bool keep_optimizer = false;
+};
+
+struct TrainProgress {
+  std::int64_t step = 0;
+  std::int64_t steps = 0;
+  /// Of this step's batch.
+  double loss = 0;
+};
+
+struct TrainStats {
+  /// Rows seen, counted once an epoch.
+  std::int64_t examples = 0;
+  std::int64_t steps = 0;
+  std::int64_t tokens = 0;
+  /// Mean over the rows seen, each at the parameters of its step.
+  double loss = 0;
+  double seconds = 0;
+};
+
+struct EvaluateStats {
+  std::int64_t examples = 0;
+  std::int64_t correct = 0;
+  double loss_sum = 0;
+  double seconds = 0;
+};
+
+/// One row a text, in the order of the examples.
+struct Predictions {
+  std::int64_t labels = 0;
+  /// [examples, labels], row-major, sums of rows are 1.
+  std::vector<float> probabilities;
+};
+
+/// How many threads LibTorch computes with, process-wide. Pre: threads ≥ 1; no training is running.
+void SetTrainingThreads(int threads);
+int TrainingThreads();
+
+/// Threads: an object is used by one thread at a time; any number of objects may share a base.
+class LocalTrainer {
+ public:
+  using Progress = std::function<void(const TrainProgress&)>;
+
+  /// Errors: kFailedPrecondition when the base has another shape than the run's; kInvalidArgument when the layout is not
+  /// the run's plan.
+  static Result<std::unique_ptr<LocalTrainer>> Make(std::shared_ptr<const BaseModel> base, const RunSpec& run,
+                                                    std::shared_ptr<const ParamLayout> layout);
+  ~LocalTrainer();
+
+  /// Trains by the run's settings; `params` is the start and, only on success, becomes the result.
+  /// Errors: kInvalidArgument for no examples or one the base cannot take; kAborted when a loss or gradient is not
+  /// finite; kCancelled once `stop` is true (looked at before every step); kInternal for a failure of LibTorch.
+  Result<TrainStats> TrainRound(ParamVector& params, std::span<const Example> examples, const TrainRequest& request,
+                                const std::atomic<bool>* stop = nullptr, const Progress& progress = {});
+
+  /// Errors: TrainRound's.
+  Result<EvaluateStats> Evaluate(const ParamVector& params, std::span<const Example> examples,
+                                 const std::atomic<bool>* stop = nullptr);
+  /// Labels are not read. Errors: TrainRound's.
+  Result<Predictions> Predict(const ParamVector& params, std::span<const Example> examples,
+                              const std::atomic<bool>* stop = nullptr);
+
+ private:
+  struct State;
+  explicit LocalTrainer(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace fedpeft::client
