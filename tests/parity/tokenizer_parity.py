@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""Compares fedpeft's tokenizer with the `tokenizers` package, id by id.
+
+Every text goes through `fedpeft_tokenize` and through the package, alone and as a pair, with and without truncation:
+a list of awkward texts, every line of Banking77 and SST-2 (left out, and said so, without --data or FEDPEFT_DATA), and
+random Unicode strings from a fresh, printed seed. It is done with the given tokenizer.json and with small variants of
+it: other normalizer switches, added tokens of every kind, BertProcessing, no post-processor.
+
+Usage: tokenizer_parity.py --binary build/dev/tests/parity/fedpeft_tokenize --tokenizer FOLDER/tokenizer.json
+"""
+import argparse
+import csv
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+
+from tokenizers import Tokenizer
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "scripts"))
+from make_tokenizer_golden import AWKWARD_TEXTS  # noqa: E402
+
+ALPHABETS = [
+    (0x20, 0x7E), (0x0, 0x2FF), (0x300, 0x36F), (0x370, 0x5FF), (0x600, 0x8FF), (0x900, 0xFFF), (0x1000, 0x1FFF),
+    (0x2000, 0x2FFF), (0x3000, 0x30FF), (0x4E00, 0x9FFF), (0xAC00, 0xD7A3), (0xE000, 0xFFFF), (0x10000, 0x11FFF),
+    (0x16000, 0x1EFFF), (0x1F000, 0x1FAFF), (0x20000, 0x2FFFF), (0xE0000, 0xE01FF), (0x10FF00, 0x10FFFF),
+]
+WORDS = ["card", "payment", "Transfer", "[MASK]", "[CLS]", "[SEP]", "naïve", "<ent>", "Glued", "ÉTÉ", "\u0345", "\u0301"]
+
+
+def random_text(rng):
+    out = []
+    for _ in range(rng.randrange(0, 12)):
+        kind = rng.random()
+        if kind < 0.3:
+            out.append(rng.choice(WORDS))
+        elif kind < 0.4:
+            out.append(rng.choice([" ", "  ", "\t", "\u00a0", "\u3000", "\r\n", "\u200d"]))
+        else:
+            low, high = rng.choice(ALPHABETS)
+            out += [chr(rng.randint(low, high)) for _ in range(rng.randrange(1, 6))]
+    return "".join(c for c in "".join(out) if not 0xD800 <= ord(c) < 0xE000)
+
+
+def data_texts(folder):
+    texts = []
+    for name in ("banking77/train.csv", "banking77/test.csv"):
+        with open(os.path.join(folder, name), newline="", encoding="utf-8") as handle:
+            texts += [row["text"] for row in csv.DictReader(handle)]
+    for name in ("sst2/train.tsv", "sst2/dev.tsv", "sst2/test.tsv"):
+        with open(os.path.join(folder, name), encoding="utf-8") as handle:
+            texts += [line.rstrip("\n") for line in handle]
+    return texts
+
+
+def variants(path):
+    """Name -> tokenizer.json text: the file itself and neighbours that use every built-in stage and switch."""
+    with open(path, encoding="utf-8") as handle:
+        base = json.load(handle)
+
+    def but(name, edit):
+        copy = json.loads(json.dumps(base))
+        edit(copy)
+        return name, json.dumps(copy)
+
+    def switch(**flags):
+        return lambda d: d["normalizer"].update(flags)
+
+    def add_tokens(d):
+        flags = dict(single_word=False, lstrip=False, rstrip=False, normalized=False, special=False)
+        extra = [("<ent>", dict(lstrip=True)), ("Glued", dict(normalized=True, rstrip=True)),
+                 ("ÉTÉ", dict(normalized=True, single_word=True)), ("payment", dict(single_word=True)),
+                 ("pay", dict()), (" card", dict(rstrip=True)), ("\u4e00", dict(special=True))]
+        ids = dict(d["model"]["vocab"])
+        for content, on in extra:
+            ids.setdefault(content, len(ids))
+            d["added_tokens"].append({"id": ids[content], "content": content, **flags, **on})
+
+    def bert_processing(d):
+        vocab = d["model"]["vocab"]
+        d["post_processor"] = dict(type="BertProcessing", sep=["[SEP]", vocab["[SEP]"]], cls=["[CLS]", vocab["[CLS]"]])
+
+    return dict([
+        but("as it is", lambda d: None),
+        but("cased", switch(lowercase=False)),
+        but("accents kept", switch(strip_accents=False)),
+        but("cased, accents stripped", switch(lowercase=False, strip_accents=True)),
+        but("nothing cleaned", switch(clean_text=False, handle_chinese_chars=False)),
+        but("no normalizer", lambda d: d.update(normalizer=None)),
+        but("no pre-tokenizer", lambda d: d.update(pre_tokenizer=None)),
+        but("added tokens", add_tokens),
+        but("short words", lambda d: d["model"].update(max_input_chars_per_word=5)),
+        but("BertProcessing", bert_processing),
+        but("no post-processor", lambda d: d.update(post_processor=None)),
+    ])
+
+
+def requests_for(texts, rng, with_pairs):
+    for text in texts:
+        yield dict(a=text)
+        if not with_pairs:
+            continue
+        other = rng.choice(texts)
+        yield dict(a=text, b=other)
+        yield dict(a=text, max_length=rng.randrange(2, 12))
+        yield dict(a=text, b=other, max_length=rng.randrange(3, 24))
+        yield dict(a=text, b=other, max_length=rng.randrange(3, 24), truncation=rng.choice(["only_first", "only_second"]))
+        yield dict(a=text, b=other, add_special_tokens=False)
+
+
+def reference(tokenizer, request):
+    if "max_length" in request:
+        tokenizer.enable_truncation(request["max_length"], strategy=request.get("truncation", "longest_first"))
+    else:
+        tokenizer.no_truncation()
+    try:
+        e = tokenizer.encode(request["a"], request.get("b"), add_special_tokens=request.get("add_special_tokens", True))
+    except Exception as error:  # the package raises a bare Exception
+        return {"error": str(error)}
+    return {"ids": e.ids, "type_ids": e.type_ids, "special": e.special_tokens_mask}
+
+
+def decode_requests(answers, rng):
+    for answer in answers:
+        if "ids" in answer:
+            yield dict(decode=answer["ids"], skip_special_tokens=rng.random() < 0.5)
+
+
+def run(binary, path, requests):
+    def line(request):
+        hexed = {k: request[k].encode().hex() for k in ("a", "b") if k in request}
+        return json.dumps({**request, **hexed, "hex": True})
+
+    done = subprocess.run([binary, path], input="\n".join(map(line, requests)) + "\n", capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{binary}: {done.stderr}")
+    return [json.loads(answer) for answer in done.stdout.splitlines()]
+
+
+def compare(name, binary, content, requests, rng):
+    """Prints a line for the variant; returns the number of differences."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as handle:
+        handle.write(content)
+        handle.flush()
+        tokenizer = Tokenizer.from_str(content)
+        tokenizer.no_padding()
+        answers = run(binary, handle.name, requests)
+        decodes = list(decode_requests(answers, rng))
+        texts = run(binary, handle.name, decodes)
+    bad = []
+    for request, answer in zip(requests, answers, strict=True):
+        want = reference(tokenizer, request)
+        if ("error" in want) != ("error" in answer) or ("ids" in want and want != answer):
+            bad.append((request, want, answer))
+    for request, answer in zip(decodes, texts, strict=True):
+        want = tokenizer.decode(request["decode"], skip_special_tokens=request["skip_special_tokens"])
+        if want != answer["text"]:
+            bad.append((request, want, answer["text"]))
+    print(f"{name}: {len(requests)} encodings, {len(decodes)} decodings, {len(bad)} differ", flush=True)
+    for request, want, answer in bad[:3]:
+        print(f"  {request!r}\n    want {want}\n    got  {answer}")
+    return len(bad)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", required=True)
+    parser.add_argument("--tokenizer", required=True, help="a BERT-family tokenizer.json")
+    parser.add_argument("--data", default=os.environ.get("FEDPEFT_DATA"), help="folder with banking77/ and sst2/")
+    parser.add_argument("--random", type=int, default=20000, help="random strings")
+    parser.add_argument("--seed", type=int, default=None)
+    args = parser.parse_args()
+    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1 << 32)
+    rng = random.Random(seed)
+    print(f"seed {seed}")
+    fuzzed = [random_text(rng) for _ in range(args.random)]
+    data = []
+    if args.data:
+        data = data_texts(args.data)
+    else:
+        print("Banking77 and SST-2 are left out: give --data or FEDPEFT_DATA")
+
+    bad = 0
+    for name, content in variants(args.tokenizer).items():
+        own = name == "as it is"
+        texts = AWKWARD_TEXTS + (fuzzed if own else fuzzed[:len(fuzzed) // 10])
+        requests = list(requests_for(texts, rng, with_pairs=True))
+        if own:
+            requests += requests_for(data, rng, with_pairs=False)
+            requests += requests_for(rng.sample(data, min(len(data), 2000)), rng, with_pairs=True)
+        bad += compare(name, args.binary, content, requests, rng)
+    sys.exit(1 if bad else 0)
+
+
+if __name__ == "__main__":
+    main()
