@@ -71,11 +71,15 @@ Result<std::string> ReadFile(const std::string& path, std::uint64_t max_bytes) {
 }
 
 Status WriteFileAtomically(const std::string& path, ByteSpan content) {
+  return WriteFileAtomically(path, std::span<const ByteSpan>(&content, 1));
+}
+
+Status WriteFileAtomically(const std::string& path, std::span<const ByteSpan> pieces) {
   const std::string temporary = path + ".tmp";
   {
     const Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
     if (fd.get() < 0) return FromErrno(temporary, errno);
-    RETURN_IF_ERROR(WriteAll(fd.get(), content, temporary));
+    for (const ByteSpan piece : pieces) RETURN_IF_ERROR(WriteAll(fd.get(), piece, temporary));
     if (::fsync(fd.get()) != 0) return FromErrno(temporary, errno);
   }
   if (::rename(temporary.c_str(), path.c_str()) != 0) return FromErrno(path, errno);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,8 @@ Result<std::string> ReadFile(const std::string& path, std::uint64_t max_bytes);
 /// Writes a sibling temporary file, syncs it, renames it over `path` and syncs the folder: after a crash the old or the
 /// new content is there, never a mixture.
 Status WriteFileAtomically(const std::string& path, ByteSpan content);
+/// The same for content in pieces (a header, then buffers that live elsewhere), written one after the other.
+Status WriteFileAtomically(const std::string& path, std::span<const ByteSpan> pieces);
 
 /// Creates the folder and its parents (mode 0755). Not an error when it exists.
 Status MakeFolders(const std::string& path);
