@@ -20,9 +20,17 @@ void Narrow(std::span<const float> values, MutableByteSpan out) {
 
 }  // namespace
 
-void HalvesToFloats(ByteSpan halves, std::span<float> out) { Widen<HalfToFloat>(halves, out); }
-void FloatsToHalves(std::span<const float> values, MutableByteSpan out) { Narrow<FloatToHalf>(values, out); }
-void Bfloat16sToFloats(ByteSpan bfloats, std::span<float> out) { Widen<Bfloat16ToFloat>(bfloats, out); }
-void FloatsToBfloat16s(std::span<const float> values, MutableByteSpan out) { Narrow<FloatToBfloat16>(values, out); }
+void HalvesToFloats(ByteSpan halves, std::span<float> out) {
+  Widen<HalfToFloat>(halves, out);
+}
+void FloatsToHalves(std::span<const float> values, MutableByteSpan out) {
+  Narrow<FloatToHalf>(values, out);
+}
+void Bfloat16sToFloats(ByteSpan bfloats, std::span<float> out) {
+  Widen<Bfloat16ToFloat>(bfloats, out);
+}
+void FloatsToBfloat16s(std::span<const float> values, MutableByteSpan out) {
+  Narrow<FloatToBfloat16>(values, out);
+}
 
 }  // namespace fedpeft

@@ -1,6 +1,6 @@
-// Half (IEEE binary16) and bfloat16 as bits, to and from float. Used where values are stored or sent narrow: checkpoints,
-// adapters, the wire. Arithmetic is always done in float. The one rounding is to nearest, ties to even, so that two
-// machines that narrow the same float write the same bits.
+// Half (IEEE binary16) and bfloat16 as bits, to and from float. Used where values are stored or sent narrow:
+// checkpoints, adapters, the wire. Arithmetic is always done in float. The one rounding is to nearest, ties to even, so
+// that two machines that narrow the same float write the same bits.
 #pragma once
 
 #include <bit>
@@ -51,7 +51,9 @@ inline std::uint16_t FloatToHalf(float value) {
 }
 
 /// Exact: a bfloat16 is the upper half of a float.
-inline float Bfloat16ToFloat(std::uint16_t bfloat) { return std::bit_cast<float>(std::uint32_t{bfloat} << 16); }
+inline float Bfloat16ToFloat(std::uint16_t bfloat) {
+  return std::bit_cast<float>(std::uint32_t{bfloat} << 16);
+}
 
 /// To nearest, ties to even. NaN becomes the quiet NaN of the same sign.
 inline std::uint16_t FloatToBfloat16(float value) {
