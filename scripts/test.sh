@@ -120,9 +120,10 @@ ctest_steps() {
   done
 }
 
-# run_parity OPTION...: tests/parity/run.py ends with the line "parity: N passed, N failed, N left out".
+# run_parity LOG OPTION...: tests/parity/run.py ends with the line "parity: N passed, N failed, N left out".
 run_parity() {
-  local log=$LOGS/parity.log summary
+  local log=$LOGS/$1.log summary
+  shift
   watched "$VENV/bin/python" "$ROOT/tests/parity/run.py" --log "$log" "$@" || true
   summary=$(sed -nE 's/^parity: ([0-9]+) passed, ([0-9]+) failed.*/\1 \2/p' "$log")
   # shellcheck disable=SC2086  # two numbers
@@ -133,12 +134,12 @@ parity_steps() {
   local script
   local -a scripts
   if ! $FULL; then
-    step parity run_parity
+    step parity run_parity parity
     return
   fi
   mapfile -t scripts < <("$VENV/bin/python" "$ROOT/tests/parity/run.py" --full --list)
   for script in "${scripts[@]}"; do
-    step "parity $script" run_parity --full "$script"
+    step "parity $script" run_parity "parity-$script" --full "$script"
   done
 }
 

@@ -6,7 +6,8 @@ a list of awkward texts, every line of Banking77 and SST-2 (left out, and said s
 random Unicode strings from a fresh, printed seed. It is done with the given tokenizer.json and with small variants of
 it: other normalizer switches, added tokens of every kind, BertProcessing, no post-processor.
 
-Usage: tokenizer_parity.py --binary build/dev/tests/parity/fedpeft_tokenize --tokenizer FOLDER/tokenizer.json
+Usage: tokenizer_parity.py --binary build/release/tests/parity/fedpeft_tokenize --tokenizer FOLDER/tokenizer.json
+(FEDPEFT_BUILD and FEDPEFT_BASE, which tests/parity/run.py sets, stand for both)
 """
 import argparse
 import csv
@@ -166,8 +167,10 @@ def compare(name, binary, content, requests, rng):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", required=True)
-    parser.add_argument("--tokenizer", required=True, help="a BERT-family tokenizer.json")
+    build, base = os.environ.get("FEDPEFT_BUILD"), os.environ.get("FEDPEFT_BASE")
+    parser.add_argument("--binary", default=build and f"{build}/tests/parity/fedpeft_tokenize", required=not build)
+    parser.add_argument("--tokenizer", default=base and f"{base}/tokenizer.json", required=not base,
+                        help="a BERT-family tokenizer.json")
     parser.add_argument("--data", default=os.environ.get("FEDPEFT_DATA"), help="folder with banking77/ and sst2/")
     parser.add_argument("--random", type=int, default=20000, help="random strings")
     parser.add_argument("--seed", type=int, default=None)
