@@ -1,0 +1,166 @@
+#include "configs/run.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <numbers>
+
+#include "configs/translate.h"
+#include "configs/validate.h"
+#include "proto/run_config.pb.h"
+
+namespace fedpeft {
+
+namespace configs {
+
+std::optional<Digest> ParseDigest(std::string_view text) {
+  Digest digest{};
+  if (text.size() != 2 * digest.size()) return std::nullopt;
+  for (std::size_t i = 0; i < digest.size(); ++i) {
+    const char* pair = text.data() + 2 * i;
+    const auto [end, error] = std::from_chars(pair, pair + 2, digest[i], 16);
+    if (error != std::errc() || end != pair + 2) return std::nullopt;
+  }
+  return digest;
+}
+
+PeftPlan ToPlan(const v1::RunConfig& config) {
+  const v1::Base& base = config.base();
+  const v1::Lora& lora = config.peft().lora();
+  PeftPlan plan;
+  plan.base = {base.model_type(),        base.hidden_size(), base.num_hidden_layers(),      base.num_attention_heads(),
+               base.intermediate_size(), base.vocab_size(),  base.max_position_embeddings()};
+  plan.lora.rank = lora.rank();
+  plan.lora.alpha = lora.alpha();
+  plan.lora.dropout = lora.dropout();
+  plan.lora.target_modules = {lora.target_modules().begin(), lora.target_modules().end()};
+  plan.labels = config.problem().labels_size();
+  plan.head = config.peft().head() == v1::Peft::FROZEN ? HeadPolicy::kFrozen : HeadPolicy::kShared;
+  return plan;
+}
+
+}  // namespace configs
+
+namespace {
+
+// The enums below are numbered alike but for the unspecified zero, which validation has refused.
+template <typename To, typename From>
+To ToEnum(From value) {
+  return static_cast<To>(static_cast<int>(value) - 1);
+}
+static_assert(static_cast<int>(TrainSpec::Optimizer::kSgd) + 1 == v1::Train::SGD);
+static_assert(static_cast<int>(TrainSpec::BaseDtype::kBfloat16) + 1 == v1::Train::BFLOAT16);
+static_assert(static_cast<int>(TrainSpec::Schedule::kCosine) + 1 == v1::LearningRateSchedule::COSINE);
+static_assert(static_cast<int>(ReducerSpec::Weights::kUniform) + 1 == v1::Reducer::UNIFORM);
+static_assert(static_cast<int>(ServerOptimizerSpec::Kind::kFedYogi) + 1 == v1::ServerOptimizer::FEDYOGI);
+static_assert(static_cast<int>(EvaluationSpec::Metric::kLoss) + 1 == v1::Evaluation::LOSS);
+
+ProblemSpec ToProblem(const v1::Problem& problem) {
+  return {{problem.labels().begin(), problem.labels().end()},
+          problem.text_column(),
+          problem.text_pair_column(),
+          problem.label_column(),
+          static_cast<int>(problem.max_length())};
+}
+
+TrainSpec ToTrain(const v1::Train& train) {
+  TrainSpec spec;
+  spec.optimizer = ToEnum<TrainSpec::Optimizer>(train.optimizer());
+  spec.base_dtype = ToEnum<TrainSpec::BaseDtype>(train.base_dtype());
+  spec.schedule = ToEnum<TrainSpec::Schedule>(train.schedule().kind());
+  spec.learning_rate = train.learning_rate();
+  spec.weight_decay = train.weight_decay();
+  spec.beta1 = train.beta1();
+  spec.beta2 = train.beta2();
+  spec.epsilon = train.epsilon();
+  spec.momentum = train.momentum();
+  spec.batch_size = static_cast<int>(train.batch_size());
+  spec.epochs = static_cast<int>(train.epochs());
+  spec.steps = static_cast<int>(train.steps());
+  spec.clip_norm = train.clip_norm();
+  spec.base_dropout = train.base_dropout();
+  spec.warmup_rounds = static_cast<int>(train.schedule().warmup_rounds());
+  spec.final_factor = train.schedule().final_factor();
+  return spec;
+}
+
+PhaseSpec ToPhase(const v1::Phase& phase) {
+  const v1::Participation& participation = phase.participation();
+  const v1::ServerOptimizer& optimizer = phase.server_optimizer();
+  PhaseSpec spec;
+  spec.rounds = phase.rounds();
+  spec.cohort = participation.cohort();
+  spec.min_clients = participation.min_clients();
+  spec.over_selection = participation.over_selection();
+  spec.deadline_s = participation.deadline_s();
+  spec.reducer = {ToEnum<ReducerSpec::Weights>(phase.reducer().weights()), phase.reducer().max_abs(),
+                  phase.reducer().max_weight()};
+  spec.server_optimizer = {ToEnum<ServerOptimizerSpec::Kind>(optimizer.kind()), optimizer.learning_rate(),
+                           optimizer.beta1(), optimizer.beta2(), optimizer.tau()};
+  return spec;
+}
+
+EvaluationSpec ToEvaluation(const v1::Evaluation& evaluation) {
+  return {ToEnum<EvaluationSpec::Metric>(evaluation.metric()),
+          evaluation.every(),
+          evaluation.min_evaluators(),
+          evaluation.deadline_s(),
+          evaluation.patience(),
+          evaluation.min_improvement()};
+}
+
+LimitsSpec ToLimits(const v1::Limits& limits) {
+  return {limits.max_clients(),  limits.max_virtual_clients(), limits.upload_window_bytes(),
+          limits.max_attempts(), limits.keep_rounds(),         limits.client_timeout_s()};
+}
+
+}  // namespace
+
+std::uint32_t RunSpec::total_rounds() const {
+  std::uint32_t total = 0;
+  for (const PhaseSpec& phase : schedule) total += phase.rounds;
+  return total;
+}
+
+const PhaseSpec& RunSpec::PhaseAt(std::uint32_t round) const {
+  FEDPEFT_CHECK(round >= 1 && round <= total_rounds());
+  std::size_t index = 0;
+  for (std::uint32_t last = schedule[0].rounds; round > last; last += schedule[index].rounds) ++index;
+  return schedule[index];
+}
+
+Result<RunSpec> TranslateRun(const v1::RunConfig& config) {
+  if (const std::vector<configs::Finding> findings = configs::Validate(config); !findings.empty()) {
+    return configs::ToStatus("", {findings.front()});
+  }
+  RunSpec run;
+  run.name = config.name();
+  run.seed = config.seed();
+  run.base_name = config.base().name();
+  run.weights = *configs::ParseDigest(config.base().weights_sha256());
+  run.tokenizer = *configs::ParseDigest(config.base().tokenizer_sha256());
+  run.problem = ToProblem(config.problem());
+  run.plan = configs::ToPlan(config);
+  run.train = ToTrain(config.train());
+  for (const v1::Phase& phase : config.schedule()) run.schedule.push_back(ToPhase(phase));
+  run.evaluation = ToEvaluation(config.evaluation());
+  run.limits = ToLimits(config.limits());
+  return run;
+}
+
+double LearningRateAt(const TrainSpec& train, std::uint32_t round, std::uint32_t total_rounds) {
+  const double warmup = train.warmup_rounds, now = round, last = total_rounds;
+  if (now <= warmup) return train.learning_rate * now / (warmup + 1);
+  // From 0 in the first round after warm-up, which has the peak, to 1 in the last; a single such round has the peak.
+  const double left = last - warmup - 1;
+  const double progress = left > 0 ? std::clamp((now - warmup - 1) / left, 0.0, 1.0) : 0.0;
+  double decay = 0;
+  switch (train.schedule) {
+    case TrainSpec::Schedule::kConstant: return train.learning_rate;
+    case TrainSpec::Schedule::kLinear: decay = progress; break;
+    case TrainSpec::Schedule::kCosine: decay = (1 - std::cos(std::numbers::pi * progress)) / 2; break;
+  }
+  return train.learning_rate * (1 - (1 - train.final_factor) * decay);
+}
+
+}  // namespace fedpeft

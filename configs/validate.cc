@@ -1,0 +1,209 @@
+#include "configs/validate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "configs/translate.h"
+#include "peft/plan/plan.h"
+#include "proto/limits.h"
+#include "proto/run_config.pb.h"
+
+namespace fedpeft::configs {
+
+namespace {
+
+/// Collects findings; Require() reads as the rule it states.
+class Rules {
+ public:
+  explicit Rules(const v1::RunConfig& config) : config_(config) {}
+
+  std::vector<Finding> Check() {
+    CheckRun();
+    CheckBase();
+    CheckProblem();
+    CheckTrain();
+    CheckSchedule();
+    CheckEvaluation();
+    CheckPlan();
+    CheckEffectless();
+    return std::move(findings_);
+  }
+
+ private:
+  void Require(bool holds, std::string path, std::string message) {
+    if (!holds) findings_.push_back({std::move(path), std::move(message)});
+  }
+
+  void CheckRun() {
+    Require(config_.ByteSizeLong() <= kMaxRunBytes, "",
+            "has " + std::to_string(config_.ByteSizeLong()) + " bytes, want at most " + std::to_string(kMaxRunBytes));
+    const std::string& name = config_.name();
+    const bool plain = std::all_of(name.begin(), name.end(), [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+    });
+    Require(plain && !name.empty() && name.size() <= kMaxNameBytes && name.front() != '.', "name",
+            "got " + Quoted(name) + ", want 1 to " + std::to_string(kMaxNameBytes) +
+                " letters, digits, '-', '_' or '.', not a '.' first (it names files)");
+  }
+
+  void CheckBase() {
+    CheckText("base.name", config_.base().name(), /*may_be_empty=*/true);
+    CheckDigest("base.weights_sha256", config_.base().weights_sha256());
+    CheckDigest("base.tokenizer_sha256", config_.base().tokenizer_sha256());
+  }
+
+  void CheckDigest(const std::string& path, const std::string& text) {
+    Require(ParseDigest(text).has_value(), path,
+            "got " + Quoted(text) + ", want 64 hexadecimal digits (print them with fedpeft-client inspect)");
+  }
+
+  /// Texts are logged, stored and written into tables: no control characters.
+  void CheckText(const std::string& path, const std::string& text, bool may_be_empty) {
+    const bool clean = std::none_of(text.begin(), text.end(), [](char c) {
+      return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+    });
+    Require(clean && text.size() <= kMaxTextBytes && (may_be_empty || !text.empty()), path,
+            "got " + Quoted(text) + ", want " + (may_be_empty ? "at most " : "1 to ") + std::to_string(kMaxTextBytes) +
+                " bytes without control characters");
+  }
+
+  void CheckProblem() {
+    const v1::Problem& problem = config_.problem();
+    const auto labels = static_cast<std::size_t>(problem.labels_size());
+    Require(labels >= 2 && labels <= kMaxLabels, "problem.labels",
+            "got " + std::to_string(labels) + " names, want 2 to " + std::to_string(kMaxLabels));
+    std::set<std::string_view> seen;
+    for (int i = 0; i < problem.labels_size(); ++i) {
+      const std::string path = "problem.labels." + std::to_string(i);
+      CheckText(path, problem.labels(i), /*may_be_empty=*/false);
+      Require(seen.insert(problem.labels(i)).second, path,
+              "got " + Quoted(problem.labels(i)) + " a second time, want each name once");
+    }
+    CheckText("problem.text_column", problem.text_column(), /*may_be_empty=*/false);
+    CheckText("problem.label_column", problem.label_column(), /*may_be_empty=*/false);
+    CheckText("problem.text_pair_column", problem.text_pair_column(), /*may_be_empty=*/true);
+    Require(problem.label_column() != problem.text_column(), "problem.label_column",
+            "got " + Quoted(problem.label_column()) + ", want a column other than problem.text_column");
+    Require(problem.text_pair_column() != problem.text_column() && problem.text_pair_column() != problem.label_column(),
+            "problem.text_pair_column",
+            "got " + Quoted(problem.text_pair_column()) + ", want a column of its own or nothing");
+    Require(problem.max_length() <= config_.base().max_position_embeddings(), "problem.max_length",
+            "got " + std::to_string(problem.max_length()) + ", want at most base.max_position_embeddings (" +
+                std::to_string(config_.base().max_position_embeddings()) + ")");
+  }
+
+  void CheckTrain() {
+    const v1::Train& train = config_.train();
+    Require((train.epochs() > 0) != (train.steps() > 0), "train.epochs",
+            "got epochs " + std::to_string(train.epochs()) + " and steps " + std::to_string(train.steps()) +
+                ", want exactly one of them above 0 (set epochs: 0 to count steps)");
+    Require(train.schedule().warmup_rounds() <= TotalRounds(), "train.schedule.warmup_rounds",
+            "got " + std::to_string(train.schedule().warmup_rounds()) + ", want at most the run's " +
+                std::to_string(TotalRounds()) + " rounds");
+  }
+
+  std::uint64_t TotalRounds() const {
+    std::uint64_t rounds = 0;
+    for (const v1::Phase& phase : config_.schedule()) rounds += phase.rounds();
+    return rounds;
+  }
+
+  void CheckSchedule() {
+    Require(static_cast<std::size_t>(config_.schedule_size()) <= kMaxPhases, "schedule",
+            "got " + std::to_string(config_.schedule_size()) + " phases, want at most " + std::to_string(kMaxPhases));
+    for (int i = 0; i < config_.schedule_size(); ++i) {
+      const std::string path = "schedule." + std::to_string(i);
+      CheckParticipation(path + ".participation", config_.schedule(i).participation());
+      CheckGrid(path + ".reducer", config_.schedule(i));
+    }
+  }
+
+  void CheckParticipation(const std::string& path, const v1::Participation& participation) {
+    const std::uint32_t cohort = participation.cohort();
+    const std::uint32_t max_clients = config_.limits().max_clients();
+    Require(cohort <= max_clients, path + ".cohort",
+            "got " + std::to_string(cohort) + ", want at most limits.max_clients (" + std::to_string(max_clients) + ")");
+    const std::uint32_t most = cohort > 0 ? cohort : max_clients;
+    Require(participation.min_clients() <= most, path + ".min_clients",
+            "got " + std::to_string(participation.min_clients()) + ", want at most " +
+                (cohort > 0 ? "the cohort (" : "limits.max_clients (") + std::to_string(most) + ")");
+    Require(cohort > 0 || participation.over_selection() == 0, path + ".over_selection",
+            "got a share of extra clients without a cohort, want 0 (or a fixed cohort)");
+  }
+
+  /// The sum of all updates must fit int64, and one weighted value a double's mantissa, on the grid 2^-s.
+  void CheckGrid(const std::string& path, const v1::Phase& phase) {
+    const v1::Reducer& reducer = phase.reducer();
+    const std::uint32_t clients =
+        phase.participation().cohort() > 0 ? phase.participation().cohort() : config_.limits().max_clients();
+    const double cap =
+        reducer.weights() == v1::Reducer::UNIFORM ? 1.0 : static_cast<double>(reducer.max_weight());
+    const double largest = reducer.max_abs() * cap;
+    const double bits = std::min(62 - std::ceil(std::log2(largest * clients)), 50 - std::ceil(std::log2(largest)));
+    Require(bits >= kMinFractionalBits, path,
+            "max_abs and max_weight leave " + std::to_string(static_cast<int>(bits)) +
+                " fractional bits to the sum over " + std::to_string(clients) + " clients, want at least " +
+                std::to_string(kMinFractionalBits) + " (lower one of them, or the number of clients)");
+  }
+
+  void CheckEvaluation() {
+    const v1::Evaluation& evaluation = config_.evaluation();
+    Require(evaluation.every() > 0 || evaluation.patience() == 0, "evaluation.patience",
+            "got " + std::to_string(evaluation.patience()) + " while evaluation.every is 0, want 0 (or evaluations)");
+  }
+
+  /// Whether planning succeeds, and one update fits the window that uploads share.
+  void CheckPlan() {
+    const PeftPlan plan = ToPlan(config_);
+    const Result<std::shared_ptr<const ParamLayout>> layout = PlanLayout(plan);
+    if (!layout.ok()) {
+      AddPlanError(layout.status().message());
+      return;
+    }
+    const std::uint64_t bytes = 4 * DensePayload(**layout, PlanView(plan, **layout), /*max_abs=*/1).size;
+    Require(bytes <= config_.limits().upload_window_bytes(), "limits.upload_window_bytes",
+            "got " + std::to_string(config_.limits().upload_window_bytes()) + ", want at least one update's " +
+                std::to_string(bytes));
+  }
+
+  /// Planning names the key first, as in `peft.lora.rank: got …`.
+  void AddPlanError(const std::string& message) {
+    const std::size_t colon = message.find(": ");
+    for (const std::string_view top : {"base.", "problem.", "peft."}) {
+      if (colon != std::string::npos && message.starts_with(top)) {
+        findings_.push_back({message.substr(0, colon), message.substr(colon + 2)});
+        return;
+      }
+    }
+    findings_.push_back({"peft", message});
+  }
+
+  /// Combinations that mean nothing are refused here, so that nobody believes a setting that does nothing.
+  void CheckEffectless() {
+    const v1::Train& train = config_.train();
+    const bool adamw = train.optimizer() == v1::Train::ADAMW;
+    Require(!adamw || train.momentum() == 0, "train.momentum", "has no effect with optimizer adamw, want 0");
+    Require(train.schedule().kind() != v1::LearningRateSchedule::CONSTANT || train.schedule().final_factor() == 0,
+            "train.schedule.final_factor", "has no effect with kind constant, want 0 (or kind linear or cosine)");
+  }
+
+  const v1::RunConfig& config_;
+  std::vector<Finding> findings_;
+};
+
+}  // namespace
+
+std::vector<Finding> Validate(const v1::RunConfig& config) {
+  std::vector<Finding> findings;
+  CheckFields(config, &findings);
+  if (!findings.empty()) return findings;
+  return Rules(config).Check();
+}
+
+}  // namespace fedpeft::configs
