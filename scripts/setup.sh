@@ -148,7 +148,7 @@ prepare_venv() {
   fi
   local -a pip=("$VENV/bin/python" -m pip --disable-pip-version-check --no-cache-dir -q install)
   if ((${#pins[@]})); then
-    say "setup: installing $(printf '%s\n' "${pins[@]}" | grep '^torch==') and what goes with it by pip (several minutes)"
+    say "setup: installing by pip what build/venv lacks of scripts/requirements.txt (torch is large: several minutes)"
     "${pip[@]}" -c "$REQUIREMENTS" "${pins[@]}" || die "pip: could not install scripts/requirements.txt (see above)"
   fi
   if wants_base_package; then
