@@ -22,6 +22,21 @@ namespace {
 
 constexpr std::uint64_t kMaxFileBytes = std::uint64_t{128} << 20;
 
+/// Puts texts and special tokens in the template's order.
+Encoding Assemble(const text::PostProcessor::Template& pieces, std::span<const std::int32_t> first,
+                  std::span<const std::int32_t> second, bool want_special_mask) {
+  using Kind = text::TemplatePiece::Kind;
+  Encoding out;
+  for (const text::TemplatePiece& piece : pieces) {
+    const bool special = piece.kind == Kind::kSpecial;
+    const std::span<const std::int32_t> ids = special ? piece.ids : piece.kind == Kind::kFirst ? first : second;
+    out.ids.insert(out.ids.end(), ids.begin(), ids.end());
+    out.type_ids.insert(out.type_ids.end(), ids.size(), piece.type_id);
+    if (want_special_mask) out.special_mask.insert(out.special_mask.end(), ids.size(), special ? 1 : 0);
+  }
+  return out;
+}
+
 }  // namespace
 
 struct Tokenizer::Parts {
@@ -38,6 +53,8 @@ struct Tokenizer::Parts {
   void Seal();
 
   std::optional<std::int32_t> TokenId(std::string_view token) const;
+  /// All stages but the post-processor, on text of any bytes.
+  Ids IdsOf(std::string_view text) const;
   void AppendIds(std::string_view text, Ids& ids) const;
   void AppendNormalized(const std::string& text, text::Words& words, Ids& ids) const;
   void AppendWords(std::string_view piece, text::Words& words, Ids& ids) const;
@@ -98,6 +115,16 @@ void Tokenizer::Parts::Seal() {
 std::optional<std::int32_t> Tokenizer::Parts::TokenId(std::string_view token) const {
   const auto id = model->vocabulary().Find(token);
   return id ? id : added.Find(token);
+}
+
+Ids Tokenizer::Parts::IdsOf(std::string_view text) const {
+  Ids ids;
+  if (text::IsValidUtf8(text)) {
+    AppendIds(text, ids);
+  } else {
+    AppendIds(text::ReplaceInvalidUtf8(text), ids);
+  }
+  return ids;
 }
 
 void Tokenizer::Parts::AppendIds(std::string_view text, Ids& ids) const {
@@ -161,18 +188,9 @@ Result<Encoding> Tokenizer::EncodePair(std::string_view first, std::string_view 
 
 Result<Encoding> Tokenizer::EncodeTexts(std::string_view first, const std::string_view* second,
                                         const EncodeOptions& options) const {
+  const Ids a = parts_->IdsOf(first);
+  const Ids b = second != nullptr ? parts_->IdsOf(*second) : Ids{};
   const bool pair = second != nullptr;
-  const auto ids_of = [this](std::string_view text) {
-    Ids ids;
-    if (text::IsValidUtf8(text)) {
-      parts_->AppendIds(text, ids);
-    } else {
-      parts_->AppendIds(text::ReplaceInvalidUtf8(text), ids);
-    }
-    return ids;
-  };
-  const Ids a = ids_of(first);
-  const Ids b = pair ? ids_of(*second) : Ids{};
   text::KeptLengths kept{a.size(), b.size()};
   if (options.max_length) {
     const std::size_t special = options.add_special_tokens ? parts_->post_processor.AddedTokens(pair) : 0;
@@ -183,26 +201,8 @@ Result<Encoding> Tokenizer::EncodeTexts(std::string_view first, const std::strin
     ASSIGN_OR_RETURN(kept, text::Truncate(a.size(), pair ? std::optional(b.size()) : std::nullopt,
                                           *options.max_length - special, options.truncation));
   }
-  Encoding out;
-  const auto append = [&](std::span<const std::int32_t> ids, std::int32_t type_id, bool special) {
-    out.ids.insert(out.ids.end(), ids.begin(), ids.end());
-    out.type_ids.insert(out.type_ids.end(), ids.size(), type_id);
-    if (options.want_special_mask) out.special_mask.insert(out.special_mask.end(), ids.size(), special ? 1 : 0);
-  };
-  for (const text::TemplatePiece& piece : parts_->post_processor.For(pair, options.add_special_tokens)) {
-    switch (piece.kind) {
-      case text::TemplatePiece::Kind::kFirst:
-        append(std::span(a).first(kept.first), piece.type_id, false);
-        break;
-      case text::TemplatePiece::Kind::kSecond:
-        append(std::span(b).first(kept.second), piece.type_id, false);
-        break;
-      case text::TemplatePiece::Kind::kSpecial:
-        append(piece.ids, piece.type_id, true);
-        break;
-    }
-  }
-  return out;
+  return Assemble(parts_->post_processor.For(pair, options.add_special_tokens), std::span(a).first(kept.first),
+                  std::span(b).first(kept.second), options.want_special_mask);
 }
 
 std::string Tokenizer::Decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const {

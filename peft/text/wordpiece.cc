@@ -8,10 +8,17 @@
 
 namespace fedpeft::text {
 
+namespace {
+
+// Every file has 100; the work for a word grows with its square.
+constexpr std::int64_t kMostCharsPerWord = 1000;
+
+}  // namespace
+
 Result<std::unique_ptr<TokenModel>> WordPiece::FromJson(JsonObject& object) {
   ASSIGN_OR_RETURN(const std::string unknown_token, object.String("unk_token"));
   ASSIGN_OR_RETURN(std::string prefix, object.String("continuing_subword_prefix"));
-  ASSIGN_OR_RETURN(const std::int64_t max_chars, object.Integer("max_input_chars_per_word", 0, 1 << 20));
+  ASSIGN_OR_RETURN(const std::int64_t max_chars, object.Integer("max_input_chars_per_word", 0, kMostCharsPerWord));
   ASSIGN_OR_RETURN(const nlohmann::json* tokens, object.Required("vocab"));
   RETURN_IF_ERROR(object.RefuseOtherKeys());
   ASSIGN_OR_RETURN(Vocabulary vocabulary, Vocabulary::FromJson(*tokens, "model.vocab"));
