@@ -8,7 +8,6 @@
 #include <string>
 
 #include "configs/run.h"
-#include "peft/core/clock.h"
 #include "peft/core/hash.h"
 #include "peft/core/status.h"
 #include "server/events.h"
@@ -42,7 +41,7 @@ class Coordinator {
   /// Locks and opens (or creates) the state folder; nothing runs yet.
   /// Errors: kFailedPrecondition when another process holds the folder, or it belongs to another run (with the
   /// difference); kDataLoss when what is stored does not verify; the store's and the planner's.
-  static Result<std::unique_ptr<Coordinator>> Open(CoordinatorOptions options, const Clock& clock = Clock::System());
+  static Result<std::unique_ptr<Coordinator>> Open(CoordinatorOptions options);
 
   /// Ends the threads at once and keeps the state folder as it is: what a kill would do.
   ~Coordinator();
@@ -51,8 +50,7 @@ class Coordinator {
   const std::string& run_id() const;
   const RunSpec& run() const;
   const Digest& layout_digest() const;
-  /// What an update has to be: the digest and the number of bytes of the payload.
-  const Digest& payload_digest() const;
+  /// What an update is long, in bytes; the bound for admission.
   std::uint64_t payload_bytes() const;
 
   /// Starts the loop and the store thread. `outbox` must outlive this object. Pre: called once.

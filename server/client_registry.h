@@ -1,0 +1,30 @@
+// ClientRegistry: who is joined, and through which session. A client id belongs to the session that joined it last.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "server/events.h"
+
+namespace fedpeft::server {
+
+class ClientRegistry {
+ public:
+  void Join(SessionId session, const std::vector<ClientSpec>& clients);
+  /// The clients that are gone with the session: those no newer session has joined.
+  std::vector<std::string> Leave(SessionId session);
+
+  /// Pre: joined.
+  SessionId SessionOf(const std::string& client) const { return sessions_.at(client); }
+  bool Owns(SessionId session, const std::string& client) const;
+  /// Every session and its first client.
+  const std::map<SessionId, std::string>& sessions() const { return first_clients_; }
+  std::size_t clients() const { return sessions_.size(); }
+
+ private:
+  std::map<std::string, SessionId> sessions_;
+  std::map<SessionId, std::string> first_clients_;
+};
+
+}  // namespace fedpeft::server

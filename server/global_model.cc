@@ -1,0 +1,104 @@
+#include "server/global_model.h"
+
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "aggregation/reducer.h"
+#include "aggregation/server_optimizer.h"
+#include "peft/plan/plan.h"
+
+namespace fedpeft::server {
+namespace {
+
+using aggregation::ServerOptimizer;
+using aggregation::ServerOptimizerConfig;
+using aggregation::SumReducer;
+
+SumReducer ReducerOf(const PhaseSpec& phase) {
+  const bool by_examples = phase.reducer.weights == ReducerSpec::Weights::kExamples;
+  return {by_examples ? aggregation::Weighting::kExamples : aggregation::Weighting::kUniform, phase.reducer.max_weight};
+}
+
+ServerOptimizerConfig::Kind KindOf(ServerOptimizerSpec::Kind kind) {
+  switch (kind) {
+    case ServerOptimizerSpec::Kind::kFedAvg: return ServerOptimizerConfig::Kind::kFedAvg;
+    case ServerOptimizerSpec::Kind::kFedAvgM: return ServerOptimizerConfig::Kind::kFedAvgM;
+    case ServerOptimizerSpec::Kind::kFedAdagrad: return ServerOptimizerConfig::Kind::kFedAdagrad;
+    case ServerOptimizerSpec::Kind::kFedAdam: return ServerOptimizerConfig::Kind::kFedAdam;
+    case ServerOptimizerSpec::Kind::kFedYogi: return ServerOptimizerConfig::Kind::kFedYogi;
+  }
+  return ServerOptimizerConfig::Kind::kFedAvg;
+}
+
+Result<ServerOptimizer> OptimizerOf(const PhaseSpec& phase) {
+  const ServerOptimizerSpec& spec = phase.server_optimizer;
+  return ServerOptimizer::Make({.kind = KindOf(spec.kind),
+                                .learning_rate = spec.learning_rate,
+                                .beta1 = spec.beta1,
+                                .beta2 = spec.beta2,
+                                .tau = spec.tau});
+}
+
+}  // namespace
+
+GlobalModel::GlobalModel(const RunSpec& run, std::shared_ptr<const ParamLayout> layout)
+    : run_(run), layout_(std::move(layout)), view_(PlanView(run.plan, *layout_)) {
+  payload_bytes_ = Payload(1).size * sizeof(float);
+}
+
+Result<GlobalModel> GlobalModel::Make(const RunSpec& run) {
+  ASSIGN_OR_RETURN(std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
+  GlobalModel model(run, std::move(layout));
+  std::uint32_t round = 1;
+  for (const PhaseSpec& phase : run.schedule) {
+    if (const auto optimizer = OptimizerOf(phase); !optimizer.ok()) return optimizer.status();
+    if (const auto sum = model.BeginSum(round); !sum.ok()) return sum.status();
+    round += phase.rounds;
+  }
+  model.checkpoint_ =
+      std::make_shared<const Checkpoint>(Checkpoint{ParamVector::Initial(model.layout_, run.seed), {}});
+  return model;
+}
+
+Status GlobalModel::Restore(Checkpoint checkpoint, const Digest& want) {
+  if (const Digest got = Sha256Of(Encode(checkpoint)); got != want) {
+    return DataLoss("parameters of the last round: got SHA-256 " + Hex(got) + ", want " + Hex(want));
+  }
+  checkpoint_ = std::make_shared<const Checkpoint>(std::move(checkpoint));
+  return OkStatus();
+}
+
+PayloadLayout GlobalModel::Payload(std::uint32_t round) const {
+  return DensePayload(*layout_, view_, run_.PhaseAt(round).reducer.max_abs);
+}
+
+Bytes GlobalModel::Encode(const Checkpoint& checkpoint) const { return checkpoint.params.Gather(Payload(1)); }
+
+Result<aggregation::IntegerSum> GlobalModel::BeginSum(std::uint32_t round) const {
+  return ReducerOf(run_.PhaseAt(round)).Begin(layout_, Payload(round), run_.limits.max_clients);
+}
+
+Result<std::uint64_t> GlobalModel::WeightOf(std::uint32_t round, std::uint64_t examples) const {
+  return ReducerOf(run_.PhaseAt(round)).WeightOf(examples);
+}
+
+Result<std::shared_ptr<const Checkpoint>> GlobalModel::Step(std::uint32_t round, aggregation::IntegerSum&& sum) const {
+  const PhaseSpec& phase = run_.PhaseAt(round);
+  ASSIGN_OR_RETURN(const aggregation::Reduced reduced, ReducerOf(phase).Finish(std::move(sum)));
+  ASSIGN_OR_RETURN(const ServerOptimizer optimizer, OptimizerOf(phase));
+  const PayloadLayout payload = Payload(round);
+  // State belongs to the optimiser that made it: another one starts afresh.
+  const bool fresh = round == 1 || run_.PhaseAt(round - 1).server_optimizer.kind != phase.server_optimizer.kind;
+  Checkpoint next{checkpoint_->params.Clone(),
+                  fresh ? optimizer.InitialState(payload.size) : checkpoint_->optimizer};
+
+  Bytes bytes = next.params.Gather(payload);
+  std::vector<float> shared(payload.size);
+  std::memcpy(shared.data(), bytes.data(), bytes.size());
+  RETURN_IF_ERROR(optimizer.Step(reduced, shared, next.optimizer));
+  RETURN_IF_ERROR(next.params.Scatter(payload, AsBytes(std::span<const float>(shared))));
+  return std::make_shared<const Checkpoint>(std::move(next));
+}
+
+}  // namespace fedpeft::server

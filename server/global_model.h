@@ -1,0 +1,50 @@
+// GlobalModel: the parameters of the run as the coordinator holds them, and what a round does to them: a sum is opened,
+// finished, and stepped into the next checkpoint. Knows aggregation, not clients.
+#pragma once
+
+#include <memory>
+
+#include "aggregation/integer_sum.h"
+#include "configs/run.h"
+#include "peft/core/status.h"
+#include "peft/params/layout.h"
+#include "server/checkpoint.h"
+
+namespace fedpeft::server {
+
+class GlobalModel {
+ public:
+  /// Plans the layout; the parameters are the run's initial ones. Errors: the planner's; those of the reducers and
+  /// server optimisers of every phase.
+  static Result<GlobalModel> Make(const RunSpec& run);
+
+  const std::shared_ptr<const ParamLayout>& layout() const { return layout_; }
+  const std::shared_ptr<const Checkpoint>& checkpoint() const { return checkpoint_; }
+  /// Checkpoint of the last committed round. Errors: kDataLoss when the digest of its payload is not `want`.
+  Status Restore(Checkpoint checkpoint, const Digest& want);
+  /// After Step's result is durable.
+  void Replace(std::shared_ptr<const Checkpoint> checkpoint) { checkpoint_ = std::move(checkpoint); }
+
+  /// What updates of the round are: shared tensors, each with the phase's bound.
+  PayloadLayout Payload(std::uint32_t round) const;
+  std::uint64_t payload_bytes() const { return payload_bytes_; }
+  /// The parameters as clients get them.
+  Bytes Encode(const Checkpoint& checkpoint) const;
+
+  Result<aggregation::IntegerSum> BeginSum(std::uint32_t round) const;
+  /// Errors: kInvalidArgument: no examples where they are the weight.
+  Result<std::uint64_t> WeightOf(std::uint32_t round, std::uint64_t examples) const;
+  /// The next checkpoint. Errors: the reducer's and optimiser's; the model is as it was.
+  Result<std::shared_ptr<const Checkpoint>> Step(std::uint32_t round, aggregation::IntegerSum&& sum) const;
+
+ private:
+  GlobalModel(const RunSpec& run, std::shared_ptr<const ParamLayout> layout);
+
+  RunSpec run_;
+  std::shared_ptr<const ParamLayout> layout_;
+  ViewSpec view_;
+  std::uint64_t payload_bytes_;
+  std::shared_ptr<const Checkpoint> checkpoint_;
+};
+
+}  // namespace fedpeft::server

@@ -1,0 +1,89 @@
+// What the state folder remembers, as plain structs: the store writes them, the reader gives them back, reports print
+// them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "peft/core/hash.h"
+#include "server/events.h"
+
+namespace fedpeft::server {
+
+enum class RunStatus { kRunning, kFinished, kFailed };
+/// `running`, `finished` or `failed`.
+std::string_view RunStatusName(RunStatus status);
+
+struct RunRecord {
+  /// Drawn at random when the folder was created.
+  std::string run_id;
+  std::string name;
+  /// The serialised RunConfig; its hash is over these bytes.
+  std::string config;
+  std::uint32_t total_rounds = 0;
+  std::int64_t created_ms = 0;
+  RunStatus status = RunStatus::kRunning;
+  /// Why it ended; empty while it runs.
+  std::string reason;
+};
+
+/// One client's part in a committed round.
+struct Submission {
+  std::string client;
+  std::uint64_t weight = 0;
+  std::uint64_t examples = 0;
+  /// Mean training loss an example.
+  double loss = 0;
+  double seconds = 0;
+  std::uint64_t bytes = 0;
+};
+
+/// One held-out evaluation, summed over the evaluators. Pre: counts.examples > 0.
+struct EvaluationRecord {
+  EvaluateStats counts;
+  std::uint32_t evaluators = 0;
+  /// The best of the rounds up to this one.
+  bool best = false;
+
+  double accuracy() const { return static_cast<double>(counts.correct) / static_cast<double>(counts.examples); }
+  double loss() const { return counts.loss_sum / static_cast<double>(counts.examples); }
+};
+
+/// A committed round; round 0 is the start, with the initial parameters and nobody's update.
+struct RoundRecord {
+  std::uint32_t round = 0;
+  std::uint32_t attempt = 0;
+  std::int64_t committed_ms = 0;
+  /// Of the payload as clients get it: the shared parameters in layout order.
+  Digest params_sha256{};
+  /// Clients chosen, and those whose update is in the sum.
+  std::uint32_t cohort = 0;
+  std::uint32_t participants = 0;
+  std::uint64_t examples = 0;
+  /// Mean training loss an example over the participants; none in round 0.
+  std::optional<double> train_loss;
+  /// Bytes of the updates that came, and of the parameters that were sent out (a client asked again counts again).
+  std::uint64_t bytes_up = 0;
+  std::uint64_t bytes_down = 0;
+  /// From the first task to the last update.
+  double seconds = 0;
+  std::optional<EvaluationRecord> evaluation;
+  /// Its evaluation is over, or was not due.
+  bool complete = false;
+  /// The parameters are still in the folder.
+  bool kept = false;
+};
+
+/// One attempt at a round.
+struct AttemptRecord {
+  std::uint32_t round = 0;
+  std::uint32_t attempt = 0;
+  /// `open`, `committed`, `lost` (too few updates) or `abandoned` (the process ended).
+  std::string status;
+  std::string reason;
+  std::vector<std::string> cohort;
+};
+
+}  // namespace fedpeft::server

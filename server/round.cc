@@ -1,0 +1,292 @@
+#include "server/round.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "peft/core/check.h"
+#include "peft/core/random.h"
+
+namespace fedpeft::server {
+namespace {
+
+/// Between a lost attempt and the next, so that clients that fail at once do not spin.
+constexpr Duration kPauseAfterLoss = std::chrono::seconds(1);
+/// Clients of a former process get at least this long to come back.
+constexpr double kMinGraceSeconds = 30;
+
+std::string Number(std::uint64_t value) { return std::to_string(value); }
+
+Verdict Refused(std::string reason) { return {Verdict::Kind::kRefused, std::move(reason)}; }
+
+Duration GraceOf(const RunSpec& run) {
+  double longest = 0;
+  for (const PhaseSpec& phase : run.schedule) longest = std::max(longest, phase.deadline_s);
+  return Seconds(std::min(std::max(run.limits.client_timeout_s, kMinGraceSeconds), longest));
+}
+
+}  // namespace
+
+RunMachine::RunMachine(const RunSpec& run, ResumePoint resume)
+    : run_(run),
+      total_rounds_(run.total_rounds()),
+      grace_(GraceOf(run)),
+      resume_(std::move(resume)),
+      committed_round_(resume_.committed_round),
+      committed_attempt_(resume_.committed_attempt),
+      evaluated_(resume_.evaluated || !EvaluationDue(resume_.committed_round)),
+      round_(resume_.committed_round),
+      last_attempt_(resume_.last_attempt),
+      lost_attempts_(resume_.lost_attempts),
+      best_(run.evaluation) {
+  for (const EvaluateStats& stats : resume_.evaluations) best_.Add(stats);
+}
+
+/// One overload an event; what follows from all of them is Advance()'s and the Close functions'.
+struct RunMachine::Handler {
+  RunMachine& m;
+
+  void operator()(const ClientsArrived& event) const {
+    for (const ClientSpec& client : event.clients) m.Arrived(client);
+  }
+  void operator()(const ClientsDeparted& event) const {
+    for (const std::string& client : event.clients) m.Departed(client);
+  }
+  void operator()(const UpdateCounted& event) const {
+    const auto member = m.members_.find(event.client);
+    FEDPEFT_CHECK(m.stage_ == Stage::kTraining && member != m.members_.end() && member->second != Member::kDone);
+    m.Mark(member->second, Member::kDone);
+  }
+  void operator()(const TaskFailed& event) const {
+    const auto member = m.members_.find(event.client);
+    if (member != m.members_.end() && member->second == Member::kAsked) m.Mark(member->second, Member::kFailed);
+  }
+  void operator()(const EvaluationCounted& event) const {
+    const auto member = m.members_.find(event.client);
+    FEDPEFT_CHECK(m.stage_ == Stage::kEvaluating && member != m.members_.end() && member->second != Member::kDone);
+    m.Mark(member->second, Member::kDone);
+    m.counts_.examples += event.stats.examples;
+    m.counts_.correct += event.stats.correct;
+    m.counts_.loss_sum += event.stats.loss_sum;
+    m.counts_.seconds = std::max(m.counts_.seconds, event.stats.seconds);
+  }
+  void operator()(const SumSpoiled& event) const {
+    FEDPEFT_CHECK(m.stage_ == Stage::kTraining || m.stage_ == Stage::kCommitting);
+    m.Lose(event.reason);
+  }
+  void operator()(const AttemptStored&) const {
+    FEDPEFT_CHECK(m.stage_ == Stage::kOpening);
+    m.StartTraining();
+  }
+  void operator()(const RoundStored&) const {
+    FEDPEFT_CHECK(m.stage_ == Stage::kCommitting);
+    m.committed_round_ = m.round_;
+    m.committed_attempt_ = m.attempt_;
+    m.evaluated_ = !m.EvaluationDue(m.round_);
+    m.last_attempt_ = m.lost_attempts_ = m.lost_here_ = 0;
+    m.stage_ = Stage::kWaiting;
+  }
+  void operator()(const Tick&) const {}
+};
+
+std::vector<Action> RunMachine::Handle(Instant now, const RoundEvent& event) {
+  now_ = now;
+  if (!grace_ends_) grace_ends_ = now + grace_;
+  std::visit(Handler{*this}, event);
+  Advance();
+  return std::exchange(actions_, {});
+}
+
+std::optional<Instant> RunMachine::Wakeup() const {
+  if (stage_ == Stage::kWaiting && !gathered_ && resume_.resumed) return grace_ends_;
+  return deadline_;
+}
+
+void RunMachine::Arrived(const ClientSpec& client) {
+  (client.evaluator ? evaluators_ : trainers_).insert(client.id);
+  (client.evaluator ? trainers_ : evaluators_).erase(client.id);
+  const bool open = client.evaluator ? stage_ == Stage::kEvaluating : stage_ == Stage::kTraining;
+  const auto member = members_.find(client.id);
+  if (open && member != members_.end() && member->second != Member::kDone) Ask(client.id);
+}
+
+void RunMachine::Departed(const std::string& client) {
+  trainers_.erase(client);
+  evaluators_.erase(client);
+  const auto member = members_.find(client);
+  if (member != members_.end() && member->second == Member::kAsked) Mark(member->second, Member::kGone);
+}
+
+void RunMachine::Ask(const std::string& client) {
+  Mark(members_.at(client), Member::kAsked);
+  const double left = std::max(0.0, ToSeconds(*deadline_ - now_));
+  if (stage_ == Stage::kTraining) {
+    actions_.emplace_back(AskTrain{client, left});
+  } else {
+    actions_.emplace_back(AskEvaluate{client, left});
+  }
+}
+
+void RunMachine::Advance() {
+  if (stage_ == Stage::kTraining) CloseTrainingIfDone();
+  if (stage_ == Stage::kEvaluating) CloseEvaluationIfDone();
+  if (stage_ != Stage::kWaiting) return;
+  if (evaluated_ && committed_round_ == total_rounds_) return Finish("all rounds are done", true);
+  if (evaluated_ && best_.Exhausted()) {
+    return Finish("no better evaluation in " + Number(run_.evaluation.patience) + " (evaluation.patience)", true);
+  }
+  if (!gathered_ && !Gathered()) return;
+  gathered_ = true;
+  if (!evaluated_) {
+    StartEvaluation();
+    return Advance();  // at most twice: nobody to ask ends it at once
+  }
+  if (deadline_ && now_ < *deadline_) return;
+  deadline_.reset();
+  OpenAttemptIfPossible();
+}
+
+bool RunMachine::Gathered() {
+  if (resume_.resumed && now_ >= *grace_ends_) return true;
+  const bool training_left = committed_round_ < total_rounds_;
+  if (training_left && trainers_.size() < run_.PhaseAt(committed_round_ + 1).min_clients) return false;
+  if (run_.evaluation.every > 0 && evaluators_.size() < run_.evaluation.min_evaluators) return false;
+  return std::all_of(resume_.expected.begin(), resume_.expected.end(), [this](const std::string& client) {
+    return trainers_.contains(client) || evaluators_.contains(client);
+  });
+}
+
+void RunMachine::OpenAttemptIfPossible() {
+  const PhaseSpec& phase = run_.PhaseAt(committed_round_ + 1);
+  if (trainers_.size() < phase.min_clients) return;
+  round_ = committed_round_ + 1;
+  attempt_ = ++last_attempt_;
+  std::vector<std::string> cohort = ChooseCohort(phase);
+  resume_.cohort.clear();
+  wanted_updates_ = phase.cohort == 0 ? cohort.size() : std::min<std::size_t>(phase.cohort, cohort.size());
+  SetMembers(cohort);
+  stage_ = Stage::kOpening;
+  actions_.emplace_back(StoreAttempt{round_, attempt_, std::move(cohort)});
+}
+
+std::vector<std::string> RunMachine::ChooseCohort(const PhaseSpec& phase) const {
+  const bool same = !resume_.cohort.empty() && std::all_of(resume_.cohort.begin(), resume_.cohort.end(),
+                                                          [this](const auto& id) { return trainers_.contains(id); });
+  if (same) return resume_.cohort;
+  std::vector<std::string> joined(trainers_.begin(), trainers_.end());
+  const double wanted = std::ceil(phase.cohort * (1 + phase.over_selection));
+  if (phase.cohort == 0 || wanted >= static_cast<double>(joined.size())) return joined;
+  RandomStream stream(run_.seed, "cohort", {round_, lost_attempts_});
+  stream.Shuffle(std::span<std::string>(joined));
+  joined.resize(static_cast<std::size_t>(wanted));
+  std::sort(joined.begin(), joined.end());
+  return joined;
+}
+
+void RunMachine::StartTraining() {
+  stage_ = Stage::kTraining;
+  deadline_ = now_ + Seconds(run_.PhaseAt(round_).deadline_s);
+  for (const auto& [client, state] : members_) {
+    if (trainers_.contains(client)) Ask(client);
+  }
+}
+
+void RunMachine::CloseTrainingIfDone() {
+  const std::size_t updates = Count(Member::kDone);
+  const bool late = now_ >= *deadline_;
+  if (updates < wanted_updates_ && Count(Member::kAsked) > 0 && !late) return;
+  deadline_.reset();
+  const std::uint32_t min_clients = run_.PhaseAt(round_).min_clients;
+  if (updates < min_clients) {
+    return Lose(Number(updates) + " of " + Number(members_.size()) + " clients sent an update " +
+                (late ? "by the deadline" : "and no other is left") + ", want " + Number(min_clients));
+  }
+  stage_ = Stage::kCommitting;
+  actions_.emplace_back(CommitRound{round_, attempt_, EvaluationDue(round_)});
+}
+
+void RunMachine::Lose(const std::string& reason) {
+  stage_ = Stage::kWaiting;
+  deadline_ = now_ + kPauseAfterLoss;
+  ++lost_attempts_;
+  actions_.emplace_back(LoseAttempt{round_, attempt_, reason});
+  if (++lost_here_ >= run_.limits.max_attempts) {
+    Finish("round " + Number(round_) + ": lost " + Number(lost_here_) + " attempts (limits.max_attempts), the last: " +
+               reason,
+           false);
+  }
+}
+
+bool RunMachine::EvaluationDue(std::uint32_t round) const {
+  const std::uint32_t every = run_.evaluation.every;
+  return every > 0 && (round % every == 0 || round == total_rounds_);
+}
+
+void RunMachine::StartEvaluation() {
+  stage_ = Stage::kEvaluating;
+  deadline_ = now_ + Seconds(run_.evaluation.deadline_s);
+  SetMembers({evaluators_.begin(), evaluators_.end()});
+  counts_ = {};
+  for (const std::string& client : evaluators_) Ask(client);
+}
+
+void RunMachine::CloseEvaluationIfDone() {
+  if (Count(Member::kAsked) > 0 && now_ < *deadline_) return;
+  stage_ = Stage::kWaiting;
+  deadline_.reset();
+  evaluated_ = true;
+  StoreEvaluation result{.round = committed_round_, .total = std::nullopt, .evaluators = 0, .best = false};
+  if (counts_.examples > 0) {
+    result.total = counts_;
+    result.evaluators = static_cast<std::uint32_t>(Count(Member::kDone));
+    result.best = best_.Add(counts_);
+  }
+  actions_.emplace_back(result);
+}
+
+void RunMachine::Finish(std::string reason, bool ok) {
+  stage_ = Stage::kFinished;
+  deadline_.reset();
+  actions_.emplace_back(FinishRun{std::move(reason), ok});
+}
+
+Verdict RunMachine::CheckUpdate(const TaskKey& key) const {
+  const std::string name = "round " + Number(key.round) + " attempt " + Number(key.attempt);
+  const bool open = stage_ == Stage::kTraining || stage_ == Stage::kCommitting;
+  if (!open || key.round != round_ || key.attempt != attempt_ || key.step != kTrainStep) {
+    return Refused(name + ": is not open" + (open ? ", round " + Number(round_) + " attempt " + Number(attempt_) + " is"
+                                                  : std::string()));
+  }
+  const auto member = members_.find(key.client_id);
+  if (member == members_.end()) return Refused(name + ": " + key.client_id + " is not in the cohort");
+  if (member->second == Member::kDone) return {Verdict::Kind::kAlreadyHere, {}};
+  if (stage_ == Stage::kCommitting) return Refused(name + ": is closed");
+  return {Verdict::Kind::kWanted, {}};
+}
+
+Verdict RunMachine::CheckEvaluation(const TaskKey& key) const {
+  const std::string name = "evaluation of round " + Number(key.round);
+  if (stage_ != Stage::kEvaluating || key.round != committed_round_ || key.attempt != committed_attempt_ ||
+      key.step != kEvaluateStep) {
+    return Refused(name + ": is not open");
+  }
+  const auto member = members_.find(key.client_id);
+  if (member == members_.end()) return Refused(name + ": " + key.client_id + " was not asked");
+  if (member->second == Member::kDone) return {Verdict::Kind::kAlreadyHere, {}};
+  return {Verdict::Kind::kWanted, {}};
+}
+
+void RunMachine::SetMembers(const std::vector<std::string>& clients) {
+  members_.clear();
+  for (const std::string& client : clients) members_.emplace(client, Member::kGone);
+  tally_ = {};
+  tally_[static_cast<std::size_t>(Member::kGone)] = members_.size();
+}
+
+void RunMachine::Mark(Member& member, Member state) {
+  --tally_[static_cast<std::size_t>(member)];
+  ++tally_[static_cast<std::size_t>(state)];
+  member = state;
+}
+
+}  // namespace fedpeft::server

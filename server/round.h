@@ -1,0 +1,212 @@
+// RunMachine: the rules of a run as a value. It is told what happened and answers with what to do: whom to ask, when a
+// round closes, whether it is committed or lost, when to evaluate, when to stop. It holds no parameters, and owns no
+// clock, thread, socket or random source, so a test drives thousands of them. Coordinator carries the actions out.
+//
+//   waiting → opening (the attempt is being stored) → training → committing (being stored) → evaluating → waiting …
+//                                                        └ too few updates: lost, back to waiting
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "configs/run.h"
+#include "peft/core/clock.h"
+#include "server/best_tracker.h"
+#include "server/events.h"
+
+namespace fedpeft::server {
+
+// ---- what happened -----------------------------------------------------------------------------------------------
+
+/// Joined, for the first time or again (also by a newer session): what was asked of them and is missing is asked again.
+struct ClientsArrived {
+  std::vector<ClientSpec> clients;
+};
+struct ClientsDeparted {
+  std::vector<std::string> clients;
+};
+/// The client's update is in the sum. Pre: CheckUpdate said kWanted, and nothing has been handled since.
+struct UpdateCounted {
+  std::string client;
+};
+/// The client could not do the task. Ignored when it was not asked.
+struct TaskFailed {
+  std::string client;
+};
+/// Pre: CheckEvaluation said kWanted.
+struct EvaluationCounted {
+  std::string client;
+  EvaluateStats stats;
+};
+/// The sum of the open attempt is damaged: it is lost.
+struct SumSpoiled {
+  std::string reason;
+};
+/// The last StoreAttempt, or CommitRound, is durable.
+struct AttemptStored {};
+struct RoundStored {};
+/// Time passed: the first call of all, and when Wakeup() is due.
+struct Tick {};
+
+using RoundEvent = std::variant<ClientsArrived, ClientsDeparted, UpdateCounted, TaskFailed, EvaluationCounted,
+                                SumSpoiled, AttemptStored, RoundStored, Tick>;
+
+// ---- what to do --------------------------------------------------------------------------------------------------
+
+struct StoreAttempt {
+  std::uint32_t round = 0;
+  std::uint32_t attempt = 0;
+  std::vector<std::string> cohort;
+};
+struct AskTrain {
+  std::string client;
+  /// What is left of the round.
+  double deadline_s = 0;
+};
+/// Step, store, then report RoundStored.
+struct CommitRound {
+  std::uint32_t round = 0;
+  std::uint32_t attempt = 0;
+  /// A StoreEvaluation of this round will follow.
+  bool evaluation_due = false;
+};
+struct LoseAttempt {
+  std::uint32_t round = 0;
+  std::uint32_t attempt = 0;
+  std::string reason;
+};
+struct AskEvaluate {
+  std::string client;
+  double deadline_s = 0;
+};
+/// The evaluation of the last committed round is over; without counts when nobody evaluated.
+struct StoreEvaluation {
+  std::uint32_t round = 0;
+  std::optional<EvaluateStats> total;
+  std::uint32_t evaluators = 0;
+  bool best = false;
+};
+struct FinishRun {
+  std::string reason;
+  bool ok = true;
+};
+
+using Action =
+    std::variant<StoreAttempt, AskTrain, CommitRound, LoseAttempt, AskEvaluate, StoreEvaluation, FinishRun>;
+
+/// Where a run goes on after the process ended; the default is a new run.
+struct ResumePoint {
+  std::uint32_t committed_round = 0;
+  std::uint32_t committed_attempt = 0;
+  /// The committed round's evaluation is over (or was not due).
+  bool evaluated = false;
+  /// Evaluations so far, by round.
+  std::vector<EvaluateStats> evaluations;
+  /// The highest attempt number of the next round that was ever opened; 0: none.
+  std::uint32_t last_attempt = 0;
+  /// Attempts of the next round that were lost for lack of updates (not because the process ended).
+  std::uint32_t lost_attempts = 0;
+  /// Of the attempt that was open: it is repeated with the same clients if they come back.
+  std::vector<std::string> cohort;
+  /// Clients that were joined: they are given some time to come back before anything starts without them.
+  std::set<std::string> expected;
+  /// A run that has been started before.
+  bool resumed = false;
+};
+
+/// What to do with an answer that names a key.
+struct Verdict {
+  enum class Kind { kWanted, kAlreadyHere, kRefused } kind = Kind::kRefused;
+  std::string reason;
+};
+
+class RunMachine {
+ public:
+  enum class Stage { kWaiting, kOpening, kTraining, kCommitting, kEvaluating, kFinished };
+
+  RunMachine(const RunSpec& run, ResumePoint resume);
+
+  /// `now` never goes back.
+  std::vector<Action> Handle(Instant now, const RoundEvent& event);
+  /// When a Tick is wanted at the latest.
+  std::optional<Instant> Wakeup() const;
+
+  Verdict CheckUpdate(const TaskKey& key) const;
+  Verdict CheckEvaluation(const TaskKey& key) const;
+
+  Stage stage() const { return stage_; }
+  /// Of the open attempt, or the last one.
+  std::uint32_t round() const { return round_; }
+  std::uint32_t attempt() const { return attempt_; }
+  std::uint32_t committed_round() const { return committed_round_; }
+  std::uint32_t committed_attempt() const { return committed_attempt_; }
+
+ private:
+  enum class Member { kGone, kAsked, kDone, kFailed };
+  struct Handler;
+
+  void Arrived(const ClientSpec& client);
+  void Departed(const std::string& client);
+  /// Takes all steps that need no further event.
+  void Advance();
+  bool Gathered();
+  void OpenAttemptIfPossible();
+  std::vector<std::string> ChooseCohort(const PhaseSpec& phase) const;
+  void StartTraining();
+  void CloseTrainingIfDone();
+  void Lose(const std::string& reason);
+  bool EvaluationDue(std::uint32_t round) const;
+  void StartEvaluation();
+  void CloseEvaluationIfDone();
+  void Finish(std::string reason, bool ok);
+  void Ask(const std::string& client);
+  /// Members as kGone.
+  void SetMembers(const std::vector<std::string>& clients);
+  void Mark(Member& member, Member state);
+  std::size_t Count(Member state) const { return tally_[static_cast<std::size_t>(state)]; }
+
+  // Constant.
+  const RunSpec run_;
+  const std::uint32_t total_rounds_;
+  const Duration grace_;
+
+  Stage stage_ = Stage::kWaiting;
+  std::set<std::string> trainers_;
+  std::set<std::string> evaluators_;
+  ResumePoint resume_;
+  bool gathered_ = false;
+  std::optional<Instant> grace_ends_;
+
+  std::uint32_t committed_round_;
+  std::uint32_t committed_attempt_;
+  bool evaluated_;
+  std::uint32_t round_;
+  std::uint32_t attempt_ = 0;
+  /// Of the round to come or open: the highest attempt number so far; all lost attempts (they change the draw of the
+  /// cohort), and those of this process.
+  std::uint32_t last_attempt_;
+  std::uint32_t lost_attempts_;
+  std::uint32_t lost_here_ = 0;
+  /// Of the training or evaluation that is open or was last.
+  std::map<std::string, Member> members_;
+  /// Members by state.
+  std::array<std::size_t, 4> tally_{};
+  /// The round closes with this many updates: the cohort, less what over-selection added.
+  std::size_t wanted_updates_ = 0;
+  /// Of the open stage, or the end of the pause after a lost attempt.
+  std::optional<Instant> deadline_;
+  EvaluateStats counts_;
+  BestTracker best_;
+
+  // Of the call in progress.
+  Instant now_{};
+  std::vector<Action> actions_;
+};
+
+}  // namespace fedpeft::server

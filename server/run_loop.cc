@@ -1,0 +1,372 @@
+#include "server/run_loop.h"
+
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+#include <utility>
+
+#include "peft/core/log.h"
+
+namespace fedpeft::server {
+namespace {
+
+/// Counts of a peer beyond this are not believed: sums of them must not overflow.
+constexpr std::uint64_t kMaxExamples = std::uint64_t{1} << 40;
+/// Events a round that are remembered; all of them are in the log.
+constexpr std::size_t kMaxEvents = 1000;
+
+UploadDecision Refuse(std::string reason) { return {UploadDecision::Kind::kRefused, std::move(reason)}; }
+
+Task MakeTask(TaskKey key, decltype(Task::body) body) {
+  Task task;
+  task.key = std::move(key);
+  task.body = std::move(body);
+  return task;
+}
+
+Status Stopping() { return Unavailable("coordinator: is stopping (offer it to the next one)"); }
+
+}  // namespace
+
+RunLoop::RunLoop(const RunSpec& run, GlobalModel model, ResumePoint resume, const Clock& clock)
+    : run_(run), clock_(clock), model_(std::move(model)), machine_(run_, std::move(resume)) {}
+
+void RunLoop::Start(Outbox& outbox, Persist persist, std::function<void(RunOutcome)> ended) {
+  outbox_ = &outbox;
+  persist_ = std::move(persist);
+  ended_ = std::move(ended);
+  Publish(std::make_shared<const Bytes>(model_.Encode(*model_.checkpoint())));
+  LogInfo("run.started", {{"run", run_.name},
+                          {"round", machine_.committed_round()},
+                          {"rounds", run_.total_rounds()},
+                          {"parameters", std::uint64_t{model_.layout()->size()}},
+                          {"payload_bytes", model_.payload_bytes()}});
+  Tick();
+}
+
+void RunLoop::Fail(const Status& why) {
+  if (failed_) return;
+  failed_ = true;
+  LogError("run.failed", {{"reason", why.message()}});
+  ended_({RunOutcome::Kind::kFailed, why.message()});
+}
+
+void RunLoop::Stored(const Status& status, const std::function<void()>& done) {
+  if (failed_) return;
+  if (!status.ok()) return Fail(status.Annotate("state folder"));
+  done();
+}
+
+void RunLoop::Tick() {
+  if (!failed_) Feed(server::Tick{});
+}
+
+void RunLoop::Turn(Event event) {
+  if (auto* offered = std::get_if<UploadOffered>(&event)) offered->answer({UploadDecision::Kind::kUnavailable, {}});
+  if (auto* arrived = std::get_if<UploadArrived>(&event)) arrived->answer(Stopping());
+  if (auto* answered = std::get_if<TaskAnswered>(&event)) answered->answer(Stopping());
+}
+
+// ---- what clients say ----------------------------------------------------------------------------------------------
+
+struct RunLoop::EventHandler {
+  RunLoop& loop;
+  void operator()(ClientsJoined& event) const { loop.Joined(event); }
+  void operator()(ClientsLeft& event) const { loop.Left(event); }
+  void operator()(UploadOffered& event) const {
+    UploadDecision decision = loop.Decide(event.session, event.manifest);
+    if (decision.kind == UploadDecision::Kind::kRefused) {
+      LogWarning("update.refused", {{"client", event.manifest.key.client_id}, {"reason", decision.reason}});
+      loop.Remember("update.refused", event.manifest.key.client_id + ": " + decision.reason);
+    }
+    event.answer(std::move(decision));
+  }
+  void operator()(UploadArrived& event) const { loop.Arrived(std::move(event)); }
+  void operator()(TaskAnswered& event) const { loop.Answered(event); }
+  // The queue's to obey: it ends the loop.
+  void operator()(StopRequested&) const {}
+};
+
+void RunLoop::Handle(Event event) {
+  if (failed_) return Turn(std::move(event));
+  std::visit(EventHandler{*this}, event);
+}
+
+void RunLoop::Joined(const ClientsJoined& event) {
+  if (event.clients.empty()) return;
+  clients_.Join(event.session, event.clients);
+  const ClientSpec& first = event.clients.front();
+  LogInfo("client.joined", {{"client", first.id},
+                            {"role", first.evaluator ? "evaluator" : "trainer"},
+                            {"clients", std::uint64_t{event.clients.size()}},
+                            {"joined", std::uint64_t{clients_.clients()}}});
+  persist_([clients = event.clients](Store& store) { return store.SetJoined(clients); }, [] {});
+  if (finished_) return SendFinished(event.session, first.id);
+  Feed(ClientsArrived{event.clients});
+}
+
+void RunLoop::Left(const ClientsLeft& event) {
+  std::vector<std::string> gone = clients_.Leave(event.session);
+  busy_.erase(event.session);
+  if (gone.empty()) return;
+  LogInfo("client.left", {{"client", gone.front()},
+                          {"reason", event.reason},
+                          {"clients", std::uint64_t{gone.size()}},
+                          {"joined", std::uint64_t{clients_.clients()}}});
+  Remember("client.left", gone.front() + ": " + event.reason);
+  persist_([gone](Store& store) { return store.SetLeft(gone); }, [] {});
+  Feed(ClientsDeparted{std::move(gone)});
+}
+
+UploadDecision RunLoop::Decide(SessionId session, const UploadManifest& manifest) const {
+  const std::string& client = manifest.key.client_id;
+  if (!clients_.Owns(session, client)) return Refuse(client + ": is not a client of this session");
+  const Verdict verdict = machine_.CheckUpdate(manifest.key);
+  if (verdict.kind == Verdict::Kind::kRefused) return Refuse(verdict.reason);
+  if (verdict.kind == Verdict::Kind::kAlreadyHere) return {UploadDecision::Kind::kAlreadyHere, {}};
+  if (manifest.base != params_.sha256) {
+    return Refuse("update: is against parameters " + Hex(manifest.base) + ", want " + Hex(params_.sha256));
+  }
+  if (manifest.payload != payload_) {
+    return Refuse("update: has payload " + Hex(manifest.payload) + ", want " + Hex(payload_));
+  }
+  if (manifest.length != model_.payload_bytes()) {
+    return Refuse("update: has " + std::to_string(manifest.length) + " bytes, want " +
+                  std::to_string(model_.payload_bytes()));
+  }
+  const TrainStats& stats = manifest.stats;
+  if (stats.examples > kMaxExamples || !std::isfinite(stats.loss) || !std::isfinite(stats.seconds)) {
+    return Refuse("update: its statistics are out of range (want finite loss and seconds, at most 2^40 examples)");
+  }
+  const Result<std::uint64_t> weight = model_.WeightOf(manifest.key.round, stats.examples);
+  if (!weight.ok()) return Refuse(weight.status().message());
+  return {UploadDecision::Kind::kWanted, {}};
+}
+
+void RunLoop::Arrived(UploadArrived event) {
+  const UploadManifest& manifest = event.manifest;
+  const std::string& client = manifest.key.client_id;
+  const UploadDecision decision = Decide(event.session, manifest);
+  if (decision.kind == UploadDecision::Kind::kAlreadyHere) return event.answer(OkStatus());
+  std::uint64_t weight = 0;
+  const Status counted = decision.kind == UploadDecision::Kind::kWanted ? Count(event, weight)
+                                                                        : FailedPrecondition(decision.reason);
+  if (counted.ok()) {
+    LogDebug("update.counted", {{"client", client}, {"round", manifest.key.round}, {"weight", weight}});
+    submissions_.push_back({client, weight, manifest.stats.examples, manifest.stats.loss, manifest.stats.seconds,
+                            manifest.length});
+    event.answer(OkStatus());
+    return Feed(UpdateCounted{client});
+  }
+  LogWarning("update.refused", {{"client", client}, {"reason", counted.message()}});
+  Remember("update.refused", client + ": " + counted.message());
+  event.answer(counted);
+  // Values that are bad stay bad: the round need not wait for them. A damaged sum costs the attempt.
+  if (counted.code() == Code::kInvalidArgument) Feed(TaskFailed{client});
+  if (counted.code() == Code::kDataLoss) Feed(SumSpoiled{counted.message()});
+}
+
+Status RunLoop::Count(const UploadArrived& event, std::uint64_t& weight) {
+  ASSIGN_OR_RETURN(weight, model_.WeightOf(event.manifest.key.round, event.manifest.stats.examples));
+  UploadedBytes& bytes = *event.bytes;
+  return sum_->Add(
+      bytes.length(), [&bytes](std::uint64_t offset, MutableByteSpan out) { return bytes.Read(offset, out); }, weight);
+}
+
+void RunLoop::Answered(const TaskAnswered& event) {
+  const std::string& client = event.key.client_id;
+  if (!clients_.Owns(event.session, client)) {
+    return event.answer(FailedPrecondition(client + ": is not a client of this session"));
+  }
+  if (const auto* stats = std::get_if<EvaluateStats>(&event.outcome)) {
+    const Status taken = Evaluated(event, *stats);
+    event.answer(taken);
+    if (!taken.ok()) LogWarning("evaluation.refused", {{"client", client}, {"reason", taken.message()}});
+    return;
+  }
+  const Status& failure = std::get<Status>(event.outcome);
+  event.answer(OkStatus());
+  const bool open = event.key.step == kTrainStep
+                        ? machine_.CheckUpdate(event.key).kind == Verdict::Kind::kWanted
+                        : machine_.CheckEvaluation(event.key).kind == Verdict::Kind::kWanted;
+  LogWarning("client.failed", {{"client", client}, {"round", event.key.round}, {"reason", failure.message()}});
+  Remember("client.failed", client + ": " + failure.message());
+  if (open) Feed(TaskFailed{client});
+}
+
+Status RunLoop::Evaluated(const TaskAnswered& event, const EvaluateStats& stats) {
+  const Verdict verdict = machine_.CheckEvaluation(event.key);
+  if (verdict.kind == Verdict::Kind::kRefused) return FailedPrecondition(verdict.reason);
+  if (verdict.kind == Verdict::Kind::kAlreadyHere) return OkStatus();
+  if (stats.examples > kMaxExamples || stats.correct > stats.examples || !std::isfinite(stats.loss_sum) ||
+      !std::isfinite(stats.seconds)) {
+    Feed(TaskFailed{event.key.client_id});
+    return InvalidArgument("evaluation: its counts are out of range (want correct <= examples <= 2^40, finite loss)");
+  }
+  Feed(EvaluationCounted{event.key.client_id, stats});
+  return OkStatus();
+}
+
+// ---- what the machine wants ----------------------------------------------------------------------------------------
+
+struct RunLoop::ActionHandler {
+  RunLoop& loop;
+  void operator()(const StoreAttempt& action) const { loop.Open(action); }
+  void operator()(const AskTrain& action) const {
+    const RunMachine& machine = loop.machine_;
+    loop.bytes_down_ += loop.params_.length;
+    const double rate = LearningRateAt(loop.run_.train, machine.round(), loop.run_.total_rounds());
+    loop.Ask({action.client, machine.round(), machine.attempt(), kTrainStep},
+             TrainTask{loop.params_, rate, action.deadline_s});
+  }
+  void operator()(const CommitRound& action) const { loop.Commit(action); }
+  void operator()(const LoseAttempt& action) const { loop.Lost(action); }
+  void operator()(const AskEvaluate& action) const {
+    const RunMachine& machine = loop.machine_;
+    loop.Ask({action.client, machine.committed_round(), machine.committed_attempt(), kEvaluateStep},
+             EvaluateTask{loop.params_, action.deadline_s});
+  }
+  void operator()(const StoreEvaluation& action) const { loop.Evaluation(action); }
+  void operator()(const FinishRun& action) const { loop.Finish(action); }
+};
+
+void RunLoop::Feed(const RoundEvent& event) {
+  for (const Action& action : machine_.Handle(clock_.Now(), event)) std::visit(ActionHandler{*this}, action);
+}
+
+void RunLoop::Open(const StoreAttempt& action) {
+  Result<aggregation::IntegerSum> sum = model_.BeginSum(action.round);
+  if (!sum.ok()) return Fail(sum.status());
+  sum_ = *std::move(sum);
+  payload_ = model_.Payload(action.round).digest;
+  submissions_.clear();
+  cohort_ = static_cast<std::uint32_t>(action.cohort.size());
+  bytes_down_ = 0;
+  persist_([action](Store& store) { return store.OpenAttempt(action); },
+           [this, action] {
+             started_ = clock_.Now();
+             LogInfo("round.started", {{"round", action.round},
+                                       {"attempt", action.attempt},
+                                       {"cohort", std::uint64_t{action.cohort.size()}}});
+             Feed(AttemptStored{});
+           });
+}
+
+void RunLoop::Commit(const CommitRound& action) {
+  CloseTasks();
+  Result<std::shared_ptr<const Checkpoint>> next = model_.Step(action.round, std::move(*sum_));
+  sum_.reset();
+  if (!next.ok()) return Feed(SumSpoiled{next.status().message()});
+  auto blob = std::make_shared<const Bytes>(model_.Encode(**next));
+  RoundCommit commit = Summarise(action, Sha256Of(*blob));
+  persist_([commit, checkpoint = *next](Store& store) { return store.Commit(commit, *checkpoint); },
+           [this, record = commit.record, checkpoint = *next, blob] { Committed(record, checkpoint, blob); });
+  events_.clear();
+}
+
+RoundCommit RunLoop::Summarise(const CommitRound& action, const Digest& params_sha256) const {
+  RoundCommit commit{{}, submissions_, events_};
+  RoundRecord& record = commit.record;
+  record.round = action.round;
+  record.attempt = action.attempt;
+  record.committed_ms = UnixMillis();
+  record.params_sha256 = params_sha256;
+  record.cohort = cohort_;
+  record.participants = static_cast<std::uint32_t>(submissions_.size());
+  // By name, so that the recorded loss does not depend on arrival order either.
+  std::sort(commit.submissions.begin(), commit.submissions.end(),
+            [](const Submission& a, const Submission& b) { return a.client < b.client; });
+  double loss_sum = 0;
+  for (const Submission& one : commit.submissions) {
+    record.examples += one.examples;
+    record.bytes_up += one.bytes;
+    loss_sum += one.loss * static_cast<double>(one.examples);
+  }
+  if (record.examples > 0) record.train_loss = loss_sum / static_cast<double>(record.examples);
+  record.bytes_down = bytes_down_;
+  record.seconds = ToSeconds(clock_.Now() - started_);
+  record.complete = !action.evaluation_due;
+  return commit;
+}
+
+void RunLoop::Committed(const RoundRecord& record, std::shared_ptr<const Checkpoint> checkpoint,
+                        std::shared_ptr<const Bytes> blob) {
+  model_.Replace(std::move(checkpoint));
+  Publish(std::move(blob));
+  LogInfo("round.committed", {{"round", record.round},
+                              {"attempt", record.attempt},
+                              {"participants", record.participants},
+                              {"cohort", record.cohort},
+                              {"train_loss", record.train_loss.value_or(0)},
+                              {"bytes_up", record.bytes_up},
+                              {"bytes_down", record.bytes_down},
+                              {"seconds", record.seconds},
+                              {"params_sha256", Hex(record.params_sha256)}});
+  for (const auto& [session, client] : clients_.sessions()) {
+    outbox_->Send(session, MakeTask({client, record.round, record.attempt, kClosedStep}, RoundClosed{record.round}));
+  }
+  Feed(RoundStored{});
+}
+
+void RunLoop::Lost(const LoseAttempt& action) {
+  CloseTasks();
+  sum_.reset();
+  LogWarning("round.lost", {{"round", action.round}, {"attempt", action.attempt}, {"reason", action.reason}});
+  Remember("round.lost", action.reason);
+  persist_([action, events = std::exchange(events_, {})](Store& store) { return store.LoseAttempt(action, events); },
+           [] {});
+}
+
+void RunLoop::Evaluation(const StoreEvaluation& action) {
+  CloseTasks();
+  if (action.total) {
+    const EvaluationRecord record{*action.total, action.evaluators, action.best};
+    LogInfo("evaluation.done", {{"round", action.round},
+                                {"examples", record.counts.examples},
+                                {"accuracy", record.accuracy()},
+                                {"loss", record.loss()},
+                                {"best", record.best}});
+  } else {
+    LogInfo("evaluation.skipped", {{"round", action.round}});
+  }
+  persist_([action](Store& store) { return store.AddEvaluation(action); }, [] {});
+}
+
+void RunLoop::Finish(const FinishRun& action) {
+  const RunStatus status = action.ok ? RunStatus::kFinished : RunStatus::kFailed;
+  persist_([status, reason = action.reason](Store& store) { return store.SetStatus(status, reason); },
+           [this, action] {
+             LogInfo("run.finished", {{"ok", action.ok}, {"reason", action.reason}});
+             finished_ = RunFinished{action.reason, action.ok};
+             for (const auto& [session, client] : clients_.sessions()) SendFinished(session, client);
+             ended_({action.ok ? RunOutcome::Kind::kFinished : RunOutcome::Kind::kFailed, action.reason});
+           });
+}
+
+void RunLoop::SendFinished(SessionId session, const std::string& client) {
+  outbox_->Send(session, MakeTask({client, machine_.committed_round(), 0, kFinishedStep}, *finished_));
+}
+
+void RunLoop::Ask(TaskKey key, decltype(Task::body) body) {
+  const SessionId session = clients_.SessionOf(key.client_id);
+  if (busy_.insert(session).second) outbox_->SetBusy(session, true);
+  outbox_->Send(session, MakeTask(std::move(key), std::move(body)));
+}
+
+void RunLoop::CloseTasks() {
+  outbox_->WithdrawTasks();
+  outbox_->CloseUploadsBefore(machine_.round(), machine_.attempt() + 1);
+  for (const SessionId session : std::exchange(busy_, {})) outbox_->SetBusy(session, false);
+}
+
+void RunLoop::Publish(std::shared_ptr<const Bytes> blob) {
+  const BlobRef old = std::exchange(params_, outbox_->Publish(std::move(blob)));
+  if (old.length > 0 && old.sha256 != params_.sha256) outbox_->Retire(old.sha256);
+}
+
+void RunLoop::Remember(const char* name, std::string detail) {
+  if (events_.size() >= kMaxEvents) return;
+  events_.push_back({UnixMillis(), name, machine_.round(), std::move(detail)});
+}
+
+}  // namespace fedpeft::server

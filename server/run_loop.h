@@ -1,0 +1,103 @@
+// RunLoop: what the coordinator's loop thread does with an event. It checks what clients say, adds their updates, carries
+// out what RunMachine decides, and sends only what is durable. One thread; the queue around it is Coordinator's.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "aggregation/integer_sum.h"
+#include "configs/run.h"
+#include "peft/core/clock.h"
+#include "server/client_registry.h"
+#include "server/coordinator.h"
+#include "server/events.h"
+#include "server/global_model.h"
+#include "server/round.h"
+#include "server/store.h"
+
+namespace fedpeft::server {
+
+class RunLoop {
+ public:
+  using Job = std::function<Status(Store&)>;
+  /// Runs the job on the store thread, after all jobs before it, and then Stored(status, done) on the loop thread.
+  using Persist = std::function<void(Job job, std::function<void()> done)>;
+
+  RunLoop(const RunSpec& run, GlobalModel model, ResumePoint resume, const Clock& clock);
+
+  /// Publishes the parameters and starts the run. `outbox` must outlive this object; `ended` is called at most once.
+  void Start(Outbox& outbox, Persist persist, std::function<void(RunOutcome)> ended);
+  void Handle(Event event);
+  /// A store job has ended: goes on with what waits for it, or ends the run.
+  void Stored(const Status& status, const std::function<void()>& done);
+  void Tick();
+  /// When Tick is wanted.
+  std::optional<Instant> Wakeup() const { return failed_ ? std::nullopt : machine_.Wakeup(); }
+
+  const GlobalModel& model() const { return model_; }
+
+  /// Answers an event that nobody will handle any more.
+  static void Turn(Event event);
+
+ private:
+  struct EventHandler;
+  struct ActionHandler;
+
+  void Feed(const RoundEvent& event);
+  /// The run cannot go on; every further event is answered with kUnavailable.
+  void Fail(const Status& why);
+  // What clients say.
+  void Joined(const ClientsJoined& event);
+  void Left(const ClientsLeft& event);
+  UploadDecision Decide(SessionId session, const UploadManifest& manifest) const;
+  void Arrived(UploadArrived event);
+  Status Count(const UploadArrived& event, std::uint64_t& weight);
+  void Answered(const TaskAnswered& event);
+  Status Evaluated(const TaskAnswered& event, const EvaluateStats& stats);
+  // What the machine wants.
+  void Open(const StoreAttempt& action);
+  void Commit(const CommitRound& action);
+  RoundCommit Summarise(const CommitRound& action, const Digest& params_sha256) const;
+  void Committed(const RoundRecord& record, std::shared_ptr<const Checkpoint> checkpoint,
+                 std::shared_ptr<const Bytes> blob);
+  void Lost(const LoseAttempt& action);
+  void Evaluation(const StoreEvaluation& action);
+  void Finish(const FinishRun& action);
+
+  /// Sends a task that is to be answered.
+  void Ask(TaskKey key, decltype(Task::body) body);
+  void SendFinished(SessionId session, const std::string& client);
+  /// Nobody is waited for any more.
+  void CloseTasks();
+  void Publish(std::shared_ptr<const Bytes> blob);
+  void Remember(const char* name, std::string detail);
+
+  const RunSpec run_;
+  const Clock& clock_;
+  GlobalModel model_;
+  RunMachine machine_;
+  ClientRegistry clients_;
+  Outbox* outbox_ = nullptr;
+  Persist persist_;
+  std::function<void(RunOutcome)> ended_;
+  bool failed_ = false;
+  std::optional<RunFinished> finished_;
+
+  BlobRef params_;
+  std::set<SessionId> busy_;
+  // Of the open attempt.
+  std::optional<aggregation::IntegerSum> sum_;
+  Digest payload_{};
+  std::vector<Submission> submissions_;
+  std::uint32_t cohort_ = 0;
+  std::uint64_t bytes_down_ = 0;
+  Instant started_{};
+  /// Goes into the database with the round.
+  std::vector<StoredEvent> events_;
+};
+
+}  // namespace fedpeft::server

@@ -1,0 +1,88 @@
+// The schema of fedpeft.db, as migrations: entry i brings a database from user_version i to i + 1. Entries are never
+// changed once released; a new version appends.
+#pragma once
+
+#include <array>
+
+namespace fedpeft::server {
+
+inline constexpr std::array<const char*, 1> kMigrations = {R"sql(
+CREATE TABLE run (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  run_id TEXT NOT NULL,
+  name TEXT NOT NULL,
+  config BLOB NOT NULL,
+  config_sha256 TEXT NOT NULL,
+  total_rounds INTEGER NOT NULL,
+  created_ms INTEGER NOT NULL,
+  status TEXT NOT NULL,
+  reason TEXT NOT NULL
+) STRICT;
+CREATE TABLE attempts (
+  round INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  status TEXT NOT NULL CHECK (status IN ('open', 'committed', 'lost', 'abandoned')),
+  reason TEXT NOT NULL DEFAULT '',
+  started_ms INTEGER NOT NULL,
+  ended_ms INTEGER,
+  PRIMARY KEY (round, attempt)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE cohort (
+  round INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  client TEXT NOT NULL,
+  PRIMARY KEY (round, attempt, client),
+  FOREIGN KEY (round, attempt) REFERENCES attempts (round, attempt)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE rounds (
+  round INTEGER PRIMARY KEY,
+  attempt INTEGER NOT NULL,
+  committed_ms INTEGER NOT NULL,
+  params_sha256 BLOB NOT NULL,
+  params_file TEXT,               -- NULL: no longer kept
+  cohort INTEGER NOT NULL,
+  participants INTEGER NOT NULL,
+  examples INTEGER NOT NULL,
+  train_loss REAL,
+  bytes_up INTEGER NOT NULL,
+  bytes_down INTEGER NOT NULL,
+  seconds REAL NOT NULL,
+  complete INTEGER NOT NULL       -- its evaluation is over, or was not due
+) STRICT;
+CREATE TABLE submissions (
+  round INTEGER NOT NULL REFERENCES rounds (round),
+  client TEXT NOT NULL,
+  weight INTEGER NOT NULL,
+  examples INTEGER NOT NULL,
+  loss REAL NOT NULL,
+  seconds REAL NOT NULL,
+  bytes INTEGER NOT NULL,
+  PRIMARY KEY (round, client)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE evaluations (
+  round INTEGER PRIMARY KEY REFERENCES rounds (round),
+  evaluators INTEGER NOT NULL,
+  examples INTEGER NOT NULL CHECK (examples > 0),
+  correct INTEGER NOT NULL,
+  loss_sum REAL NOT NULL,
+  seconds REAL NOT NULL,
+  best INTEGER NOT NULL           -- the best of the rounds up to this one
+) STRICT;
+CREATE TABLE clients (
+  client TEXT PRIMARY KEY,
+  evaluator INTEGER NOT NULL,
+  examples INTEGER NOT NULL,
+  first_seen_ms INTEGER NOT NULL,
+  last_seen_ms INTEGER NOT NULL,
+  joined INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE events (
+  id INTEGER PRIMARY KEY,
+  time_ms INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  round INTEGER NOT NULL,
+  detail TEXT NOT NULL
+) STRICT;
+)sql"};
+
+}  // namespace fedpeft::server
