@@ -1,0 +1,82 @@
+// Hugging Face PEFT LoRA folders: adapter_config.json and adapter_model.safetensors, written and read. peft's own
+// loader ignores surplus tensors and only warns of missing ones, so both directions check names and shapes against the
+// configuration here (lora_tensors.h). Verified against peft 0.21.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "peft/core/status.h"
+#include "peft/io/safetensors.h"
+
+namespace fedpeft {
+
+/// What adapter_config.json says of a LoRA adapter. Names as peft's.
+struct LoraAdapterConfig {
+  std::string base_model_name_or_path;
+  /// `SEQ_CLS`, `CAUSAL_LM`, `FEATURE_EXTRACTION`, …; empty for null.
+  std::string task_type;
+  std::int64_t r = 8;
+  double lora_alpha = 8;
+  double lora_dropout = 0;
+  bool use_rslora = false;
+  /// The base keeps its weights as [in, out] (GPT-2's Conv1D).
+  bool fan_in_fan_out = false;
+  /// A module matches t when its path is t or ends with `.t`. Read back as full module paths, taken from the tensors.
+  std::vector<std::string> target_modules;
+  /// Modules trained and saved whole: the head. Read back without those that have no tensor in the file.
+  std::vector<std::string> modules_to_save;
+  /// Module (matched as target_modules) → its own r or alpha.
+  std::map<std::string, std::int64_t> rank_pattern;
+  std::map<std::string, double> alpha_pattern;
+};
+
+/// A module with a low-rank branch: y += scale · B·A·x.
+struct LoraModule {
+  /// Path in the task model, without `base_model.model.`.
+  std::string path;
+  /// lora_embedding_A/B instead of lora_A/B.weight.
+  bool embedding = false;
+  std::int64_t rank = 0;
+  /// alpha / rank, or alpha / √rank with use_rslora, after the patterns.
+  double scale = 0;
+};
+
+/// Keys of our own in the safetensors metadata, which other programs ignore.
+namespace adapter_metadata {
+inline constexpr std::string_view kLabels = "fedpeft.labels";       // EncodeLabels
+inline constexpr std::string_view kBaseHash = "fedpeft.base_hash";  // hexadecimal ModelFolder::BaseHash
+inline constexpr std::string_view kRun = "fedpeft.run";
+inline constexpr std::string_view kRound = "fedpeft.round";
+}  // namespace adapter_metadata
+
+/// Labels in order of their class index, as a JSON array of strings, and back.
+/// Errors: kInvalidArgument: not UTF-8; not an array of strings.
+Result<std::string> EncodeLabels(std::span<const std::string> labels);
+Result<std::vector<std::string>> DecodeLabels(std::string_view json);
+
+/// Writes the folder (made if need be), the weights first: a folder with a configuration is complete. `tensors` carry
+/// the names of peft (`base_model.model.PATH.lora_A.weight`, …) in any order. Errors: CheckLoraTensors',
+/// SerializeSafetensors', and those of writing.
+Status WriteAdapterFolder(const std::string& folder, const LoraAdapterConfig& config,
+                          std::span<const TensorView> tensors, const StringMap& metadata = {});
+
+/// A folder read into memory.
+struct AdapterFolder {
+  LoraAdapterConfig config;
+  /// By path.
+  std::vector<LoraModule> modules;
+  /// All tensors by name, and the metadata.
+  SafetensorsFile file;
+};
+
+/// Errors: kNotFound: a file is missing; kUnimplemented: another method than LoRA, or a LoRA variant that changes the
+/// arithmetic (DoRA, biases, pissa …); kInvalidArgument: a malformed file, or tensors that do not fit the
+/// configuration; kResourceExhausted: weights of more than `max_bytes`.
+Result<AdapterFolder> ReadAdapterFolder(const std::string& folder, std::uint64_t max_bytes = std::uint64_t{2} << 30);
+
+}  // namespace fedpeft

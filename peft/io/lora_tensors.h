@@ -1,0 +1,34 @@
+// Which tensors a LoRA configuration calls for, and their shapes: the check that peft's loader leaves out.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "peft/core/status.h"
+#include "peft/io/adapter_folder.h"
+
+namespace fedpeft {
+
+/// The LoRA modules among `tensors`, by path, if these are exactly what `config` calls for: each A [r, in] with its B
+/// [out, r] and r the module's rank; modules matching a target, and each target matched; all else within
+/// modules_to_save, of which each has a tensor; with task_type SEQ_CLS a saved head named `classifier` or `score`.
+/// Errors: kInvalidArgument naming tensor, module or key; kUnimplemented for a pattern that is a regular expression.
+Result<std::vector<LoraModule>> CheckLoraTensors(const LoraAdapterConfig& config, const TensorMap& tensors);
+
+/// peft's rule for lists of modules: equal, or ending with `.name`.
+bool MatchesModule(std::string_view path, std::string_view name);
+
+/// Whether a parameter (`bert.classifier.dense.weight`) lies in a module that matches `module`.
+bool IsWithin(std::string_view parameter, std::string_view module);
+
+/// A tensor name of an adapter file, taken apart.
+struct AdapterName {
+  enum class Kind { kA, kB, kEmbeddingA, kEmbeddingB, kOther };
+  Kind kind = Kind::kOther;
+  /// The module's path; for kOther the parameter's (`classifier.weight`).
+  std::string_view path;
+};
+/// Errors: kInvalidArgument when the name lacks `base_model.model.`. The result borrows `name`.
+Result<AdapterName> ParseAdapterName(std::string_view name);
+
+}  // namespace fedpeft
