@@ -129,7 +129,7 @@ std::vector<std::string> EnumNames(const EnumDescriptor& type) {
   return names;
 }
 
-std::string TypeText(const FieldDescriptor& field) {
+std::string ItemTypeText(const FieldDescriptor& field) {
   std::string text;
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_MESSAGE: text = "map"; break;
@@ -145,7 +145,11 @@ std::string TypeText(const FieldDescriptor& field) {
     case FieldDescriptor::CPPTYPE_BOOL: text = "true or false"; break;
     default: text = "integer";
   }
-  return field.is_repeated() ? "list of " + text + "s" : text;
+  return text;
+}
+
+std::string TypeText(const FieldDescriptor& field) {
+  return field.is_repeated() ? "list of " + ItemTypeText(field) + "s" : ItemTypeText(field);
 }
 
 std::string RangeText(const FieldDescriptor& field) {

@@ -29,7 +29,9 @@ const v1::Key& KeyOf(const google::protobuf::FieldDescriptor& field);
 std::string EnumName(const google::protobuf::EnumValueDescriptor& value);
 /// The values that may be given: all but the unspecified zero.
 std::vector<std::string> EnumNames(const google::protobuf::EnumDescriptor& type);
-/// `string`, `integer`, `number`, `true or false`, `adamw or sgd`, `map`, `list of strings` …
+/// `string`, `integer`, `number`, `true or false`, `adamw or sgd`, `map`: of a list, an item's.
+std::string ItemTypeText(const google::protobuf::FieldDescriptor& field);
+/// The same, and for a list `list of strings`.
 std::string TypeText(const google::protobuf::FieldDescriptor& field);
 /// `1 to 4096`, `above 0, at most 1e6`; empty without bounds.
 std::string RangeText(const google::protobuf::FieldDescriptor& field);

@@ -1,8 +1,10 @@
 #include "configs/loader.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
+#include "configs/overrides.h"
 #include "configs/reader.h"
 #include "configs/validate.h"
 #include "configs/yaml_tree.h"
@@ -12,15 +14,20 @@ namespace fedpeft::configs {
 
 namespace {
 
-/// Adds what Validate says, with places. A key that was refused when it was read, or any below it, is not judged again.
+/// Whether `path` is `top` or a key below it.
+bool IsWithin(const std::string& path, const std::string& top) {
+  return path.starts_with(top) && (path.size() == top.size() || (!top.empty() && path[top.size()] == '.'));
+}
+
+/// Adds what Validate says, with places. What lies on the path of a key that was refused when it was read is not judged
+/// again.
 void AddValidation(const v1::RunConfig& config, const Places& places, std::vector<Finding>* findings) {
   const std::size_t read = findings->size();
   for (Finding& finding : Validate(config)) {
-    const bool known = std::any_of(findings->begin(), findings->begin() + static_cast<std::ptrdiff_t>(read),
-                                   [&](const Finding& earlier) {
-                                     return (finding.path + ".").starts_with(earlier.path + ".");
-                                   });
-    if (known) continue;
+    const auto refused = [&](const Finding& earlier) {
+      return IsWithin(finding.path, earlier.path) || IsWithin(earlier.path, finding.path);
+    };
+    if (std::any_of(findings->begin(), findings->begin() + static_cast<std::ptrdiff_t>(read), refused)) continue;
     finding.place = FindPlace(places, finding.path);
     findings->push_back(std::move(finding));
   }

@@ -52,7 +52,7 @@ class TreeReader {
 
  private:
   void ReadList(const YamlNode& node, const std::string& path, const FieldDescriptor& field, Message* message) {
-    if (!Expect(Kind::kList, node, path, field)) return;
+    if (!Expect(Kind::kList, node, path, "a " + TypeText(field))) return;
     for (std::size_t i = 0; i < node.items.size(); ++i) {
       const std::string item_path = JoinKey(path, std::to_string(i));
       (*places_)[item_path] = node.items[i].place;
@@ -63,21 +63,21 @@ class TreeReader {
   /// A singular field, or an item of a list.
   void ReadOne(const YamlNode& node, const std::string& path, const FieldDescriptor& field, Message* message) {
     if (IsMessage(field)) {
-      if (!Expect(Kind::kMap, node, path, field)) return;
+      if (!Expect(Kind::kMap, node, path, "a map")) return;
       const auto* reflection = message->GetReflection();
       ReadMap(node, path,
               field.is_repeated() ? reflection->AddMessage(message, &field) : reflection->MutableMessage(message, &field));
       return;
     }
-    if (!Expect(Kind::kScalar, node, path, field)) return;
+    if (!Expect(Kind::kScalar, node, path, field.is_repeated() ? "a " + ItemTypeText(field) : WantText(field))) return;
     if (const Status status = ParseScalar(node.text, node.quoted, field, message); !status.ok()) {
       findings_->push_back({path, status.message(), node.place});
     }
   }
 
-  bool Expect(Kind want, const YamlNode& node, const std::string& path, const FieldDescriptor& field) {
+  bool Expect(Kind want, const YamlNode& node, const std::string& path, const std::string& want_text) {
     if (node.kind == want) return true;
-    if (node.kind != Kind::kBad) findings_->push_back({path, "got " + Got(node) + ", want " + WantText(field), node.place});
+    if (node.kind != Kind::kBad) findings_->push_back({path, "got " + Got(node) + ", want " + want_text, node.place});
     return false;
   }
 

@@ -1,5 +1,7 @@
 #include "configs/validate.h"
 
+#include <google/protobuf/descriptor.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -9,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include "configs/keys.h"
+#include "configs/reader.h"
 #include "configs/translate.h"
 #include "peft/plan/plan.h"
 #include "proto/limits.h"
@@ -184,13 +188,50 @@ class Rules {
     findings_.push_back({"peft", message});
   }
 
-  /// Combinations that mean nothing are refused here, so that nobody believes a setting that does nothing.
+  /// Settings that do nothing beside others are refused here, so that nobody believes in them.
   void CheckEffectless() {
     const v1::Train& train = config_.train();
-    const bool adamw = train.optimizer() == v1::Train::ADAMW;
-    Require(!adamw || train.momentum() == 0, "train.momentum", "has no effect with optimizer adamw, want 0");
-    Require(train.schedule().kind() != v1::LearningRateSchedule::CONSTANT || train.schedule().final_factor() == 0,
-            "train.schedule.final_factor", "has no effect with kind constant, want 0 (or kind linear or cosine)");
+    if (train.optimizer() == v1::Train::ADAMW) {
+      RequireDefaults("train", train, {"momentum"}, "with optimizer adamw");
+    } else {
+      RequireDefaults("train", train, {"beta1", "beta2", "epsilon"}, "with optimizer sgd");
+    }
+    if (train.schedule().kind() == v1::LearningRateSchedule::CONSTANT) {
+      RequireDefaults("train.schedule", train.schedule(), {"final_factor"}, "with kind constant");
+    }
+    for (int i = 0; i < config_.schedule_size(); ++i) {
+      CheckServerOptimizer("schedule." + std::to_string(i) + ".server_optimizer",
+                           config_.schedule(i).server_optimizer());
+    }
+  }
+
+  void CheckServerOptimizer(const std::string& path, const v1::ServerOptimizer& optimizer) {
+    switch (optimizer.kind()) {
+      case v1::ServerOptimizer::FEDAVG:
+        RequireDefaults(path, optimizer, {"beta1", "beta2", "tau"}, "with kind fedavg");
+        break;
+      case v1::ServerOptimizer::FEDAVGM:
+        RequireDefaults(path, optimizer, {"beta2", "tau"}, "with kind fedavgm");
+        break;
+      case v1::ServerOptimizer::FEDADAGRAD:
+        RequireDefaults(path, optimizer, {"beta2"}, "with kind fedadagrad");
+        break;
+      default: break;
+    }
+  }
+
+  /// Each of `keys` of `message` is left at its default, because it has no effect `where`.
+  void RequireDefaults(const std::string& path, const google::protobuf::Message& message,
+                       std::initializer_list<const char*> keys, const std::string& where) {
+    const std::unique_ptr<google::protobuf::Message> defaults(message.New());
+    FillDefaults({}, defaults.get());
+    for (const char* key : keys) {
+      const auto& field = *message.GetDescriptor()->FindFieldByName(key);
+      const std::string got = ScalarText(message, field);
+      const std::string want = ScalarText(*defaults, field);
+      Require(got == want, JoinKey(path, key),
+              "got " + got + ", which has no effect " + where + ", want the default " + want + " (leave the key out)");
+    }
   }
 
   const v1::RunConfig& config_;

@@ -37,8 +37,4 @@ inline constexpr std::size_t kMaxYamlDepth = 16;
 /// Parses one document; adds to `findings` what is wrong, each with its path and place. An empty document is kNull.
 YamlNode ParseYaml(std::string_view text, std::vector<Finding>* findings);
 
-/// Puts the value of the `number`-th `--set path.to.key=value` (from 1) into the tree. The value is YAML; nothing is the
-/// empty string. Maps on the way are made; an index may name an item of a list or the one after its last.
-void ApplyOverride(std::string_view assignment, int number, YamlNode* root, std::vector<Finding>* findings);
-
 }  // namespace fedpeft::configs

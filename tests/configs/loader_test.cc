@@ -75,11 +75,111 @@ TEST_P(LoaderRejectTest, NamesPlaceKeyAndReason) {
 INSTANTIATE_TEST_SUITE_P(
     Table, LoaderRejectTest,
     ::testing::Values(
-        Reject{"UnknownKey", "  hidden_size: 12", "  hidden_sise: 12",
-               "2:1: base.hidden_size: is missing, want an integer: model width"},
+        Reject{"UnknownKey", "  model_type: bert", "  model_type: bert\n  hiden_size: 1",
+               "4:3: base.hiden_size: is not a key here, want one of name, model_type, weights_sha256, "
+               "tokenizer_sha256, hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, vocab_size, "
+               "max_position_embeddings (did you mean \"hidden_size\"?)"},
+        Reject{"MissingKey", "  hidden_size: 12\n", "", "2:1: base.hidden_size: is missing, want an integer: model width"},
+        Reject{"MissingMap", "schedule:\n  - rounds: 3\n", "",
+               "1:1: schedule: is missing or empty, want a list of maps: phases, in order; a run ends after the last"},
         Reject{"DuplicateKey", "name: sample", "name: sample\nname: again",
-               "2:1: got the key \"name\" a second time, want it once"}),
+               "2:1: got the key \"name\" a second time, want it once"},
+        Reject{"MergeKey", "name: sample", "name: sample\n<<: {seed: 1}",
+               "2:1: got a merge key (<<), want the keys themselves"},
+        Reject{"Anchor", "name: sample", "name: &x sample", "1:7: name: got an anchor (&), want a plain value"},
+        Reject{"Alias", "labels: [no, yes, maybe]", "labels: [&a no, yes, *a]",
+               "13:12: problem.labels.0: got an anchor (&), want a plain value"},
+        Reject{"Tag", "name: sample", "name: !!str sample",
+               "1:7: name: got the tag \"tag:yaml.org,2002:str\", want none"},
+        Reject{"Null", "name: sample", "name:",
+               "1:1: name: got null, want a value (leave the key out to have its default, quote it if it is text)"},
+        Reject{"NullItem", "[no, yes, maybe]", "[no, ~, maybe]",
+               "13:16: problem.labels.1: got null, want a value (leave the key out to have its default, quote it if it is "
+               "text)"},
+        Reject{"ListAsKey", "name: sample", "name: sample\n[a]: 1", "2:1: got a list or map as a key, want a name"},
+        Reject{"MapForScalar", "name: sample", "name: {a: 1}", "1:7: name: got a map, want a string"},
+        Reject{"ScalarForMap", "name: sample", "name: sample\ntrain: 5", "2:8: train: got \"5\", want a map"},
+        Reject{"ScalarForList", "[no, yes, maybe]", "maybe", "13:11: problem.labels: got \"maybe\", want a list of strings"},
+        Reject{"ScalarForItem", "  - rounds: 3", "  - 3", "15:5: schedule.0: got \"3\", want a map"},
+        Reject{"ListForItem", "[no, yes, maybe]", "[no, [yes], maybe]",
+               "13:16: problem.labels.1: got a list, want a string"},
+        Reject{"Fraction", "rounds: 3", "rounds: 1.5", "15:13: schedule.0.rounds: got \"1.5\", want an integer, 1 to 1e+06"},
+        Reject{"Exponent", "rounds: 3", "rounds: 1e3", "15:13: schedule.0.rounds: got \"1e3\", want an integer, 1 to 1e+06"},
+        Reject{"Hexadecimal", "hidden_size: 12", "hidden_size: 0xc", "6:16: base.hidden_size: got \"0xc\", want an integer"},
+        Reject{"Overflow", "rounds: 3", "rounds: 4294967296",
+               "15:13: schedule.0.rounds: got \"4294967296\", want an integer, 1 to 1e+06"},
+        Reject{"Negative", "rounds: 3", "rounds: -1", "15:13: schedule.0.rounds: got \"-1\", want an integer, 1 to 1e+06"},
+        Reject{"OutOfRange", "rounds: 3", "rounds: 0", "15:13: schedule.0.rounds: got 0, want an integer, 1 to 1e+06"},
+        Reject{"QuotedNumber", "rounds: 3", "rounds: \"3\"",
+               "15:13: schedule.0.rounds: got \"3\", want an integer, 1 to 1e+06 (without quotes)"},
+        Reject{"Infinity", "name: sample", "name: sample\ntrain: {learning_rate: inf}",
+               "2:24: train.learning_rate: got \"inf\", want a number, 0 to 1000"},
+        Reject{"Enum", "name: sample", "name: sample\ntrain: {optimizer: AdamW}",
+               "2:20: train.optimizer: got \"AdamW\", want adamw or sgd (did you mean \"adamw\"?)"},
+        Reject{"UnspecifiedEnum", "name: sample", "name: sample\ntrain: {optimizer: optimizer_unspecified}",
+               "2:20: train.optimizer: got \"optimizer_unspecified\", want adamw or sgd"},
+        Reject{"RuleAcrossKeys", "[no, yes, maybe]", "[no, yes, no]",
+               "13:21: problem.labels.2: got \"no\" a second time, want each name once"},
+        Reject{"NotYaml", "name: sample", "name: [sample", "2:5: is not YAML: end of sequence flow not found"},
+        Reject{"SecondDocument", "  - rounds: 3", "  - rounds: 3\n---\nname: x", "17:1: got a second document, want one"},
+        Reject{"NotUtf8", "name: sample", "name: sample\nseed: \xff", "2:1: got a line that is not text, want UTF-8 without zero bytes"},
+        Reject{"TooDeep", "name: sample", "name: [[[[[[[[[[[[[[[[[a]]]]]]]]]]]]]]]]]",
+               "1:7: name: got a list, want a string"}),
     [](const auto& test) { return test.param.name; });
+
+TEST(LoaderTest, ReportsAllFindingsInOrderOfTheFile) {
+  std::string text = kSampleRun;
+  text += "peft: {lora: {rnak: 1}}\ntrain: {epochs: x, batch_size: 0}\nevaluation: [1]\n";
+  const std::string error = ErrorOf(text, {"seed=-1", "nonsense"});
+  EXPECT_EQ(error,
+            "run.yaml:16:15: peft.lora.rnak: is not a key here, want one of rank, alpha, dropout, target_modules "
+            "(did you mean \"rank\"?)\n"
+            "run.yaml:17:17: train.epochs: got \"x\", want an integer, at most 10000\n"
+            "run.yaml:17:32: train.batch_size: got 0, want an integer, 1 to 65536\n"
+            "run.yaml:18:13: evaluation: got a list, want a map\n"
+            "--set 1: seed: got \"-1\", want an integer\n"
+            "--set 2: got \"nonsense\", want path.to.key=value");
+}
+
+TEST(LoaderTest, RefusesOverridesThatDoNotFit) {
+  EXPECT_EQ(ErrorOf(kSampleRun, {"schedule.2.rounds=1"}),
+            "--set 1: schedule.2.rounds: has no such item in the list before it, want an index up to its length");
+  EXPECT_EQ(ErrorOf(kSampleRun, {"seed=2", "train.momentm=1"}).substr(0, 36), "--set 2: train.momentm: is not a key");
+  EXPECT_THAT(ErrorOf(kSampleRun, {"peft.lora.rank=[1"}), HasSubstr("--set 1: peft.lora.rank: is not YAML"));
+  EXPECT_EQ(ErrorOf(kSampleRun, {"seed=~"}), "--set 1: seed: got null, want a value");
+}
+
+TEST(LoaderTest, AnEmptyFileLacksEveryRequiredKey) {
+  const std::string error = ErrorOf("");
+  for (const char* key : {": name: is missing", ": base: is missing", ": problem: is missing", ": schedule: is missing"}) {
+    EXPECT_THAT(error, HasSubstr(key));
+  }
+}
+
+TEST(LoaderTest, RefusesAFileThatIsTooLarge) {
+  EXPECT_THAT(ErrorOf(std::string((4 << 20) + 1, '#')), HasSubstr("want at most 4194304"));
+}
+
+TEST(LoaderTest, TruncationAtEveryByteIsAnErrorOrARun) {
+  const std::string text = kSampleRun;
+  // The last two bytes are the number of rounds and the line's end.
+  for (std::size_t size = 0; size + 2 < text.size(); ++size) {
+    EXPECT_NE(ErrorOf(text.substr(0, size)), "") << size;
+  }
+}
+
+TEST(LoaderTest, MutationsNeverCrash) {
+  const std::string text = kSampleRun;
+  int refused = 0;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    for (const char c : {'\n', ':', '[', '"', '\x80'}) {
+      std::string mutant = text;
+      mutant[at] = c;
+      if (!ErrorOf(mutant).empty()) ++refused;
+    }
+  }
+  EXPECT_GT(refused, 1000);
+}
 
 TEST(LoaderTest, EveryReadyRunLoads) {
   int count = 0;
