@@ -70,21 +70,36 @@ Result<std::string> ReadFile(const std::string& path, std::uint64_t max_bytes) {
   return content;
 }
 
-Status WriteFileAtomically(const std::string& path, ByteSpan content) {
-  return WriteFileAtomically(path, std::span<const ByteSpan>(&content, 1));
-}
+namespace {
 
-Status WriteFileAtomically(const std::string& path, std::span<const ByteSpan> pieces) {
+enum class Survives { kProcessDeath, kPowerCut };
+
+Status WriteAndRename(const std::string& path, std::span<const ByteSpan> pieces, Survives survives) {
   const std::string temporary = path + ".tmp";
   {
     const Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
     if (fd.get() < 0) return FromErrno(temporary, errno);
     for (const ByteSpan piece : pieces) RETURN_IF_ERROR(WriteAll(fd.get(), piece, temporary));
-    if (::fsync(fd.get()) != 0) return FromErrno(temporary, errno);
+    if (survives == Survives::kPowerCut && ::fsync(fd.get()) != 0) return FromErrno(temporary, errno);
   }
   if (::rename(temporary.c_str(), path.c_str()) != 0) return FromErrno(path, errno);
+  if (survives == Survives::kProcessDeath) return OkStatus();
   const std::string folder = std::filesystem::path(path).parent_path().string();
   return SyncFolder(folder.empty() ? "." : folder);
+}
+
+}  // namespace
+
+Status WriteFileAtomically(const std::string& path, ByteSpan content) {
+  return WriteFileAtomically(path, std::span<const ByteSpan>(&content, 1));
+}
+
+Status WriteFileAtomically(const std::string& path, std::span<const ByteSpan> pieces) {
+  return WriteAndRename(path, pieces, Survives::kPowerCut);
+}
+
+Status ReplaceFile(const std::string& path, std::span<const ByteSpan> pieces) {
+  return WriteAndRename(path, pieces, Survives::kProcessDeath);
 }
 
 Status SyncFolder(const std::string& path) {

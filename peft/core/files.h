@@ -20,6 +20,8 @@ Result<std::string> ReadFile(const std::string& path, std::uint64_t max_bytes);
 Status WriteFileAtomically(const std::string& path, ByteSpan content);
 /// The same for content in pieces (a header, then buffers that live elsewhere), written one after the other.
 Status WriteFileAtomically(const std::string& path, std::span<const ByteSpan> pieces);
+/// The same without syncing: whole after the death of a process, not after a power cut. For what can be made again.
+Status ReplaceFile(const std::string& path, std::span<const ByteSpan> pieces);
 
 /// Creates the folder and its parents (mode 0755). Not an error when it exists.
 Status MakeFolders(const std::string& path);

@@ -1,6 +1,9 @@
 # The three kinds of target of this project, so that warnings, sanitizers and include paths are said once.
 
 set(FEDPEFT_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  list(APPEND FEDPEFT_WARNINGS -Wno-restrict)  # false alarms on std::string concatenation (GCC bug 105651)
+endif()
 
 # ours(target [TORCH]): warnings, no fused multiply-add (both ends must compute the same bits), sanitizers.
 function(fedpeft_ours target)

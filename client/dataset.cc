@@ -1,0 +1,94 @@
+#include "client/dataset.h"
+
+#include <unordered_map>
+
+#include "peft/core/files.h"
+#include "peft/text/tokenizer.h"
+
+namespace fedpeft::client {
+
+namespace {
+
+constexpr std::uint64_t kMaxFileBytes = std::uint64_t{4} << 30;
+
+Result<std::size_t> NeedColumn(const Table& table, const std::string& name, std::string_view key) {
+  if (const auto index = table.Column(name)) return *index;
+  std::string known;
+  for (const std::string& column : table.columns) known.append(known.empty() ? "" : ", ").append(column);
+  return InvalidArgument("the data has no column \"" + name + "\" (it has: " + known + "; set " + std::string(key) +
+                         " in the run)");
+}
+
+}  // namespace
+
+Result<std::vector<std::int32_t>> RowLabels(const ProblemSpec& problem, const Table& table) {
+  ASSIGN_OR_RETURN(const std::size_t column, NeedColumn(table, problem.label_column, "problem.label_column"));
+  std::unordered_map<std::string_view, std::int32_t> index;
+  for (const std::string& label : problem.labels) index.emplace(label, static_cast<std::int32_t>(index.size()));
+  std::vector<std::int32_t> labels;
+  labels.reserve(table.rows.size());
+  for (std::size_t row = 0; row < table.rows.size(); ++row) {
+    const auto found = index.find(table.rows[row][column]);
+    if (found == index.end()) {
+      return InvalidArgument("row " + std::to_string(row + 1) + ": label \"" + table.rows[row][column] +
+                             "\" is not one of the run's " + std::to_string(problem.labels.size()) + " labels");
+    }
+    labels.push_back(found->second);
+  }
+  return labels;
+}
+
+Result<std::vector<Example>> MakeExamples(const ProblemSpec& problem, const Tokenizer& tokenizer, const Table& table,
+                                          bool need_labels) {
+  ASSIGN_OR_RETURN(const std::size_t text, NeedColumn(table, problem.text_column, "problem.text_column"));
+  const bool pairs = !problem.text_pair_column.empty();
+  std::size_t second = 0;
+  if (pairs) {
+    ASSIGN_OR_RETURN(second, NeedColumn(table, problem.text_pair_column, "problem.text_pair_column"));
+  }
+  std::vector<std::int32_t> labels(table.rows.size(), -1);
+  if (need_labels) {
+    ASSIGN_OR_RETURN(labels, RowLabels(problem, table));
+  }
+  EncodeOptions options;
+  options.max_length = static_cast<std::size_t>(problem.max_length);
+  std::vector<Example> examples;
+  examples.reserve(table.rows.size());
+  for (std::size_t row = 0; row < table.rows.size(); ++row) {
+    const std::vector<std::string>& fields = table.rows[row];
+    ASSIGN_OR_RETURN(Encoding encoding, pairs ? tokenizer.EncodePair(fields[text], fields[second], options)
+                                              : tokenizer.Encode(fields[text], options));
+    Example example{std::move(encoding.ids), {}, labels[row]};
+    if (pairs) example.type_ids = std::move(encoding.type_ids);
+    examples.push_back(std::move(example));
+  }
+  return examples;
+}
+
+Result<std::vector<std::vector<Example>>> DealExamples(const RunSpec& run, const Tokenizer& tokenizer,
+                                                       const Table& table, const PartitionSpec& partition,
+                                                       std::size_t clients) {
+  ASSIGN_OR_RETURN(std::vector<Example> examples, MakeExamples(run.problem, tokenizer, table, /*need_labels=*/true));
+  std::vector<std::int32_t> labels;
+  labels.reserve(examples.size());
+  for (const Example& example : examples) labels.push_back(example.label);
+  ASSIGN_OR_RETURN(const auto parts, PartitionRows(partition, table, labels, clients, run.seed));
+  std::vector<std::vector<Example>> dealt(clients);
+  for (std::size_t client = 0; client < clients; ++client) {
+    for (const std::uint32_t row : parts[client]) dealt[client].push_back(std::move(examples[row]));
+  }
+  return dealt;
+}
+
+Result<Table> ReadRunTable(const std::string& path, const ProblemSpec& problem) {
+  ASSIGN_OR_RETURN(const TableFormat format, FormatOfPath(path));
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxFileBytes));
+  Result<Table> table = ParseTable(path, text, format);
+  if (format == TableFormat::kJsonLines || !table.ok() || table->Column(problem.text_column)) return table;
+  std::vector<std::string> header = {problem.text_column, problem.label_column};
+  if (!problem.text_pair_column.empty()) header.insert(header.begin() + 1, problem.text_pair_column);
+  if (table->columns.size() != header.size()) return table;
+  return ParseTable(path, text, format, header);
+}
+
+}  // namespace fedpeft::client

@@ -1,0 +1,126 @@
+#include "client/partition.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <map>
+
+#include "peft/core/random.h"
+
+namespace fedpeft::client {
+
+namespace {
+
+using Parts = std::vector<std::vector<std::uint32_t>>;
+
+Parts DealIid(std::size_t rows, std::size_t clients, RandomStream& stream) {
+  const std::vector<std::uint32_t> order = RandomPermutation(stream, rows);
+  Parts parts(clients);
+  for (std::size_t client = 0; client < clients; ++client) {
+    const std::size_t begin = rows * client / clients, end = rows * (client + 1) / clients;
+    parts[client].assign(order.begin() + static_cast<std::ptrdiff_t>(begin),
+                         order.begin() + static_cast<std::ptrdiff_t>(end));
+  }
+  return parts;
+}
+
+std::map<std::int32_t, std::vector<std::uint32_t>> RowsByLabel(const std::vector<std::int32_t>& labels) {
+  std::map<std::int32_t, std::vector<std::uint32_t>> groups;
+  for (std::uint32_t row = 0; row < labels.size(); ++row) groups[labels[row]].push_back(row);
+  return groups;
+}
+
+/// An empty part takes a row from the largest: a client without data could not join.
+void FillEmptyParts(Parts& parts) {
+  for (auto& part : parts) {
+    if (!part.empty()) continue;
+    auto& largest =
+        *std::max_element(parts.begin(), parts.end(), [](const auto& a, const auto& b) { return a.size() < b.size(); });
+    part.push_back(largest.back());
+    largest.pop_back();
+  }
+}
+
+Parts DealDirichlet(const std::vector<std::int32_t>& labels, double alpha, std::size_t clients, RandomStream& stream) {
+  Parts parts(clients);
+  for (auto& [label, rows] : RowsByLabel(labels)) {
+    stream.Shuffle(std::span<std::uint32_t>(rows));
+    std::vector<double> shares(clients);
+    double sum = 0;
+    for (double& share : shares) sum += share = stream.NextGamma(alpha);
+    std::size_t at = 0;
+    double reached = 0;
+    for (std::size_t client = 0; client < clients; ++client) {
+      reached += shares[client] / sum;
+      const bool last = client + 1 == clients;
+      const std::size_t end =
+          last ? rows.size()
+               : std::min(rows.size(), static_cast<std::size_t>(std::lround(reached * static_cast<double>(rows.size()))));
+      for (; at < end; ++at) parts[client].push_back(rows[at]);
+    }
+  }
+  FillEmptyParts(parts);
+  return parts;
+}
+
+Result<Parts> DealGroups(const Table& table, const std::string& column, std::size_t clients) {
+  const std::optional<std::size_t> index = table.Column(column);
+  if (!index) return InvalidArgument("partition: the data has no column \"" + column + "\"");
+  std::map<std::string_view, std::vector<std::uint32_t>> by_value;
+  for (std::uint32_t row = 0; row < table.rows.size(); ++row) by_value[table.rows[row][*index]].push_back(row);
+  if (by_value.size() < clients) {
+    return InvalidArgument("partition: column \"" + column + "\" has " + std::to_string(by_value.size()) +
+                           " values, want at least one a client (" + std::to_string(clients) + ")");
+  }
+  std::vector<std::vector<std::uint32_t>> groups;
+  for (auto& [value, rows] : by_value) groups.push_back(std::move(rows));
+  std::stable_sort(groups.begin(), groups.end(), [](const auto& a, const auto& b) { return a.size() > b.size(); });
+  Parts parts(clients);
+  for (const auto& group : groups) {
+    auto& smallest =
+        *std::min_element(parts.begin(), parts.end(), [](const auto& a, const auto& b) { return a.size() < b.size(); });
+    smallest.insert(smallest.end(), group.begin(), group.end());
+  }
+  return parts;
+}
+
+}  // namespace
+
+Result<PartitionSpec> ParsePartition(std::string_view text) {
+  PartitionSpec spec;
+  if (text == "iid") return spec;
+  if (text.starts_with("column:") && text.size() > 7) {
+    spec.kind = PartitionSpec::Kind::kColumn;
+    spec.column = text.substr(7);
+    return spec;
+  }
+  if (text.starts_with("dirichlet:")) {
+    spec.kind = PartitionSpec::Kind::kDirichlet;
+    const std::string_view number = text.substr(10);
+    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), spec.alpha);
+    if (error == std::errc() && end == number.data() + number.size() && spec.alpha > 0 && std::isfinite(spec.alpha)) {
+      return spec;
+    }
+  }
+  return InvalidArgument("partition: got \"" + std::string(text) +
+                         "\", want iid, dirichlet:ALPHA (ALPHA > 0) or column:NAME");
+}
+
+Result<Parts> PartitionRows(const PartitionSpec& spec, const Table& table, const std::vector<std::int32_t>& labels,
+                            std::size_t clients, std::uint64_t seed) {
+  const std::size_t rows = table.rows.size();
+  FEDPEFT_CHECK(clients > 0 && labels.size() == rows);
+  if (rows < clients) {
+    return InvalidArgument("partition: the data has " + std::to_string(rows) + " rows, want at least one a client (" +
+                           std::to_string(clients) + ")");
+  }
+  RandomStream stream(seed, "partition");
+  switch (spec.kind) {
+    case PartitionSpec::Kind::kIid: return DealIid(rows, clients, stream);
+    case PartitionSpec::Kind::kDirichlet: return DealDirichlet(labels, spec.alpha, clients, stream);
+    case PartitionSpec::Kind::kColumn: return DealGroups(table, spec.column, clients);
+  }
+  return Internal("partition: unknown kind");
+}
+
+}  // namespace fedpeft::client

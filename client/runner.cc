@@ -1,0 +1,54 @@
+#include "client/runner.h"
+
+#include <algorithm>
+
+namespace fedpeft::client {
+
+Bytes DeltaOf(const ParamVector& trained, const ParamVector& start, const PayloadLayout& payload) {
+  Bytes bytes(payload.size * sizeof(float));
+  std::uint8_t* out = bytes.data();
+  for (const Segment& segment : payload.segments) {
+    const std::span<const float> after = trained.tensor(segment.tensor), before = start.tensor(segment.tensor);
+    for (std::size_t i = 0; i < after.size(); ++i, out += sizeof(float)) StoreLe(after[i] - before[i], out);
+  }
+  return bytes;
+}
+
+Runner::Runner(RunSpec run, std::shared_ptr<const ParamLayout> layout, std::unique_ptr<LocalTrainer> trainer,
+               std::vector<std::vector<Example>> data)
+    : run_(std::move(run)),
+      layout_(std::move(layout)),
+      payload_(DensePayload(*layout_, PlanView(run_.plan, *layout_), run_.schedule.front().reducer.max_abs)),
+      trainer_(std::move(trainer)),
+      data_(std::move(data)),
+      start_(ParamVector::Initial(layout_, run_.seed)),
+      work_(layout_) {}
+
+Result<std::unique_ptr<Runner>> Runner::Make(RunSpec run, std::shared_ptr<const BaseModel> base,
+                                             std::vector<std::vector<Example>> data) {
+  ASSIGN_OR_RETURN(auto layout, PlanLayout(run.plan));
+  ASSIGN_OR_RETURN(auto trainer, LocalTrainer::Make(std::move(base), run, layout));
+  return std::unique_ptr<Runner>(new Runner(std::move(run), std::move(layout), std::move(trainer), std::move(data)));
+}
+
+Result<Runner::Update> Runner::Train(std::size_t index, const std::string& name, std::uint32_t round,
+                                     double learning_rate, ByteSpan start, const std::atomic<bool>& stop,
+                                     const LocalTrainer::Progress& progress) {
+  FEDPEFT_CHECK(index < data_.size());
+  RETURN_IF_ERROR(start_.Scatter(payload_, start));
+  std::copy(start_.values().begin(), start_.values().end(), work_.values().begin());
+  TrainRequest request;
+  request.learning_rate = learning_rate;
+  request.round = round;
+  request.client = name;
+  ASSIGN_OR_RETURN(const TrainStats stats, trainer_->TrainRound(work_, data_[index], request, &stop, progress));
+  return Update{DeltaOf(work_, start_, payload_), stats};
+}
+
+Result<EvaluateStats> Runner::Evaluate(std::size_t index, ByteSpan params, const std::atomic<bool>& stop) {
+  FEDPEFT_CHECK(index < data_.size());
+  RETURN_IF_ERROR(start_.Scatter(payload_, params));
+  return trainer_->Evaluate(start_, data_[index], &stop);
+}
+
+}  // namespace fedpeft::client

@@ -1,0 +1,47 @@
+// Session: a client process's life with a coordinator. One thread keeps a poll open; the caller's thread does the tasks,
+// one after another, and hands in the answers. Losing the coordinator for a while, or being forgotten by it, is normal:
+// the session waits, joins again, and hands in what it has trained.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "client/runner.h"
+#include "client/task_queue.h"
+#include "client/transport.h"
+#include "client/update_store.h"
+#include "peft/core/status.h"
+
+namespace fedpeft::client {
+
+struct SessionOptions {
+  std::string run_id;
+  /// The identity that is claimed; with mutual TLS the certificate's name.
+  std::string name;
+  bool evaluator = false;
+  Digest weights{};
+  Digest tokenizer{};
+  /// A coordinator that is not reached for this long ends the session; 0: it is waited for for ever.
+  double max_wait_s = 0;
+};
+
+class Session {
+ public:
+  /// The three must outlive the session.
+  Session(Transport& transport, Runner& runner, UpdateStore& updates, SessionOptions options);
+  ~Session();
+
+  /// Joins and works until the run is finished. Errors: the coordinator's refusal to join; kAborted when another process
+  /// joined under the same name; kUnavailable after max_wait_s; kCancelled after Stop().
+  Status Run();
+
+  /// Ends the session: the task in progress is given up, and the coordinator is told. From any thread.
+  void Stop();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace fedpeft::client

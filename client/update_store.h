@@ -1,0 +1,56 @@
+// The client's state folder: its name, and the updates it has trained but that no committed round has taken yet. An
+// update outlives the process, so that a coordinator or client that dies costs no second training.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "client/trainer.h"
+#include "peft/core/bytes.h"
+#include "peft/core/files.h"
+#include "peft/core/hash.h"
+#include "peft/core/status.h"
+
+namespace fedpeft::client {
+
+/// A trained update: the payload bytes, and what they are against.
+struct KeptUpdate {
+  std::uint32_t round = 0;
+  /// SHA-256 of the parameters that training started from.
+  Digest base{};
+  TrainStats stats;
+  Bytes payload;
+};
+
+/// One folder, one process (locked).
+class UpdateStore {
+ public:
+  /// `folder` empty: a temporary folder that goes with the object. Errors: kFailedPrecondition when another process
+  /// uses it; files' errors.
+  static Result<UpdateStore> Open(const std::string& folder);
+  ~UpdateStore();
+  UpdateStore(UpdateStore&&) noexcept;
+  UpdateStore& operator=(UpdateStore&&) = delete;
+
+  /// The name this folder was first used under; `wanted` if given, else a fresh `client-` and eight hexadecimal digits.
+  Result<std::string> Name(const std::string& wanted);
+
+  /// Replaces the client's kept update.
+  Status Keep(const std::string& run_id, const std::string& client, const KeptUpdate& update);
+  /// The kept update of this run, round and base, if it is whole; a damaged or foreign file is no update.
+  std::optional<KeptUpdate> Find(const std::string& run_id, const std::string& client, std::uint32_t round,
+                                 const Digest& base) const;
+  /// Forgets every kept update; their round is over.
+  void Clear();
+
+ private:
+  UpdateStore(std::string folder, bool temporary, FolderLock lock);
+  std::string PathOf(const std::string& client) const;
+
+  std::string folder_;
+  bool temporary_;
+  FolderLock lock_;
+};
+
+}  // namespace fedpeft::client

@@ -1,0 +1,102 @@
+#include "client/partition.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+namespace fedpeft::client {
+namespace {
+
+using Parts = std::vector<std::vector<std::uint32_t>>;
+
+struct Data {
+  Table table;
+  std::vector<std::int32_t> labels;
+};
+
+/// `rows` rows in 4 labels; column `site` has at most `sites` values.
+Data MakeData(std::size_t rows, std::size_t sites) {
+  Data data;
+  data.table.columns = {"text", "site"};
+  for (std::size_t i = 0; i < rows; ++i) {
+    data.table.rows.push_back({"t", "s" + std::to_string(i * i % sites)});
+    data.labels.push_back(static_cast<std::int32_t>(i % 4));
+  }
+  return data;
+}
+
+Parts Deal(std::string_view spec, const Data& data, std::size_t clients, std::uint64_t seed = 1) {
+  Result<Parts> parts = PartitionRows(*ParsePartition(spec), data.table, data.labels, clients, seed);
+  EXPECT_TRUE(parts.ok()) << parts.status().ToString();
+  return parts.ok() ? *parts : Parts{};
+}
+
+void ExpectEveryRowOnce(const Parts& parts, std::size_t rows) {
+  std::vector<std::uint32_t> all;
+  for (const auto& part : parts) {
+    EXPECT_FALSE(part.empty());
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  std::sort(all.begin(), all.end());
+  ASSERT_EQ(all.size(), rows);
+  for (std::uint32_t i = 0; i < rows; ++i) EXPECT_EQ(all[i], i);
+}
+
+/// Mean over clients of the largest label's share: ¼ when even, 1 when a client has one label.
+double Skew(const Parts& parts, const Data& data) {
+  double sum = 0;
+  for (const auto& part : parts) {
+    double counts[4] = {};
+    for (const std::uint32_t row : part) counts[data.labels[row]] += 1;
+    sum += *std::max_element(counts, counts + 4) / static_cast<double>(part.size());
+  }
+  return sum / static_cast<double>(parts.size());
+}
+
+TEST(PartitionTest, IidDealsEveryRowOnceInEqualSizes) {
+  const Data data = MakeData(103, 7);
+  const Parts parts = Deal("iid", data, 10);
+  ExpectEveryRowOnce(parts, 103);
+  for (const auto& part : parts) EXPECT_TRUE(part.size() == 10 || part.size() == 11);
+  EXPECT_EQ(parts, Deal("iid", data, 10));
+  EXPECT_NE(parts, Deal("iid", data, 10, 2));
+}
+
+TEST(PartitionTest, DirichletIsMoreSkewedTheSmallerAlpha) {
+  const Data data = MakeData(2000, 7);
+  const Parts even = Deal("dirichlet:100", data, 10), mild = Deal("dirichlet:1", data, 10),
+              strong = Deal("dirichlet:0.1", data, 10);
+  for (const Parts* parts : {&even, &mild, &strong}) ExpectEveryRowOnce(*parts, 2000);
+  EXPECT_LT(Skew(even, data), 0.35);
+  EXPECT_LT(Skew(even, data), Skew(mild, data));
+  EXPECT_LT(Skew(mild, data), Skew(strong, data));
+  EXPECT_GT(Skew(strong, data), 0.6);
+}
+
+TEST(PartitionTest, ColumnKeepsGroupsTogether) {
+  const Data data = MakeData(300, 31);
+  const Parts parts = Deal("column:site", data, 4);
+  ExpectEveryRowOnce(parts, 300);
+  std::map<std::string, std::size_t> owner;
+  for (std::size_t client = 0; client < parts.size(); ++client) {
+    for (const std::uint32_t row : parts[client]) {
+      const auto [at, fresh] = owner.emplace(data.table.rows[row][1], client);
+      EXPECT_EQ(at->second, client);
+    }
+  }
+}
+
+TEST(PartitionTest, RefusesWhatCannotBeDealt) {
+  const Data data = MakeData(5, 2);
+  EXPECT_FALSE(PartitionRows(*ParsePartition("iid"), data.table, data.labels, 6, 1).ok());
+  EXPECT_FALSE(PartitionRows(*ParsePartition("column:site"), data.table, data.labels, 3, 1).ok());
+  EXPECT_FALSE(PartitionRows(*ParsePartition("column:none"), data.table, data.labels, 2, 1).ok());
+  for (const char* bad :
+       {"", "iids", "dirichlet:", "dirichlet:0", "dirichlet:-1", "dirichlet:nan", "dirichlet:1x", "column:"}) {
+    EXPECT_FALSE(ParsePartition(bad).ok()) << bad;
+  }
+}
+
+}  // namespace
+}  // namespace fedpeft::client

@@ -1,0 +1,79 @@
+#include "client/task_queue.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+namespace fedpeft::client {
+namespace {
+
+Work Train(const std::string& client, std::uint32_t round, std::uint32_t attempt) {
+  return {{client, round, attempt, 0}, TrainWork{}};
+}
+Work Evaluate(const std::string& client, std::uint32_t round) { return {{client, round, 1, 1}, EvaluateWork{}}; }
+
+TEST(TaskQueueTest, RepeatedTasksAreDoneOnce) {
+  TaskQueue queue;
+  queue.Offer(Train("a", 1, 1));
+  queue.Offer(Train("a", 1, 1));
+  queue.Offer(Train("b", 1, 1));
+  EXPECT_EQ(queue.Take()->key.client, "a");
+  EXPECT_EQ(queue.Take()->key.client, "b");
+  queue.Finish(OkStatus());
+  EXPECT_FALSE(queue.Take().has_value());
+}
+
+TEST(TaskQueueTest, NewerAttemptMakesTheOlderObsoleteButDoesNotCancelIt) {
+  TaskQueue queue;
+  queue.Offer(Train("a", 3, 1));
+  const Work work = *queue.Take();
+  EXPECT_TRUE(queue.Wanted(work.key));
+  queue.Offer(Train("a", 3, 2));
+  EXPECT_FALSE(queue.Wanted(work.key));
+  EXPECT_FALSE(queue.cancelled());
+  EXPECT_FALSE(queue.WaitWhileWanted(work.key, std::chrono::hours(1)));
+  EXPECT_EQ(queue.Take()->key.attempt, 2u);
+}
+
+TEST(TaskQueueTest, ClosedRoundCancelsItsTrainingButNotItsEvaluation) {
+  TaskQueue queue;
+  queue.Offer(Train("a", 3, 1));
+  ASSERT_TRUE(queue.Take().has_value());
+  queue.CloseRounds(3);
+  EXPECT_TRUE(queue.cancelled());
+  queue.Offer(Train("b", 3, 1));
+  queue.Offer(Evaluate("a", 3));
+  EXPECT_EQ(queue.Take()->key.step, 1u);
+  EXPECT_FALSE(queue.cancelled());
+  queue.CloseRounds(3);
+  EXPECT_FALSE(queue.cancelled());
+}
+
+TEST(TaskQueueTest, NextRoundCancelsAStraggler) {
+  TaskQueue queue;
+  queue.Offer(Train("a", 1, 1));
+  ASSERT_TRUE(queue.Take().has_value());
+  queue.Offer(Train("a", 2, 1));
+  EXPECT_TRUE(queue.cancelled());
+}
+
+TEST(TaskQueueTest, ResetLetsTheSameTaskComeAgain) {
+  TaskQueue queue;
+  queue.Offer(Train("a", 1, 1));
+  queue.Reset();
+  queue.Offer(Train("a", 1, 1));
+  EXPECT_EQ(queue.Take()->key.client, "a");
+}
+
+TEST(TaskQueueTest, FinishWakesEverybodyAndKeepsTheFirstOutcome) {
+  TaskQueue queue;
+  std::thread worker([&] { EXPECT_FALSE(queue.Take().has_value()); });
+  queue.Finish(Unavailable("first"));
+  queue.Finish(OkStatus());
+  worker.join();
+  EXPECT_EQ(queue.outcome().message(), "first");
+  EXPECT_FALSE(queue.WaitUnlessFinished(std::chrono::hours(1)));
+}
+
+}  // namespace
+}  // namespace fedpeft::client

@@ -1,0 +1,77 @@
+#include "client/update_store.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/temp_folder.h"
+
+namespace fedpeft::client {
+namespace {
+
+KeptUpdate MakeUpdate(std::uint32_t round) {
+  KeptUpdate update;
+  update.round = round;
+  update.base[0] = 7;
+  update.stats = {.examples = 5, .steps = 2, .tokens = 60, .loss = 1.25, .seconds = 0.5};
+  update.payload = {1, 2, 3, '\n', 0, 255};
+  return update;
+}
+
+TEST(UpdateStoreTest, UpdateOutlivesTheProcess) {
+  const fedpeft::testing::TempFolder folder;
+  const KeptUpdate update = MakeUpdate(4);
+  {
+    Result<UpdateStore> store = UpdateStore::Open(folder.path());
+    ASSERT_TRUE(store->Keep("run", "a/1", update).ok());
+  }
+  const Result<UpdateStore> store = UpdateStore::Open(folder.path());
+  const auto found = store->Find("run", "a/1", 4, update.base);
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->payload, update.payload);
+  EXPECT_EQ(found->stats.examples, 5);
+  EXPECT_EQ(found->stats.loss, 1.25);
+}
+
+TEST(UpdateStoreTest, AnotherRunRoundClientOrBaseIsNotFound) {
+  const fedpeft::testing::TempFolder folder;
+  Result<UpdateStore> store = UpdateStore::Open(folder.path());
+  const KeptUpdate update = MakeUpdate(4);
+  ASSERT_TRUE(store->Keep("run", "a", update).ok());
+  EXPECT_FALSE(store->Find("other", "a", 4, update.base));
+  EXPECT_FALSE(store->Find("run", "b", 4, update.base));
+  EXPECT_FALSE(store->Find("run", "a", 5, update.base));
+  EXPECT_FALSE(store->Find("run", "a", 4, Digest{}));
+  store->Clear();
+  EXPECT_FALSE(store->Find("run", "a", 4, update.base));
+}
+
+TEST(UpdateStoreTest, DamagedFileIsNoUpdate) {
+  const fedpeft::testing::TempFolder folder;
+  Result<UpdateStore> store = UpdateStore::Open(folder.path());
+  const KeptUpdate update = MakeUpdate(4);
+  ASSERT_TRUE(store->Keep("run", "a", update).ok());
+  const std::string path = folder.File("update-a");
+  const std::string whole = *ReadFile(path, 1 << 20);
+  for (std::size_t length = 0; length < whole.size(); ++length) {
+    ASSERT_TRUE(WriteFileAtomically(path, AsBytes(std::string_view(whole).substr(0, length))).ok());
+    EXPECT_FALSE(store->Find("run", "a", 4, update.base)) << length;
+  }
+}
+
+TEST(UpdateStoreTest, NameIsKeptAndMayBeChanged) {
+  const fedpeft::testing::TempFolder folder;
+  const std::string first = *UpdateStore::Open(folder.path())->Name("");
+  EXPECT_EQ(first.size(), std::string("client-01234567").size());
+  EXPECT_EQ(*UpdateStore::Open(folder.path())->Name(""), first);
+  EXPECT_EQ(*UpdateStore::Open(folder.path())->Name("ward-7"), "ward-7");
+  EXPECT_EQ(*UpdateStore::Open(folder.path())->Name(""), "ward-7");
+}
+
+TEST(UpdateStoreTest, FolderServesOneProcess) {
+  const fedpeft::testing::TempFolder folder;
+  const Result<UpdateStore> first = UpdateStore::Open(folder.path());
+  ASSERT_TRUE(first.ok());
+  EXPECT_EQ(UpdateStore::Open(folder.path()).status().code(), Code::kFailedPrecondition);
+}
+
+}  // namespace
+}  // namespace fedpeft::client
