@@ -3,7 +3,6 @@
 #include <google/protobuf/descriptor.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
@@ -11,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "aggregation/integer_sum.h"
 #include "configs/keys.h"
 #include "configs/reader.h"
 #include "configs/translate.h"
@@ -141,19 +141,21 @@ class Rules {
             "got a share of extra clients without a cohort, want 0 (or a fixed cohort)");
   }
 
-  /// The sum of all updates must fit int64, and one weighted value a double's mantissa, on the grid 2^-s.
+  /// The grid of the sum over all clients of a round is fine enough.
   void CheckGrid(const std::string& path, const v1::Phase& phase) {
     const v1::Reducer& reducer = phase.reducer();
     const std::uint32_t clients =
         phase.participation().cohort() > 0 ? phase.participation().cohort() : config_.limits().max_clients();
-    const double cap =
-        reducer.weights() == v1::Reducer::UNIFORM ? 1.0 : static_cast<double>(reducer.max_weight());
-    const double largest = reducer.max_abs() * cap;
-    const double bits = std::min(62 - std::ceil(std::log2(largest * clients)), 50 - std::ceil(std::log2(largest)));
-    Require(bits >= kMinFractionalBits, path,
-            "max_abs and max_weight leave " + std::to_string(static_cast<int>(bits)) +
-                " fractional bits to the sum over " + std::to_string(clients) + " clients, want at least " +
-                std::to_string(kMinFractionalBits) + " (lower one of them, or the number of clients)");
+    const bool uniform = reducer.weights() == v1::Reducer::UNIFORM;
+    const Result<int> bits = aggregation::GridExponent({reducer.max_abs(), uniform ? 1 : reducer.max_weight(), clients});
+    if (!bits.ok()) {
+      findings_.push_back({path, bits.status().message()});
+      return;
+    }
+    Require(*bits >= kMinFractionalBits, path,
+            "max_abs and max_weight leave " + std::to_string(*bits) + " fractional bits to the sum over " +
+                std::to_string(clients) + " clients, want at least " + std::to_string(kMinFractionalBits) +
+                " (lower one of them, or the number of clients)");
   }
 
   void CheckEvaluation() {
