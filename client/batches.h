@@ -1,0 +1,22 @@
+// The order in which a client's rows are trained on: random, yet with rows of near length in one batch, so that little
+// of attention is spent on padding.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "peft/core/random.h"
+
+namespace fedpeft::client {
+
+/// Indices into the rows.
+using BatchPlan = std::vector<std::vector<std::uint32_t>>;
+
+/// One pass over all rows: shuffled, sorted by length within windows of 16 batches, cut, and the batches shuffled.
+BatchPlan ShuffledBatches(std::span<const std::uint32_t> lengths, std::size_t batch_size, RandomStream& stream);
+
+/// One pass in ascending length, for evaluation.
+BatchPlan SortedBatches(std::span<const std::uint32_t> lengths, std::size_t batch_size);
+
+}  // namespace fedpeft::client

@@ -1,0 +1,110 @@
+#include "peft/model/packed_batch.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <string>
+
+namespace fedpeft {
+
+namespace {
+
+using Index = std::vector<std::int64_t>;
+
+Status CheckIds(std::span<const std::int32_t> ids, std::int64_t bound, const char* what) {
+  for (const std::int32_t id : ids) {
+    if (id < 0 || id >= bound) {
+      return InvalidArgument(std::string(what) + ": got " + std::to_string(id) + ", want 0 to " +
+                             std::to_string(bound - 1) + " (the tokenizer belongs to another base)");
+    }
+  }
+  return OkStatus();
+}
+
+Status Check(const TokenSequence& sequence, const SequenceLimits& limits) {
+  const auto length = static_cast<std::int64_t>(sequence.ids.size());
+  if (length < 1 || length > limits.length) {
+    return InvalidArgument("sequence: has " + std::to_string(length) + " tokens, want 1 to " +
+                           std::to_string(limits.length));
+  }
+  if (!sequence.type_ids.empty() && sequence.type_ids.size() != sequence.ids.size()) {
+    return InvalidArgument("sequence: has " + std::to_string(sequence.type_ids.size()) + " type ids for " +
+                           std::to_string(length) + " tokens");
+  }
+  RETURN_IF_ERROR(CheckIds(sequence.ids, limits.vocab, "token id"));
+  return CheckIds(sequence.type_ids, limits.types, "token type id");
+}
+
+torch::Tensor ToTensor(const Index& values) {
+  return torch::tensor(at::ArrayRef<std::int64_t>(values), torch::kInt64);
+}
+
+/// A group may be padded by a quarter and four tokens: attention is a small part of the work at short lengths, and
+/// every group costs a fixed number of kernel calls.
+bool Fits(std::int64_t length, std::int64_t shortest) { return length <= shortest + shortest / 4 + 4; }
+
+/// `lengths` ascend.
+AttentionGroup MakeGroup(std::int64_t begin, std::span<const std::int64_t> lengths) {
+  AttentionGroup group;
+  group.begin = begin;
+  group.rows = std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0});
+  group.sequences = static_cast<std::int64_t>(lengths.size());
+  group.length = lengths.back();
+  if (lengths.front() == lengths.back()) return group;
+  Index row_of_place(static_cast<std::size_t>(group.sequences * group.length), 0);
+  Index place_of_row;
+  std::vector<float> mask(row_of_place.size(), -std::numeric_limits<float>::infinity());
+  for (std::size_t b = 0; b < lengths.size(); ++b) {
+    for (std::int64_t t = 0; t < lengths[b]; ++t) {
+      const auto place = static_cast<std::int64_t>(b) * group.length + t;
+      row_of_place[static_cast<std::size_t>(place)] = static_cast<std::int64_t>(place_of_row.size());
+      mask[static_cast<std::size_t>(place)] = 0;
+      place_of_row.push_back(place);
+    }
+  }
+  group.row_of_place = ToTensor(row_of_place);
+  group.place_of_row = ToTensor(place_of_row);
+  group.mask = torch::tensor(at::ArrayRef<float>(mask)).view({group.sequences, 1, 1, group.length});
+  return group;
+}
+
+std::vector<AttentionGroup> MakeGroups(const Index& lengths) {
+  std::vector<AttentionGroup> groups;
+  std::int64_t row = 0;
+  for (std::size_t begin = 0; begin < lengths.size();) {
+    std::size_t end = begin + 1;
+    while (end < lengths.size() && Fits(lengths[end], lengths[begin])) ++end;
+    groups.push_back(MakeGroup(row, std::span(lengths).subspan(begin, end - begin)));
+    row += groups.back().rows;
+    begin = end;
+  }
+  return groups;
+}
+
+}  // namespace
+
+Result<PackedBatch> Pack(std::span<const TokenSequence> sequences, const SequenceLimits& limits) {
+  FEDPEFT_CHECK(!sequences.empty());
+  for (const TokenSequence& sequence : sequences) RETURN_IF_ERROR(Check(sequence, limits));
+  Index order(sequences.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+    return sequences[static_cast<std::size_t>(a)].ids.size() < sequences[static_cast<std::size_t>(b)].ids.size();
+  });
+
+  Index ids, type_ids, positions, lengths, first_rows, rank(sequences.size());
+  for (const std::int64_t index : order) {
+    const TokenSequence& sequence = sequences[static_cast<std::size_t>(index)];
+    rank[static_cast<std::size_t>(index)] = static_cast<std::int64_t>(lengths.size());
+    first_rows.push_back(static_cast<std::int64_t>(ids.size()));
+    lengths.push_back(static_cast<std::int64_t>(sequence.ids.size()));
+    ids.insert(ids.end(), sequence.ids.begin(), sequence.ids.end());
+    type_ids.insert(type_ids.end(), sequence.type_ids.begin(), sequence.type_ids.end());
+    type_ids.resize(ids.size(), 0);
+    for (std::int64_t t = 0; t < lengths.back(); ++t) positions.push_back(t);
+  }
+  return PackedBatch{ToTensor(ids),        ToTensor(type_ids), ToTensor(positions),
+                     ToTensor(first_rows), ToTensor(rank),     MakeGroups(lengths)};
+}
+
+}  // namespace fedpeft

@@ -1,0 +1,61 @@
+// PackedBatch: token sequences of different lengths as one list of N rows without padding. Linears, norms and
+// activations run over the rows; only attention needs to know where a sequence begins, and gets groups of sequences of
+// near lengths.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "peft/core/status.h"
+
+namespace fedpeft {
+
+/// One tokenised text; borrows. Empty `type_ids` mean zeros.
+struct TokenSequence {
+  std::span<const std::int32_t> ids;
+  std::span<const std::int32_t> type_ids;
+};
+
+/// What a base can take.
+struct SequenceLimits {
+  std::int64_t vocab = 0;
+  std::int64_t types = 0;
+  std::int64_t length = 0;
+};
+
+/// Sequences that attend side by side, padded to the longest of them: rows [begin, begin + rows) of the batch.
+struct AttentionGroup {
+  std::int64_t begin = 0;
+  std::int64_t rows = 0;
+  /// B and T of the padded form.
+  std::int64_t sequences = 0;
+  std::int64_t length = 0;
+  /// Undefined when all lengths are equal, as nothing is padded then.
+  /// [B·T] row within the group of each padded place; padding points to row 0 and is masked.
+  torch::Tensor row_of_place;
+  /// [rows] padded place of each row.
+  torch::Tensor place_of_row;
+  /// [B, 1, 1, T] 0, or −∞ for padding; float32.
+  torch::Tensor mask;
+};
+
+struct PackedBatch {
+  /// Each int64 [N].
+  torch::Tensor ids;
+  torch::Tensor type_ids;
+  torch::Tensor positions;
+  /// int64 [B]: the row of each sequence's token 0, in packed order (ascending length).
+  torch::Tensor first_rows;
+  /// int64 [B]: where the caller's i-th sequence is in packed order.
+  torch::Tensor rank;
+  std::vector<AttentionGroup> groups;
+};
+
+/// Pre: at least one sequence. Errors: kInvalidArgument for an empty or overlong sequence, type_ids of another length,
+/// or an id outside of the base's tables.
+Result<PackedBatch> Pack(std::span<const TokenSequence> sequences, const SequenceLimits& limits);
+
+}  // namespace fedpeft
