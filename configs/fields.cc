@@ -87,6 +87,8 @@ class FieldChecker {
 
 }  // namespace
 
-void CheckFields(const Message& message, std::vector<Finding>* findings) { FieldChecker(findings).Check(message, ""); }
+void CheckFields(const Message& message, std::vector<Finding>* findings) {
+  FieldChecker(findings).Check(message, "");
+}
 
 }  // namespace fedpeft::configs

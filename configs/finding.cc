@@ -13,7 +13,8 @@ constexpr std::size_t kMaxQuotedBytes = 60;
 std::string PlaceText(std::string_view file, const Place& place) {
   if (place.set > 0) return std::string("--set ").append(std::to_string(place.set));
   std::string text(file);
-  if (place.line > 0) text.append(":").append(std::to_string(place.line)).append(":").append(std::to_string(place.column));
+  if (place.line > 0)
+    text.append(":").append(std::to_string(place.line)).append(":").append(std::to_string(place.column));
   return text;
 }
 

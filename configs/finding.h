@@ -1,5 +1,5 @@
-// Findings: what is wrong with a run configuration, all of it at once. The loader adds the place in the file; rules that
-// judge the message alone (validate.h) know the key's path only.
+// Findings: what is wrong with a run configuration, all of it at once. The loader adds the place in the file; rules
+// that judge the message alone (validate.h) know the key's path only.
 #pragma once
 
 #include <map>

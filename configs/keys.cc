@@ -112,7 +112,9 @@ std::string Article(std::string_view noun) {
 
 }  // namespace
 
-const v1::Key& KeyOf(const FieldDescriptor& field) { return field.options().GetExtension(v1::key); }
+const v1::Key& KeyOf(const FieldDescriptor& field) {
+  return field.options().GetExtension(v1::key);
+}
 
 std::string EnumName(const EnumValueDescriptor& value) {
   std::string name = value.name();
@@ -132,7 +134,9 @@ std::vector<std::string> EnumNames(const EnumDescriptor& type) {
 std::string ItemTypeText(const FieldDescriptor& field) {
   std::string text;
   switch (field.cpp_type()) {
-    case FieldDescriptor::CPPTYPE_MESSAGE: text = "map"; break;
+    case FieldDescriptor::CPPTYPE_MESSAGE:
+      text = "map";
+      break;
     case FieldDescriptor::CPPTYPE_ENUM: {
       const std::vector<std::string> names = EnumNames(*field.enum_type());
       for (std::size_t i = 0; i < names.size(); ++i) {
@@ -140,10 +144,17 @@ std::string ItemTypeText(const FieldDescriptor& field) {
       }
       break;
     }
-    case FieldDescriptor::CPPTYPE_STRING: text = "string"; break;
-    case FieldDescriptor::CPPTYPE_DOUBLE: text = "number"; break;
-    case FieldDescriptor::CPPTYPE_BOOL: text = "true or false"; break;
-    default: text = "integer";
+    case FieldDescriptor::CPPTYPE_STRING:
+      text = "string";
+      break;
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      text = "number";
+      break;
+    case FieldDescriptor::CPPTYPE_BOOL:
+      text = "true or false";
+      break;
+    default:
+      text = "integer";
   }
   return text;
 }
@@ -162,7 +173,8 @@ std::string RangeText(const FieldDescriptor& field) {
 }
 
 std::string WantText(const FieldDescriptor& field) {
-  const bool named = field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM || field.cpp_type() == FieldDescriptor::CPPTYPE_BOOL;
+  const bool named =
+      field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM || field.cpp_type() == FieldDescriptor::CPPTYPE_BOOL;
   std::string text = named && !field.is_repeated() ? TypeText(field) : Article(TypeText(field));
   if (const std::string range = RangeText(field); !range.empty()) text += ", " + range;
   return text;
@@ -172,14 +184,29 @@ Status ParseScalar(std::string_view text, bool quoted, const FieldDescriptor& fi
   const Writer writer(message, &field);
   bool written = false;
   switch (field.cpp_type()) {
-    case FieldDescriptor::CPPTYPE_STRING: written = writer.Write(std::optional(std::string(text))); break;
-    case FieldDescriptor::CPPTYPE_INT64: written = !quoted && writer.Write(ParseNumber<std::int64_t>(text)); break;
-    case FieldDescriptor::CPPTYPE_UINT64: written = !quoted && writer.Write(ParseNumber<std::uint64_t>(text)); break;
-    case FieldDescriptor::CPPTYPE_UINT32: written = !quoted && writer.Write(ParseNumber<std::uint32_t>(text)); break;
-    case FieldDescriptor::CPPTYPE_DOUBLE: written = !quoted && writer.Write(ParseNumber<double>(text)); break;
-    case FieldDescriptor::CPPTYPE_BOOL: written = !quoted && writer.Write(ParseBool(text)); break;
-    case FieldDescriptor::CPPTYPE_ENUM: written = writer.Write(ParseEnum(text, *field.enum_type())); break;
-    default: FEDPEFT_CHECK(false);  // the schema has no other scalar types
+    case FieldDescriptor::CPPTYPE_STRING:
+      written = writer.Write(std::optional(std::string(text)));
+      break;
+    case FieldDescriptor::CPPTYPE_INT64:
+      written = !quoted && writer.Write(ParseNumber<std::int64_t>(text));
+      break;
+    case FieldDescriptor::CPPTYPE_UINT64:
+      written = !quoted && writer.Write(ParseNumber<std::uint64_t>(text));
+      break;
+    case FieldDescriptor::CPPTYPE_UINT32:
+      written = !quoted && writer.Write(ParseNumber<std::uint32_t>(text));
+      break;
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      written = !quoted && writer.Write(ParseNumber<double>(text));
+      break;
+    case FieldDescriptor::CPPTYPE_BOOL:
+      written = !quoted && writer.Write(ParseBool(text));
+      break;
+    case FieldDescriptor::CPPTYPE_ENUM:
+      written = writer.Write(ParseEnum(text, *field.enum_type()));
+      break;
+    default:
+      FEDPEFT_CHECK(false);  // the schema has no other scalar types
   }
   if (written) return OkStatus();
   std::string hint;
@@ -206,7 +233,8 @@ std::string ScalarText(const Message& message, const FieldDescriptor& field, int
       return (many ? r.GetRepeatedBool(message, &field, index) : r.GetBool(message, &field)) ? "true" : "false";
     case FieldDescriptor::CPPTYPE_ENUM:
       return EnumName(many ? *r.GetRepeatedEnum(message, &field, index) : *r.GetEnum(message, &field));
-    default: FEDPEFT_CHECK(false);
+    default:
+      FEDPEFT_CHECK(false);
   }
   return {};
 }
@@ -214,11 +242,16 @@ std::string ScalarText(const Message& message, const FieldDescriptor& field, int
 std::optional<double> NumberOf(const Message& message, const FieldDescriptor& field) {
   const Reflection& r = *message.GetReflection();
   switch (field.cpp_type()) {
-    case FieldDescriptor::CPPTYPE_INT64: return static_cast<double>(r.GetInt64(message, &field));
-    case FieldDescriptor::CPPTYPE_UINT64: return static_cast<double>(r.GetUInt64(message, &field));
-    case FieldDescriptor::CPPTYPE_UINT32: return static_cast<double>(r.GetUInt32(message, &field));
-    case FieldDescriptor::CPPTYPE_DOUBLE: return r.GetDouble(message, &field);
-    default: return std::nullopt;
+    case FieldDescriptor::CPPTYPE_INT64:
+      return static_cast<double>(r.GetInt64(message, &field));
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return static_cast<double>(r.GetUInt64(message, &field));
+    case FieldDescriptor::CPPTYPE_UINT32:
+      return static_cast<double>(r.GetUInt32(message, &field));
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      return r.GetDouble(message, &field);
+    default:
+      return std::nullopt;
   }
 }
 

@@ -42,8 +42,7 @@ void Sort(std::vector<Finding>* findings) {
 
 }  // namespace
 
-Result<LoadedRun> LoadRunText(std::string_view text, std::string_view file,
-                              const std::vector<std::string>& overrides) {
+Result<LoadedRun> LoadRunText(std::string_view text, std::string_view file, const std::vector<std::string>& overrides) {
   std::vector<Finding> findings;
   YamlNode root = ParseYaml(text, &findings);
   // Without a tree there is nothing more to say.

@@ -56,8 +56,8 @@ YamlNode ParseValue(std::string_view text, const std::string& path, int number, 
       value.kind = Kind::kBad;
     }
     for (Finding& finding : own) {
-      findings->push_back({finding.path.empty() ? path : JoinKey(path, finding.path), std::move(finding.message),
-                           {0, 0, number}});
+      findings->push_back(
+          {finding.path.empty() ? path : JoinKey(path, finding.path), std::move(finding.message), {0, 0, number}});
     }
   }
   SetPlace(number, &value);
@@ -82,8 +82,8 @@ void ApplyOverride(std::string_view assignment, int number, YamlNode* root, std:
     const std::size_t dot = std::min(path.find('.', start), path.size());
     node = Descend(std::string_view(path).substr(start, dot - start), number, node);
     if (node == nullptr) {
-      findings->push_back({path, "has no such item in the list before it, want an index up to its length",
-                           {0, 0, number}});
+      findings->push_back(
+          {path, "has no such item in the list before it, want an index up to its length", {0, 0, number}});
       return;
     }
     start = dot + 1;

@@ -9,8 +9,8 @@
 
 namespace fedpeft::configs {
 
-/// Puts the value of the `number`-th `--set path.to.key=value` (from 1) into the tree. The value is YAML; nothing is the
-/// empty string. Maps on the way are made; an index may name an item of a list or the one after its last.
+/// Puts the value of the `number`-th `--set path.to.key=value` (from 1) into the tree. The value is YAML; nothing is
+/// the empty string. Maps on the way are made; an index may name an item of a list or the one after its last.
 void ApplyOverride(std::string_view assignment, int number, YamlNode* root, std::vector<Finding>* findings);
 
 }  // namespace fedpeft::configs

@@ -23,7 +23,9 @@ using google::protobuf::Message;
 
 constexpr std::size_t kLineWidth = 112;
 
-bool IsMessage(const FieldDescriptor& field) { return field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE; }
+bool IsMessage(const FieldDescriptor& field) {
+  return field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
+}
 
 /// Whether every YAML reader takes the text for a string without quotes.
 bool IsPlain(std::string_view text) {
@@ -152,7 +154,9 @@ void Flatten(const Message& message, const std::string& path, Flat* flat) {
 
 }  // namespace
 
-std::string ToYaml(const Message& message) { return Printer().Print(message, ""); }
+std::string ToYaml(const Message& message) {
+  return Printer().Print(message, "");
+}
 
 std::vector<std::string> Difference(const v1::RunConfig& before, const v1::RunConfig& after) {
   Flat old_keys, new_keys;

@@ -23,7 +23,9 @@ std::vector<std::string> FieldNames(const Descriptor& type) {
   return names;
 }
 
-bool IsMessage(const FieldDescriptor& field) { return field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE; }
+bool IsMessage(const FieldDescriptor& field) {
+  return field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
+}
 
 class TreeReader {
  public:
@@ -37,7 +39,8 @@ class TreeReader {
       const FieldDescriptor* field = type.FindFieldByName(value.key);
       if (field == nullptr) {
         const std::vector<std::string> names = FieldNames(type);
-        findings_->push_back({key_path, "is not a key here, want one of " + Joined(names) + Suggestion(value.key, names),
+        findings_->push_back({key_path,
+                              "is not a key here, want one of " + Joined(names) + Suggestion(value.key, names),
                               value.key_place});
         continue;
       }
@@ -65,8 +68,9 @@ class TreeReader {
     if (IsMessage(field)) {
       if (!Expect(Kind::kMap, node, path, "a map")) return;
       const auto* reflection = message->GetReflection();
-      ReadMap(node, path,
-              field.is_repeated() ? reflection->AddMessage(message, &field) : reflection->MutableMessage(message, &field));
+      ReadMap(
+          node, path,
+          field.is_repeated() ? reflection->AddMessage(message, &field) : reflection->MutableMessage(message, &field));
       return;
     }
     if (!Expect(Kind::kScalar, node, path, field.is_repeated() ? "a " + ItemTypeText(field) : WantText(field))) return;
@@ -140,6 +144,8 @@ void ReadTree(const YamlNode& root, Message* message, Places* places, std::vecto
   TreeReader(places, findings).ReadMap(root, "", message);
 }
 
-void FillDefaults(const Places& places, Message* message) { FillFields(places, "", message); }
+void FillDefaults(const Places& places, Message* message) {
+  FillFields(places, "", message);
+}
 
 }  // namespace fedpeft::configs

@@ -156,9 +156,14 @@ double LearningRateAt(const TrainSpec& train, std::uint32_t round, std::uint32_t
   const double progress = left > 0 ? std::clamp((now - warmup - 1) / left, 0.0, 1.0) : 0.0;
   double decay = 0;
   switch (train.schedule) {
-    case TrainSpec::Schedule::kConstant: return train.learning_rate;
-    case TrainSpec::Schedule::kLinear: decay = progress; break;
-    case TrainSpec::Schedule::kCosine: decay = (1 - std::cos(std::numbers::pi * progress)) / 2; break;
+    case TrainSpec::Schedule::kConstant:
+      return train.learning_rate;
+    case TrainSpec::Schedule::kLinear:
+      decay = progress;
+      break;
+    case TrainSpec::Schedule::kCosine:
+      decay = (1 - std::cos(std::numbers::pi * progress)) / 2;
+      break;
   }
   return train.learning_rate * (1 - (1 - train.final_factor) * decay);
 }

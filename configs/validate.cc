@@ -49,7 +49,8 @@ class Rules {
             "has " + std::to_string(config_.ByteSizeLong()) + " bytes, want at most " + std::to_string(kMaxRunBytes));
     const std::string& name = config_.name();
     const bool plain = std::all_of(name.begin(), name.end(), [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+             c == '.';
     });
     Require(plain && !name.empty() && name.size() <= kMaxNameBytes && name.front() != '.', "name",
             "got " + Quoted(name) + ", want 1 to " + std::to_string(kMaxNameBytes) +
@@ -69,9 +70,8 @@ class Rules {
 
   /// Texts are logged, stored and written into tables: no control characters.
   void CheckText(const std::string& path, const std::string& text, bool may_be_empty) {
-    const bool clean = std::none_of(text.begin(), text.end(), [](char c) {
-      return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
-    });
+    const bool clean = std::none_of(text.begin(), text.end(),
+                                    [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
     Require(clean && text.size() <= kMaxTextBytes && (may_be_empty || !text.empty()), path,
             "got " + Quoted(text) + ", want " + (may_be_empty ? "at most " : "1 to ") + std::to_string(kMaxTextBytes) +
                 " bytes without control characters");
@@ -131,8 +131,9 @@ class Rules {
   void CheckParticipation(const std::string& path, const v1::Participation& participation) {
     const std::uint32_t cohort = participation.cohort();
     const std::uint32_t max_clients = config_.limits().max_clients();
-    Require(cohort <= max_clients, path + ".cohort",
-            "got " + std::to_string(cohort) + ", want at most limits.max_clients (" + std::to_string(max_clients) + ")");
+    Require(
+        cohort <= max_clients, path + ".cohort",
+        "got " + std::to_string(cohort) + ", want at most limits.max_clients (" + std::to_string(max_clients) + ")");
     const std::uint32_t most = cohort > 0 ? cohort : max_clients;
     Require(participation.min_clients() <= most, path + ".min_clients",
             "got " + std::to_string(participation.min_clients()) + ", want at most " +
@@ -147,7 +148,8 @@ class Rules {
     const std::uint32_t clients =
         phase.participation().cohort() > 0 ? phase.participation().cohort() : config_.limits().max_clients();
     const bool uniform = reducer.weights() == v1::Reducer::UNIFORM;
-    const Result<int> bits = aggregation::GridExponent({reducer.max_abs(), uniform ? 1 : reducer.max_weight(), clients});
+    const Result<int> bits =
+        aggregation::GridExponent({reducer.max_abs(), uniform ? 1 : reducer.max_weight(), clients});
     if (!bits.ok()) {
       findings_.push_back({path, bits.status().message()});
       return;
@@ -218,7 +220,8 @@ class Rules {
       case v1::ServerOptimizer::FEDADAGRAD:
         RequireDefaults(path, optimizer, {"beta2"}, "with kind fedadagrad");
         break;
-      default: break;
+      default:
+        break;
     }
   }
 

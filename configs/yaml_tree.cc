@@ -210,8 +210,8 @@ YamlNode ParseYaml(std::string_view text, std::vector<Finding>* findings) {
   YamlNode bad;
   bad.kind = Kind::kBad;
   if (text.size() > kMaxYamlBytes) {
-    findings->push_back({"", "has " + std::to_string(text.size()) + " bytes, want at most " +
-                                 std::to_string(kMaxYamlBytes)});
+    findings->push_back(
+        {"", "has " + std::to_string(text.size()) + " bytes, want at most " + std::to_string(kMaxYamlBytes)});
     return bad;
   }
   if (!CheckText(text, findings)) return bad;

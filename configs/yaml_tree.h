@@ -1,6 +1,6 @@
-// YAML text -> a small tree that keeps every place. The subset of YAML that a configuration needs: one document of maps,
-// lists and scalars. What makes a configuration say something else than it seems to (duplicate and merge keys, anchors,
-// aliases, tags, null) is a finding. Nothing is known here of the keys that mean something.
+// YAML text -> a small tree that keeps every place. The subset of YAML that a configuration needs: one document of
+// maps, lists and scalars. What makes a configuration say something else than it seems to (duplicate and merge keys,
+// anchors, aliases, tags, null) is a finding. Nothing is known here of the keys that mean something.
 #pragma once
 
 #include <string>

@@ -79,7 +79,8 @@ INSTANTIATE_TEST_SUITE_P(
                "4:3: base.hiden_size: is not a key here, want one of name, model_type, weights_sha256, "
                "tokenizer_sha256, hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, vocab_size, "
                "max_position_embeddings (did you mean \"hidden_size\"?)"},
-        Reject{"MissingKey", "  hidden_size: 12\n", "", "2:1: base.hidden_size: is missing, want an integer: model width"},
+        Reject{"MissingKey", "  hidden_size: 12\n", "",
+               "2:1: base.hidden_size: is missing, want an integer: model width"},
         Reject{"MissingMap", "schedule:\n  - rounds: 3\n", "",
                "1:1: schedule: is missing or empty, want a list of maps: phases, in order; a run ends after the last"},
         Reject{"DuplicateKey", "name: sample", "name: sample\nname: again",
@@ -93,22 +94,28 @@ INSTANTIATE_TEST_SUITE_P(
                "1:7: name: got the tag \"tag:yaml.org,2002:str\", want none"},
         Reject{"Null", "name: sample", "name:",
                "1:1: name: got null, want a value (leave the key out to have its default, quote it if it is text)"},
-        Reject{"NullItem", "[no, yes, maybe]", "[no, ~, maybe]",
-               "13:16: problem.labels.1: got null, want a value (leave the key out to have its default, quote it if it is "
-               "text)"},
+        Reject{
+            "NullItem", "[no, yes, maybe]", "[no, ~, maybe]",
+            "13:16: problem.labels.1: got null, want a value (leave the key out to have its default, quote it if it is "
+            "text)"},
         Reject{"ListAsKey", "name: sample", "name: sample\n[a]: 1", "2:1: got a list or map as a key, want a name"},
         Reject{"MapForScalar", "name: sample", "name: {a: 1}", "1:7: name: got a map, want a string"},
         Reject{"ScalarForMap", "name: sample", "name: sample\ntrain: 5", "2:8: train: got \"5\", want a map"},
-        Reject{"ScalarForList", "[no, yes, maybe]", "maybe", "13:11: problem.labels: got \"maybe\", want a list of strings"},
+        Reject{"ScalarForList", "[no, yes, maybe]", "maybe",
+               "13:11: problem.labels: got \"maybe\", want a list of strings"},
         Reject{"ScalarForItem", "  - rounds: 3", "  - 3", "15:5: schedule.0: got \"3\", want a map"},
         Reject{"ListForItem", "[no, yes, maybe]", "[no, [yes], maybe]",
                "13:16: problem.labels.1: got a list, want a string"},
-        Reject{"Fraction", "rounds: 3", "rounds: 1.5", "15:13: schedule.0.rounds: got \"1.5\", want an integer, 1 to 1e+06"},
-        Reject{"Exponent", "rounds: 3", "rounds: 1e3", "15:13: schedule.0.rounds: got \"1e3\", want an integer, 1 to 1e+06"},
-        Reject{"Hexadecimal", "hidden_size: 12", "hidden_size: 0xc", "6:16: base.hidden_size: got \"0xc\", want an integer"},
+        Reject{"Fraction", "rounds: 3", "rounds: 1.5",
+               "15:13: schedule.0.rounds: got \"1.5\", want an integer, 1 to 1e+06"},
+        Reject{"Exponent", "rounds: 3", "rounds: 1e3",
+               "15:13: schedule.0.rounds: got \"1e3\", want an integer, 1 to 1e+06"},
+        Reject{"Hexadecimal", "hidden_size: 12", "hidden_size: 0xc",
+               "6:16: base.hidden_size: got \"0xc\", want an integer"},
         Reject{"Overflow", "rounds: 3", "rounds: 4294967296",
                "15:13: schedule.0.rounds: got \"4294967296\", want an integer, 1 to 1e+06"},
-        Reject{"Negative", "rounds: 3", "rounds: -1", "15:13: schedule.0.rounds: got \"-1\", want an integer, 1 to 1e+06"},
+        Reject{"Negative", "rounds: 3", "rounds: -1",
+               "15:13: schedule.0.rounds: got \"-1\", want an integer, 1 to 1e+06"},
         Reject{"OutOfRange", "rounds: 3", "rounds: 0", "15:13: schedule.0.rounds: got 0, want an integer, 1 to 1e+06"},
         Reject{"QuotedNumber", "rounds: 3", "rounds: \"3\"",
                "15:13: schedule.0.rounds: got \"3\", want an integer, 1 to 1e+06 (without quotes)"},
@@ -121,8 +128,10 @@ INSTANTIATE_TEST_SUITE_P(
         Reject{"RuleAcrossKeys", "[no, yes, maybe]", "[no, yes, no]",
                "13:21: problem.labels.2: got \"no\" a second time, want each name once"},
         Reject{"NotYaml", "name: sample", "name: [sample", "2:5: is not YAML: end of sequence flow not found"},
-        Reject{"SecondDocument", "  - rounds: 3", "  - rounds: 3\n---\nname: x", "17:1: got a second document, want one"},
-        Reject{"NotUtf8", "name: sample", "name: sample\nseed: \xff", "2:1: got a line that is not text, want UTF-8 without zero bytes"},
+        Reject{"SecondDocument", "  - rounds: 3", "  - rounds: 3\n---\nname: x",
+               "17:1: got a second document, want one"},
+        Reject{"NotUtf8", "name: sample", "name: sample\nseed: \xff",
+               "2:1: got a line that is not text, want UTF-8 without zero bytes"},
         Reject{"TooDeep", "name: sample", "name: [[[[[[[[[[[[[[[[[a]]]]]]]]]]]]]]]]]",
                "1:7: name: got a list, want a string"}),
     [](const auto& test) { return test.param.name; });
@@ -151,7 +160,8 @@ TEST(LoaderTest, RefusesOverridesThatDoNotFit) {
 
 TEST(LoaderTest, AnEmptyFileLacksEveryRequiredKey) {
   const std::string error = ErrorOf("");
-  for (const char* key : {": name: is missing", ": base: is missing", ": problem: is missing", ": schedule: is missing"}) {
+  for (const char* key :
+       {": name: is missing", ": base: is missing", ": problem: is missing", ": schedule: is missing"}) {
     EXPECT_THAT(error, HasSubstr(key));
   }
 }

@@ -17,10 +17,10 @@ v1::RunConfig Load(const std::vector<std::string>& overrides = {}) {
 }
 
 TEST(RunTest, TranslatesEveryPart) {
-  const Result<RunSpec> run = TranslateRun(
-      Load({"seed=7", "train.optimizer=sgd", "train.momentum=0.5", "train.schedule.kind=cosine",
-            "schedule.0.reducer.weights=uniform", "schedule.0.server_optimizer.kind=fedyogi", "peft.head=frozen",
-            "evaluation.metric=loss", "schedule.1.rounds=2", "limits.keep_rounds=9"}));
+  const Result<RunSpec> run =
+      TranslateRun(Load({"seed=7", "train.optimizer=sgd", "train.momentum=0.5", "train.schedule.kind=cosine",
+                         "schedule.0.reducer.weights=uniform", "schedule.0.server_optimizer.kind=fedyogi",
+                         "peft.head=frozen", "evaluation.metric=loss", "schedule.1.rounds=2", "limits.keep_rounds=9"}));
   ASSERT_TRUE(run.ok()) << run.status().message();
   EXPECT_EQ(run->name, "sample");
   EXPECT_EQ(run->seed, 7u);

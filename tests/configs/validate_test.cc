@@ -22,7 +22,9 @@ v1::RunConfig Sample() {
   return run->config;
 }
 
-TEST(ValidateTest, AcceptsTheSample) { EXPECT_TRUE(Validate(Sample()).empty()); }
+TEST(ValidateTest, AcceptsTheSample) {
+  EXPECT_TRUE(Validate(Sample()).empty());
+}
 
 struct Rule {
   std::string name;
@@ -149,7 +151,9 @@ void ExpectDocumented(const google::protobuf::Descriptor& type) {
   }
 }
 
-TEST(SchemaTest, EveryKeyIsDocumentedAndHasADefaultOrIsRequired) { ExpectDocumented(*v1::RunConfig::descriptor()); }
+TEST(SchemaTest, EveryKeyIsDocumentedAndHasADefaultOrIsRequired) {
+  ExpectDocumented(*v1::RunConfig::descriptor());
+}
 
 }  // namespace
 }  // namespace fedpeft::configs
