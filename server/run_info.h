@@ -18,8 +18,7 @@ struct RunInfo {
   Digest weights{};
   Digest tokenizer{};
   Digest layout{};
-  /// What an update has to be.
-  Digest payload{};
+  /// The length of an update.
   std::uint64_t payload_bytes = 0;
 
   /// Joined clients at a time, virtual ones counted; and of one process.

@@ -1,0 +1,309 @@
+// The real server on loopback, real stubs, and a sink that plays the coordinator.
+#include "server/service.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <future>
+#include <limits>
+
+#include "proto/chunks.h"
+#include "proto/limits.h"
+#include "proto/protocol.grpc.pb.h"
+#include "tests/server/service_fixture.h"
+
+namespace fedpeft::server {
+namespace {
+
+using ::testing::HasSubstr;
+
+class ServiceTest : public ::testing::Test, protected ServiceFixture {
+ protected:
+  ServiceTest() : ServiceFixture(Options{}) {}
+};
+
+TEST_F(ServiceTest, TellsTheRunToAnybody) {
+  v1::GetRunReply reply;
+  grpc::ClientContext context;
+  ASSERT_TRUE(stub().GetRun(Within(context), v1::GetRunRequest(), &reply).ok());
+  EXPECT_EQ(reply.run_id(), "run-1");
+  EXPECT_EQ(reply.run_config(), "the run");
+  EXPECT_EQ(reply.protocol_version(), kProtocolVersion);
+}
+
+TEST_F(ServiceTest, JoinPollTaskAnswer) {
+  const Session alice = Join("alice");
+  EXPECT_EQ(alice.client_id, "alice");
+  const auto joined = Next<ClientsJoined>();
+  auto poll = PollAsync(alice.token);
+  server().outbox().Send(joined.session, EvaluateTaskFor("alice"));
+  const PollOutcome outcome = poll.get();
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status.error_message();
+  ASSERT_EQ(outcome.reply.tasks_size(), 1);
+  EXPECT_DOUBLE_EQ(outcome.reply.tasks(0).evaluate().deadline_s(), 5);
+
+  auto answer = SubmitAsync(EvaluationOf(alice, "alice"));
+  auto answered = Next<TaskAnswered>();
+  EXPECT_EQ(std::get<EvaluateStats>(answered.outcome).correct, 9u);
+  answered.answer(OkStatus());
+  EXPECT_TRUE(answer.get().ok());
+}
+
+TEST_F(ServiceTest, SubmitOfLiesIsRefused) {
+  const Session alice = Join("alice");
+  v1::SubmitRequest other = EvaluationOf(alice, "bob");
+  EXPECT_EQ(SubmitAsync(other).get().error_code(), grpc::PERMISSION_DENIED);
+  v1::SubmitRequest more = EvaluationOf(alice, "alice");
+  more.mutable_evaluated()->set_correct(11);
+  EXPECT_EQ(SubmitAsync(more).get().error_code(), grpc::INVALID_ARGUMENT);
+  v1::SubmitRequest nan = EvaluationOf(alice, "alice");
+  nan.mutable_evaluated()->set_loss_sum(std::numeric_limits<double>::quiet_NaN());
+  EXPECT_EQ(SubmitAsync(nan).get().error_code(), grpc::INVALID_ARGUMENT);
+  v1::SubmitRequest nothing = EvaluationOf(alice, "alice");
+  nothing.clear_evaluated();
+  EXPECT_EQ(SubmitAsync(nothing).get().error_code(), grpc::INVALID_ARGUMENT);
+  v1::SubmitRequest stranger = EvaluationOf(alice, "alice");
+  stranger.set_session("nobody's");
+  EXPECT_EQ(SubmitAsync(stranger).get().error_code(), grpc::UNAUTHENTICATED);
+}
+
+TEST_F(ServiceTest, AnswerThatComesTooLateIsHarmless) {
+  const Session alice = Join("alice");
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(50));
+  v1::SubmitReply reply;
+  EXPECT_EQ(stub().Submit(&context, EvaluationOf(alice, "alice"), &reply).error_code(), grpc::DEADLINE_EXCEEDED);
+  Next<TaskAnswered>().answer(OkStatus());
+}
+
+TEST_F(ServiceTest, JoinOfAnotherBaseIsRefusedWithBothHashes) {
+  v1::JoinRequest request = JoinRequestOf("alice");
+  request.set_weights_sha256(std::string(32, 'x'));
+  const grpc::Status status = TryJoin(request);
+  EXPECT_EQ(status.error_code(), grpc::FAILED_PRECONDITION);
+  EXPECT_THAT(status.error_message(), HasSubstr("7878"));
+  EXPECT_THAT(status.error_message(), HasSubstr(Hex(run().weights)));
+  request.set_weights_sha256("short");
+  EXPECT_EQ(TryJoin(request).error_code(), grpc::INVALID_ARGUMENT);
+  v1::JoinRequest bad_name = JoinRequestOf("../../etc");
+  EXPECT_EQ(TryJoin(bad_name).error_code(), grpc::INVALID_ARGUMENT);
+}
+
+TEST_F(ServiceTest, NewerSessionAbortsTheOlderPoll) {
+  const Session older = Join("alice");
+  Next<ClientsJoined>();
+  auto poll = PollAsync(older.token);
+  // Whether the poll arrives before or after the new session, it is told the same.
+  const Session newer = Join("alice");
+  EXPECT_EQ(poll.get().status.error_code(), grpc::ABORTED);
+  EXPECT_NE(older.token, newer.token);
+  EXPECT_EQ(PollAsync(older.token).get().status.error_code(), grpc::ABORTED);
+}
+
+TEST_F(ServiceTest, LeaveEndsTheSession) {
+  const Session alice = Join("alice");
+  Next<ClientsJoined>();
+  v1::LeaveRequest request;
+  request.set_session(alice.token);
+  request.set_reason("done");
+  {
+    grpc::ClientContext context;
+    v1::LeaveReply reply;
+    EXPECT_TRUE(stub().Leave(Within(context), request, &reply).ok());
+  }
+  EXPECT_THAT(Next<ClientsLeft>().reason, HasSubstr("done"));
+  grpc::ClientContext context;
+  v1::LeaveReply reply;
+  EXPECT_EQ(stub().Leave(Within(context), request, &reply).error_code(), grpc::UNAUTHENTICATED);
+}
+
+TEST_F(ServiceTest, UploadArrivesWhole) {
+  const Session alice = Join("alice");
+  const v1::OpenUploadReply opened = OpenWanted(alice, ManifestOf("alice"));
+  EXPECT_EQ(opened.accepted().offset(), 0u);
+  auto sent = SendAsync(alice, opened.accepted().upload(), 0, payload().size());
+  auto arrived = Next<UploadArrived>();
+  Bytes read(arrived.bytes->length());
+  ASSERT_TRUE(arrived.bytes->Read(0, read).ok());
+  EXPECT_EQ(read, payload());
+  arrived.answer(OkStatus());
+  EXPECT_TRUE(sent.get().ok());
+}
+
+TEST_F(ServiceTest, UploadThatBrokeOffGoesOn) {
+  const Session alice = Join("alice");
+  const v1::OpenUploadReply first = OpenWanted(alice, ManifestOf("alice"));
+  EXPECT_EQ(SendAsync(alice, first.accepted().upload(), 0, kChunkBytes).get().error_code(), grpc::INVALID_ARGUMENT);
+  const v1::OpenUploadReply again = OpenWanted(alice, ManifestOf("alice"));
+  EXPECT_EQ(again.accepted().offset(), kChunkBytes);
+  auto sent = SendAsync(alice, again.accepted().upload(), kChunkBytes, payload().size());
+  Next<UploadArrived>().answer(OkStatus());
+  EXPECT_TRUE(sent.get().ok());
+}
+
+TEST_F(ServiceTest, UploadIsRefusedForGoodOrAlreadyHereOrLater) {
+  const Session alice = Join("alice");
+  EXPECT_EQ(Open(alice, ManifestOf("alice"), {.kind = UploadDecision::Kind::kRefused, .reason = "round closed"})
+                .reply.refusal(),
+            "round closed");
+  EXPECT_TRUE(Open(alice, ManifestOf("alice"), {.kind = UploadDecision::Kind::kAlreadyHere, .reason = {}})
+                  .reply.accepted()
+                  .complete());
+  EXPECT_EQ(
+      Open(alice, ManifestOf("alice"), {.kind = UploadDecision::Kind::kUnavailable, .reason = {}}).status.error_code(),
+      grpc::UNAVAILABLE);
+  // The window holds one payload: the second client is to come back.
+  const Session bob = Join("bob");
+  OpenWanted(alice, ManifestOf("alice"));
+  EXPECT_GT(OpenWanted(bob, ManifestOf("bob")).retry_after_s(), 0);
+}
+
+TEST_F(ServiceTest, LyingManifestsReachNobody) {
+  const Session alice = Join("alice");
+  v1::UploadManifest huge = ManifestOf("alice");
+  huge.set_length(std::uint64_t{1} << 60);
+  EXPECT_EQ(TryOpen(alice, huge).error_code(), grpc::INVALID_ARGUMENT);
+  v1::UploadManifest other_run = ManifestOf("alice");
+  other_run.set_run_id("run-2");
+  EXPECT_EQ(TryOpen(alice, other_run).error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_EQ(TryOpen(alice, ManifestOf("bob")).error_code(), grpc::PERMISSION_DENIED);
+}
+
+TEST_F(ServiceTest, LyingChunksEndTheirStreamAlone) {
+  const Session alice = Join("alice");
+  v1::UploadManifest wrong_hash = ManifestOf("alice");
+  (*wrong_hash.mutable_sha256())[0] ^= 1;
+  const v1::OpenUploadReply opened = OpenWanted(alice, wrong_hash);
+  const std::uint64_t id = opened.accepted().upload();
+  EXPECT_EQ(SendAsync(alice, id, kChunkBytes, payload().size()).get().error_code(), grpc::INVALID_ARGUMENT) << "gap";
+  EXPECT_EQ(SendAsync(alice, id + 7, 0, kChunkBytes).get().error_code(), grpc::NOT_FOUND);
+  const Session bob = Join("bob");
+  EXPECT_EQ(SendAsync(bob, id, 0, kChunkBytes).get().error_code(), grpc::NOT_FOUND) << "another's upload";
+  const grpc::Status lied = SendAsync(alice, id, 0, payload().size()).get();
+  EXPECT_EQ(lied.error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_THAT(lied.error_message(), HasSubstr("sha256"));
+  // Nobody else is disturbed, and the liar may send the truth.
+  const v1::OpenUploadReply truth = OpenWanted(alice, ManifestOf("alice"));
+  auto sent = SendAsync(alice, truth.accepted().upload(), 0, payload().size());
+  Next<UploadArrived>().answer(OkStatus());
+  EXPECT_TRUE(sent.get().ok());
+}
+
+TEST_F(ServiceTest, ReplayedAndOversizeStreamsAreRefused) {
+  const Session alice = Join("alice");
+  const std::uint64_t id = OpenWanted(alice, ManifestOf("alice")).accepted().upload();
+  EXPECT_EQ(SendChunks(alice, id, {0, 0}).error_code(), grpc::INVALID_ARGUMENT) << "the first chunk twice";
+  v1::UploadChunk oversize;
+  oversize.set_session(alice.token);
+  oversize.set_upload(id);
+  oversize.mutable_chunk()->set_data(std::string(kMaxMessageBytes + 1, 'x'));
+  EXPECT_EQ(SendMessages({oversize}).error_code(), grpc::RESOURCE_EXHAUSTED);
+}
+
+TEST_F(ServiceTest, SecondStreamOfAnUploadIsRefusedAndAClosedRoundEndsTheFirst) {
+  const Session alice = Join("alice");
+  const std::uint64_t id = OpenWanted(alice, ManifestOf("alice")).accepted().upload();
+  grpc::ClientContext context;
+  v1::UploadReply reply;
+  auto stream = stub().Upload(Within(context), &reply);
+  ASSERT_TRUE(stream->Write(ChunkOf(alice, id, 0)));
+  // The first has the upload as soon as the second is refused for it.
+  grpc::Status second;
+  do {
+    second = SendChunks(alice, id, {kChunkBytes});
+  } while (second.error_code() == grpc::INVALID_ARGUMENT);
+  EXPECT_EQ(second.error_code(), grpc::ALREADY_EXISTS);
+  server().outbox().CloseUploadsBefore(2, 0);
+  const grpc::Status status = stream->Finish();
+  EXPECT_EQ(status.error_code(), grpc::FAILED_PRECONDITION) << status.error_message();
+}
+
+TEST_F(ServiceTest, FetchStreamsABlobFromAnyOffset) {
+  const Session alice = Join("alice");
+  const BlobRef ref = server().outbox().Publish(std::make_shared<const Bytes>(payload()));
+  for (std::uint64_t offset : {std::uint64_t{0}, std::uint64_t{kChunkBytes}, std::uint64_t{77}, ref.length}) {
+    const FetchOutcome fetched = Fetch(alice.token, ref, offset);
+    EXPECT_TRUE(fetched.status.ok()) << fetched.status.error_message();
+    EXPECT_EQ(fetched.data, AsText(ByteSpan(payload()).subspan(offset)));
+  }
+  EXPECT_EQ(Fetch(alice.token, ref, ref.length + 1).status.error_code(), grpc::OUT_OF_RANGE);
+  EXPECT_EQ(Fetch("nobody", ref, 0).status.error_code(), grpc::UNAUTHENTICATED);
+  server().outbox().Retire(ref.sha256);
+  EXPECT_EQ(Fetch(alice.token, ref, 0).status.error_code(), grpc::NOT_FOUND);
+}
+
+TEST_F(ServiceTest, ShutdownEndsFiftyPollsAndAWaitingAnswerPromptly) {
+  std::vector<std::future<PollOutcome>> polls;
+  for (int i = 0; i < 50; ++i) {
+    const Session session = Join("client-" + std::to_string(i));
+    polls.push_back(PollAsync(session.token));
+  }
+  const Session alice = Join("alice");
+  auto unanswered = SubmitAsync(EvaluationOf(alice, "alice"));
+  const auto answered = Next<TaskAnswered>();
+  const auto start = std::chrono::steady_clock::now();
+  server().Shutdown();
+  // One second of grace for what waits for the coordinator; the rest is room for a busy machine.
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
+  for (auto& poll : polls) EXPECT_EQ(poll.get().status.error_code(), grpc::UNAVAILABLE);
+  EXPECT_FALSE(unanswered.get().ok());
+  answered.answer(OkStatus());  // Later than the call, and the server.
+}
+
+TEST_F(ServiceTest, DeliveryIsAwaitedUntilAcknowledged) {
+  const Session alice = Join("alice");
+  const auto joined = Next<ClientsJoined>();
+  EXPECT_TRUE(server().WaitUntilDelivered(Seconds(0)));
+  const Task task = EvaluateTaskFor("alice");
+  server().outbox().Send(joined.session, task);
+  EXPECT_FALSE(server().WaitUntilDelivered(Seconds(0)));
+  EXPECT_EQ(PollAsync(alice.token).get().reply.tasks_size(), 1);
+  auto acknowledging = PollAsync(alice.token, {task.key});
+  EXPECT_TRUE(server().WaitUntilDelivered(Seconds(10)));
+  server().Drain();
+  EXPECT_EQ(acknowledging.get().status.error_code(), grpc::UNAVAILABLE);
+}
+
+class BriefServiceTest : public ::testing::Test, protected ServiceFixture {
+ protected:
+  BriefServiceTest()
+      : ServiceFixture({.tls_certificate = {}, .tls_key = {}, .client_ca = {}, .client_timeout_s = 0.2}) {}
+};
+
+TEST_F(BriefServiceTest, ClientThatVanishesHasLeftAfterTheTimeout) {
+  const Session alice = Join("alice");
+  const auto joined = Next<ClientsJoined>();
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(20));
+  v1::NextTaskRequest request;
+  request.set_session(alice.token);
+  v1::NextTaskReply reply;
+  EXPECT_EQ(stub().NextTask(&context, request, &reply).error_code(), grpc::DEADLINE_EXCEEDED);
+  EXPECT_EQ(Next<ClientsLeft>().session, joined.session);
+}
+
+TEST(ServiceStartTest, PlainTextIsForLoopbackAlone) {
+  testing::TempFolder folder;
+  ServiceOptions options;
+  options.listen = "0.0.0.0:0";
+  options.spool_folder = folder.File("spool");
+  const auto refused = CoordinatorServer::Start(options, RunInfo(), [](const Event&) {});
+  EXPECT_EQ(refused.status().code(), Code::kFailedPrecondition);
+  options.allow_plain_text = true;
+  EXPECT_TRUE(CoordinatorServer::Start(options, RunInfo(), [](const Event&) {}).ok());
+}
+
+TEST(ServiceStartTest, PortInUseIsAnError) {
+  testing::TempFolder folder;
+  ServiceOptions options;
+  options.listen = "127.0.0.1:0";
+  options.spool_folder = folder.File("spool");
+  const auto first = CoordinatorServer::Start(options, RunInfo(), [](const Event&) {});
+  ASSERT_TRUE(first.ok());
+  options.listen = "127.0.0.1:" + std::to_string((*first)->port());
+  const auto second = CoordinatorServer::Start(options, RunInfo(), [](const Event&) {});
+  EXPECT_EQ(second.status().code(), Code::kUnavailable);
+}
+
+}  // namespace
+}  // namespace fedpeft::server
