@@ -8,8 +8,10 @@
 #include <random>
 #include <utility>
 
+#include "configs/print.h"
 #include "peft/core/clock.h"
 #include "peft/core/log.h"
+#include "proto/run_config.pb.h"
 #include "server/round_log.h"
 #include "server/state_reader.h"
 #include "server/store_schema.h"
@@ -75,6 +77,7 @@ Status Store::LoadOrCreateRun(const std::string& config, const RunSpec& run) {
   if (stored) {
     run_ = *std::move(stored);
     RETURN_IF_ERROR(CheckSameRun(config));
+    if (run_.status == RunStatus::kFailed) RETURN_IF_ERROR(SetStatus(RunStatus::kRunning, ""));
     return database_.Execute("UPDATE attempts SET status = 'abandoned', reason = 'the coordinator ended' "
                              "WHERE status = 'open'");
   }
@@ -93,8 +96,16 @@ Status Store::LoadOrCreateRun(const std::string& config, const RunSpec& run) {
 
 Status Store::CheckSameRun(const std::string& config) const {
   if (config == run_.config) return OkStatus();
+  v1::RunConfig before, after;
+  std::string difference;
+  if (before.ParseFromString(run_.config) && after.ParseFromString(config)) {
+    const std::vector<std::string> lines = configs::Difference(before, after);
+    if (lines.empty()) return OkStatus();  // the same run, serialised by another version of protobuf
+    for (const std::string& line : lines) difference += "\n  " + line;
+  }
   return FailedPrecondition(folder_ + ": holds run " + run_.run_id + " (" + run_.name +
-                            ") of another configuration (use a new state folder, or the configuration it was started with)");
+                            ") of another configuration (use a new state folder, or the configuration it was started "
+                            "with)" + difference);
 }
 
 Status Store::RemoveLeftovers() {

@@ -1,0 +1,29 @@
+// What `rounds`, `show` and `export` print and write, from a state folder, beside a running coordinator or after one.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "configs/run.h"
+#include "peft/core/status.h"
+#include "server/state_reader.h"
+
+namespace fedpeft::server {
+
+/// A table, one line a committed round.
+Result<std::string> RoundsText(StateReader& state);
+/// An array of round_log.h's objects.
+Result<std::string> RoundsJson(StateReader& state);
+
+/// The run, its last and best round, attempts that were lost, and the clients.
+Result<std::string> ShowText(StateReader& state);
+Result<std::string> ShowJson(StateReader& state);
+
+/// Writes the parameters of `round` (nothing: the best evaluated round, else the last) as a Hugging Face PEFT adapter
+/// folder. Returns the round. `run` is the translation of the stored configuration.
+/// Errors: kNotFound: no such round, or not kept; those of the checkpoint and the adapter folder.
+Result<std::uint32_t> ExportAdapter(StateReader& state, const RunSpec& run, std::optional<std::uint32_t> round,
+                                    const std::string& out);
+
+}  // namespace fedpeft::server
