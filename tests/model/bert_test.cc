@@ -1,0 +1,91 @@
+#include "peft/model/bert.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "peft/model/load.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tiny_bert.h"
+
+namespace fedpeft {
+namespace {
+
+using ::testing::HasSubstr;
+using Texts = std::vector<std::vector<std::int32_t>>;
+
+std::shared_ptr<const BaseModel> LoadTiny(BaseDtype dtype = BaseDtype::kFloat32) {
+  const testing::TempFolder folder;
+  EXPECT_TRUE(testing::WriteTinyBert(folder.path()).ok());
+  auto base = LoadBaseModel(folder.path(), dtype);
+  EXPECT_TRUE(base.ok()) << base.status().ToString();
+  return std::move(base).value();
+}
+
+Status LoadStatus(const std::string& extra, const std::string& left_out = "") {
+  const testing::TempFolder folder;
+  EXPECT_TRUE(testing::WriteTinyBert(folder.path(), extra, left_out).ok());
+  return LoadBaseModel(folder.path(), BaseDtype::kFloat32).status();
+}
+
+torch::Tensor Pool(const BaseModel& base, const Texts& texts, const ForwardMode& mode = {}) {
+  const torch::NoGradGuard no_grad;
+  std::vector<TokenSequence> sequences;
+  for (const auto& text : texts) sequences.push_back({text, {}});
+  const auto batch = Pack(sequences, base.limits());
+  EXPECT_TRUE(batch.ok()) << batch.status().ToString();
+  return base.Pool(*batch, SiteHook(), mode);
+}
+
+/// Lengths 1 to 40, in no order, several alike.
+Texts MixedTexts() {
+  Texts texts;
+  for (const int length : {7, 1, 40, 7, 12, 13, 2, 30, 7, 33}) {
+    texts.emplace_back();
+    for (int t = 0; t < length; ++t) texts.back().push_back((length * 7 + t * 3) % 50);
+  }
+  return texts;
+}
+
+TEST(BertTest, PackedEqualsOneByOne) {
+  const auto base = LoadTiny();
+  const Texts texts = MixedTexts();
+  const torch::Tensor together = Pool(*base, texts);
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    const torch::Tensor alone = Pool(*base, {texts[i]});
+    // Sums of 32 to 64 float32 terms in another order.
+    EXPECT_TRUE(torch::allclose(together[static_cast<std::int64_t>(i)], alone[0], 1e-5, 1e-5)) << i;
+  }
+}
+
+TEST(BertTest, Bfloat16IsNearFloat32) {
+  const torch::Tensor exact = Pool(*LoadTiny(), MixedTexts());
+  const torch::Tensor narrow = Pool(*LoadTiny(BaseDtype::kBfloat16), MixedTexts());
+  EXPECT_EQ(narrow.scalar_type(), torch::kBFloat16);
+  // tanh outputs; 8 bits of mantissa through two layers.
+  EXPECT_LT((exact - narrow.to(torch::kFloat32)).abs().mean().item<float>(), 0.03);
+}
+
+TEST(BertTest, DropoutDrawsFromTheGivenGenerator) {
+  const auto base = LoadTiny();
+  const auto run = [&](std::uint64_t seed) {
+    return Pool(*base, MixedTexts(), {0.2, 0, at::detail::createCPUGenerator(seed)});
+  };
+  EXPECT_TRUE(torch::equal(run(1), run(1)));
+  EXPECT_FALSE(torch::equal(run(1), run(2)));
+}
+
+TEST(BertTest, RefusesSettingsThatAreNotBuiltIn) {
+  EXPECT_THAT(LoadStatus(R"(, "hidden_act": "silu")").message(), HasSubstr("hidden_act: got \"silu\""));
+  EXPECT_THAT(LoadStatus(R"(, "position_embedding_type": "relative_key")").message(), HasSubstr("relative_key"));
+  EXPECT_THAT(LoadStatus(R"(, "layer_norm_eps": "small")").message(), HasSubstr("layer_norm_eps"));
+  EXPECT_TRUE(LoadStatus(R"(, "layer_norm_eps": 1e-5, "hidden_act": "gelu_new")").ok());
+}
+
+TEST(BertTest, NamesAMissingTensor) {
+  const Status status = LoadStatus("", "encoder.layer.1.attention.self.key.bias");
+  EXPECT_EQ(status.code(), Code::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("encoder.layer.1.attention.self.key.bias"));
+}
+
+}  // namespace
+}  // namespace fedpeft
