@@ -1,0 +1,76 @@
+#include <cstdio>
+#include <string>
+#include <utility>
+
+#include "configs/loader.h"
+#include "configs/run.h"
+#include "peft/plan/plan.h"
+#include "server/cli.h"
+#include "server/report.h"
+
+namespace fedpeft::server {
+namespace {
+
+/// What both sides will agree on, for a run that is fit to be served.
+Result<std::string> Summary(const RunArgs& args) {
+  ASSIGN_OR_RETURN(const configs::LoadedRun loaded, configs::LoadRun(args.file, args.overrides));
+  ASSIGN_OR_RETURN(const RunSpec run, TranslateRun(loaded.config));
+  ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
+  const PayloadLayout payload =
+      DensePayload(*layout, PlanView(run.plan, *layout), run.schedule.front().reducer.max_abs);
+  return args.file + ": good\n" +                                                                                //
+         "  run         " + run.name + "\n" +                                                                    //
+         "  base        " + run.base_name + ", weights sha256 " + Hex(run.weights) + "\n" +                      //
+         "  labels      " + std::to_string(run.problem.labels.size()) + "\n" +                                   //
+         "  layout      " + std::to_string(layout->tensors().size()) + " tensors, " +                            //
+         std::to_string(layout->size()) + " parameters, sha256 " + Hex(layout->digest()) + "\n" +                //
+         "  an update   " + std::to_string(payload.size * sizeof(float)) + " bytes\n" +                          //
+         "  rounds      " + std::to_string(run.total_rounds()) + " in " + std::to_string(run.schedule.size()) +  //
+         (run.schedule.size() == 1 ? " phase\n" : " phases\n");
+}
+
+int Print(const Result<std::string>& text) {
+  if (!text.ok()) return Fail(text.status());
+  std::fputs(text->c_str(), stdout);
+  return 0;
+}
+
+Result<std::string> Report(const ReportArgs& args, Result<std::string> (*text)(StateReader&),
+                           Result<std::string> (*json)(StateReader&)) {
+  ASSIGN_OR_RETURN(StateReader state, StateReader::Open(args.state));
+  return args.json ? json(state) : text(state);
+}
+
+Result<std::string> ExportText(const ExportArgs& args) {
+  ASSIGN_OR_RETURN(StateReader state, StateReader::Open(args.state));
+  ASSIGN_OR_RETURN(const RunRecord record, state.Run());
+  v1::RunConfig config;
+  if (!config.ParseFromString(record.config)) {
+    return DataLoss(args.state + ": the stored run does not parse (is the disk sound?)");
+  }
+  ASSIGN_OR_RETURN(const RunSpec run, TranslateRun(config));
+  ASSIGN_OR_RETURN(const std::uint32_t round, ExportAdapter(state, run, args.round, args.out));
+  return args.out + ": the adapter of round " + std::to_string(round) + "\n";
+}
+
+}  // namespace
+
+int Fail(const Status& status) {
+  std::fprintf(stderr, "%s\n", status.message().c_str());
+  return 1;
+}
+
+int Check(const RunArgs& args) {
+  return Print(Summary(args));
+}
+int Rounds(const ReportArgs& args) {
+  return Print(Report(args, RoundsText, RoundsJson));
+}
+int Show(const ReportArgs& args) {
+  return Print(Report(args, ShowText, ShowJson));
+}
+int Export(const ExportArgs& args) {
+  return Print(ExportText(args));
+}
+
+}  // namespace fedpeft::server

@@ -1,0 +1,118 @@
+// fedpeft-server: the coordinator's program. Only the command line is here; the verbs are in cli_*.cc.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <string>
+
+#include "peft/core/log.h"
+#include "server/cli.h"
+
+namespace {
+
+using namespace fedpeft;
+using namespace fedpeft::server;
+
+constexpr const char* kExamples = R"(Examples:
+  fedpeft-server check run.yaml
+  fedpeft-server serve run.yaml --state state --listen 127.0.0.1:7070
+  fedpeft-server serve run.yaml --state state --listen 0.0.0.0:7070 \
+      --tls-cert server.pem --tls-key server.key --client-ca ca.pem --set train.learning_rate=0.01
+  fedpeft-server rounds --state state --json
+  fedpeft-server export --state state adapter
+
+Standard output is for people (or JSON with --json), standard error for logs. Exit status: 0 good, 1 failed.)";
+
+struct LogArgs {
+  std::string level = "info";
+  bool json = false;
+  std::string file;
+};
+
+Status StartLog(const LogArgs& args) {
+  ASSIGN_OR_RETURN(const LogLevel level, ParseLogLevel(args.level));
+  return InitLog({.level = level, .json = args.json, .file = args.file});
+}
+
+void AddRun(CLI::App& verb, RunArgs& args) {
+  verb.add_option("run", args.file, "the run, a YAML file")->required();
+  verb.add_option("--set", args.overrides, "key.path=value: overrides the file (may be repeated)")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);  // One value a flag, or `--set a=1 run.yaml` would take the run for a second one.
+}
+
+void AddState(CLI::App& verb, std::string& state) {
+  verb.add_option("--state", state, "state folder")->capture_default_str();
+}
+
+void AddServe(CLI::App& app, ServeArgs& args, std::function<int()>& chosen) {
+  CLI::App& verb = *app.add_subcommand("serve", "coordinate a run; goes on where the state folder left off");
+  AddRun(verb, args.run);
+  AddState(verb, args.state);
+  verb.add_option("--listen", args.service.listen, "HOST:PORT; port 0: any free one")->capture_default_str();
+  verb.add_option("--tls-cert", args.service.tls_certificate, "PEM certificate chain of this server");
+  verb.add_option("--tls-key", args.service.tls_key, "PEM private key of it");
+  verb.add_option("--client-ca", args.service.client_ca,
+                  "PEM certificates of the authority of clients: they must show a certificate, whose common name is "
+                  "who they are");
+  verb.add_flag("--insecure", args.service.allow_plain_text, "plain text beyond loopback");
+  verb.callback([&] { chosen = [&] { return Serve(args); }; });
+}
+
+void AddReport(CLI::App& app, const char* name, const char* help, int (*run)(const ReportArgs&), ReportArgs& args,
+               std::function<int()>& chosen) {
+  CLI::App& verb = *app.add_subcommand(name, help);
+  AddState(verb, args.state);
+  verb.add_flag("--json", args.json, "for scripts");
+  verb.callback([&args, &chosen, run] { chosen = [&args, run] { return run(args); }; });
+}
+
+void AddExport(CLI::App& app, ExportArgs& args, std::function<int()>& chosen) {
+  CLI::App& verb = *app.add_subcommand("export", "write a round's parameters as a Hugging Face PEFT adapter folder");
+  AddState(verb, args.state);
+  verb.add_option("--round", args.round, "which round; otherwise the best, or the last if none was evaluated");
+  verb.add_option("out", args.out, "folder to write")->required();
+  verb.callback([&] { chosen = [&] { return Export(args); }; });
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app{"fedpeft-server: coordinates federated fine-tuning of small adapters of a frozen model"};
+  app.footer(kExamples);
+  app.set_version_flag("--version", std::string("fedpeft-server ") + FEDPEFT_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();
+
+  LogArgs log;
+  app.add_option("--log-level", log.level, "debug, info, warning or error")->capture_default_str();
+  app.add_flag("--log-json", log.json, "logs as JSON, one object a line");
+  app.add_option("--log-file", log.file, "also append logs to this file, as JSON");
+
+  std::function<int()> chosen;
+  ServeArgs serve{.run = {}, .state = "state", .service = {}};
+  serve.service.listen = "127.0.0.1:7070";
+  AddServe(app, serve, chosen);
+  RunArgs check;
+  CLI::App& check_verb = *app.add_subcommand("check", "say everything that is wrong with a run, or what it comes to");
+  AddRun(check_verb, check);
+  check_verb.callback([&] { chosen = [&] { return Check(check); }; });
+  ReportArgs report{.state = "state", .json = false};
+  AddReport(app, "rounds", "the committed rounds, of a running or a stopped coordinator", Rounds, report, chosen);
+  AddReport(app, "show", "the run, its state and its clients", Show, report, chosen);
+  ExportArgs to_export{.state = "state", .round = std::nullopt, .out = {}};
+  AddExport(app, to_export, chosen);
+
+  CLI11_PARSE(app, argc, argv);
+  if (const Status status = StartLog(log); !status.ok()) return Fail(status);
+  return chosen();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "fedpeft-server: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,74 @@
+#include "server/progress.h"
+
+#include <array>
+#include <cstdio>
+#include <utility>
+#include <vector>
+
+namespace fedpeft::server {
+namespace {
+
+template <typename... Values>
+std::string Format(const char* format, Values... values) {
+  std::array<char, 128> text{};
+  std::snprintf(text.data(), text.size(), format, values...);
+  return text.data();
+}
+
+std::string BytesText(std::uint64_t bytes) {
+  return Format("%.1f MB", static_cast<double>(bytes) / 1e6);
+}
+
+std::string TimeText(double seconds) {
+  if (seconds < 90) return Format("%.0f s", seconds);
+  if (seconds < 90 * 60) return Format("%.0f min", seconds / 60);
+  return Format("%.1f h", seconds / 3600);
+}
+
+}  // namespace
+
+std::string RoundLine(const RoundRecord& record, std::uint32_t total_rounds) {
+  std::string line = "round " + std::to_string(record.round) + "/" + std::to_string(total_rounds);
+  if (record.round > 0) line += "  " + std::to_string(record.participants) + " clients";
+  if (record.train_loss) line += Format("  loss %.4f", *record.train_loss);
+  if (record.evaluation) {
+    line += Format("  accuracy %.2f %%", 100 * record.evaluation->accuracy());
+    if (record.evaluation->best && record.round > 0) line += " (best)";
+  }
+  if (record.round == 0) return line + "  start";
+  line += "  up " + BytesText(record.bytes_up) + "  down " + BytesText(record.bytes_down);
+  line += Format("  %.1f s", record.seconds);
+  const std::uint32_t left = total_rounds - record.round;
+  if (left == 0) return line + "  last round";
+  return line + "  " + std::to_string(left) + " to go, about " + TimeText(record.seconds * left);
+}
+
+void Progress::Print() {
+  if (!state_) {
+    auto opened = StateReader::Open(folder_);
+    if (!opened.ok()) return;
+    const auto run = opened->Run();
+    if (!run.ok()) return;
+    total_rounds_ = run->total_rounds;
+    state_.emplace(std::move(opened).value());
+  }
+  const auto rounds = state_->Rounds();
+  if (!rounds.ok()) return;
+  if (!next_) {
+    next_ = 0;
+    for (const RoundRecord& record : *rounds) {
+      if (record.complete) next_ = record.round + 1;
+    }
+    if (*next_ > 1) std::printf("going on after round %u/%u\n", *next_ - 1, total_rounds_);
+    // Of a run that begins only now the start is news.
+    if (*next_ == 1) next_ = 0;
+  }
+  for (const RoundRecord& record : *rounds) {
+    if (record.round < *next_ || !record.complete) continue;
+    std::printf("%s\n", RoundLine(record, total_rounds_).c_str());
+    next_ = record.round + 1;
+  }
+  std::fflush(stdout);
+}
+
+}  // namespace fedpeft::server
