@@ -8,21 +8,11 @@
 namespace fedpeft::client {
 
 namespace {
-
 constexpr std::uint64_t kMaxFileBytes = std::uint64_t{4} << 30;
-
-Result<std::size_t> NeedColumn(const Table& table, const std::string& name, std::string_view key) {
-  if (const auto index = table.Column(name)) return *index;
-  std::string known;
-  for (const std::string& column : table.columns) known.append(known.empty() ? "" : ", ").append(column);
-  return InvalidArgument("the data has no column \"" + name + "\" (it has: " + known + "; set " + std::string(key) +
-                         " in the run)");
-}
-
 }  // namespace
 
 Result<std::vector<std::int32_t>> RowLabels(const ProblemSpec& problem, const Table& table) {
-  ASSIGN_OR_RETURN(const std::size_t column, NeedColumn(table, problem.label_column, "problem.label_column"));
+  ASSIGN_OR_RETURN(const std::size_t column, table.NeedColumn(problem.label_column));
   std::unordered_map<std::string_view, std::int32_t> index;
   for (const std::string& label : problem.labels) index.emplace(label, static_cast<std::int32_t>(index.size()));
   std::vector<std::int32_t> labels;
@@ -40,11 +30,11 @@ Result<std::vector<std::int32_t>> RowLabels(const ProblemSpec& problem, const Ta
 
 Result<std::vector<Example>> MakeExamples(const ProblemSpec& problem, const Tokenizer& tokenizer, const Table& table,
                                           bool need_labels) {
-  ASSIGN_OR_RETURN(const std::size_t text, NeedColumn(table, problem.text_column, "problem.text_column"));
+  ASSIGN_OR_RETURN(const std::size_t text, table.NeedColumn(problem.text_column));
   const bool pairs = !problem.text_pair_column.empty();
   std::size_t second = 0;
   if (pairs) {
-    ASSIGN_OR_RETURN(second, NeedColumn(table, problem.text_pair_column, "problem.text_pair_column"));
+    ASSIGN_OR_RETURN(second, table.NeedColumn(problem.text_pair_column));
   }
   std::vector<std::int32_t> labels(table.rows.size(), -1);
   if (need_labels) {

@@ -153,6 +153,13 @@ std::optional<std::size_t> Table::Column(std::string_view name) const {
   return static_cast<std::size_t>(found - columns.begin());
 }
 
+Result<std::size_t> Table::NeedColumn(std::string_view name) const {
+  if (const auto index = Column(name)) return *index;
+  std::string known;
+  for (const std::string& column : columns) known.append(known.empty() ? "" : ", ").append(column);
+  return InvalidArgument("the data has no column \"" + std::string(name) + "\" (it has: " + known + ")");
+}
+
 Result<TableFormat> FormatOfPath(const std::string& path) {
   if (path.ends_with(".csv")) return TableFormat::kCsv;
   if (path.ends_with(".tsv")) return TableFormat::kTsv;

@@ -21,6 +21,8 @@ struct Table {
   std::vector<std::vector<std::string>> rows;
 
   std::optional<std::size_t> Column(std::string_view name) const;
+  /// Errors: kInvalidArgument listing the columns there are.
+  Result<std::size_t> NeedColumn(std::string_view name) const;
 };
 
 /// `.csv`, `.tsv`, `.jsonl` (also `.json` and `.ndjson`: one object a line). Errors: kInvalidArgument.

@@ -1,0 +1,71 @@
+// The verbs of fedpeft-client as functions of plain options; main.cc parses the command line into them. Results go to
+// standard output, events to the log.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "client/transport.h"
+#include "peft/core/status.h"
+
+namespace fedpeft::client {
+
+/// What every verb that computes needs.
+struct ComputeOptions {
+  std::string base;
+  /// 0: as many as there are cores.
+  int threads = 0;
+};
+
+struct JoinOptions {
+  ComputeOptions compute;
+  ConnectOptions connect;
+  std::string data;
+  std::string name;
+  std::string state;
+  bool evaluator = false;
+  std::size_t virtual_clients = 0;
+  std::string partition = "iid";
+  double max_wait_s = 0;
+};
+/// Joins and serves until the run is finished, or SIGTERM or SIGINT.
+Status RunJoin(const JoinOptions& options);
+
+struct TrainOptions {
+  ComputeOptions compute;
+  std::string run_yaml;
+  std::vector<std::string> set;
+  std::string data;
+  std::string eval_data;
+  std::string out;
+};
+/// Centralised training with the run's settings: `schedule` rounds of `train` over all the data with one optimiser,
+/// the learning rate of the round; an adapter folder at the end.
+Status RunTrain(const TrainOptions& options);
+
+struct AdapterOptions {
+  ComputeOptions compute;
+  std::string adapter;
+  std::string data;
+  /// Empty: what the adapter says.
+  std::string text_column;
+  std::string text_pair_column;
+  std::string label_column;
+  bool json = false;
+};
+/// Accuracy and mean loss on labelled data.
+Status RunEvaluate(const AdapterOptions& options);
+/// A label and its probability for each row.
+Status RunPredict(const AdapterOptions& options);
+
+struct InspectOptions {
+  std::string base;
+  std::string data;
+  std::string text_column = "text";
+  std::string text_pair_column;
+  std::string label_column = "label";
+};
+/// Prints the `base:` and, with data, the `problem:` block of a run's YAML.
+Status RunInspect(const InspectOptions& options);
+
+}  // namespace fedpeft::client

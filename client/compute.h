@@ -1,0 +1,19 @@
+// What every computing verb does first: choose the threads, load the run's base.
+#pragma once
+
+#include <memory>
+
+#include "client/base.h"
+#include "client/trainer.h"
+#include "configs/run.h"
+#include "peft/model/load.h"
+
+namespace fedpeft::client {
+
+/// 0: one a core.
+void UseThreads(int threads);
+
+/// The base in the run's number format.
+Result<std::shared_ptr<const BaseModel>> LoadRunBase(const BaseInfo& base, const RunSpec& run);
+
+}  // namespace fedpeft::client

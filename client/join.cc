@@ -1,0 +1,95 @@
+// `fedpeft-client join`: agree on the run, load base and data, then live as a Session.
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "client/backoff.h"
+#include "client/base.h"
+#include "client/commands.h"
+#include "client/compute.h"
+#include "client/dataset.h"
+#include "client/session.h"
+#include "client/signals.h"
+#include "peft/core/log.h"
+#include "proto/limits.h"
+#include "proto/protocol.pb.h"
+#include "proto/run_config.pb.h"
+
+namespace fedpeft::client {
+
+namespace {
+
+struct AgreedRun {
+  std::string id;
+  RunSpec spec;
+};
+
+Result<AgreedRun> ReadRun(const v1::GetRunReply& reply) {
+  if (reply.protocol_version() != kProtocolVersion) {
+    return FailedPrecondition("coordinator: speaks protocol version " + std::to_string(reply.protocol_version()) +
+                              ", this client " + std::to_string(kProtocolVersion) + " (install the same release)");
+  }
+  v1::RunConfig config;
+  if (!config.ParseFromString(reply.run_config())) return DataLoss("coordinator: its run configuration cannot be read");
+  ASSIGN_OR_RETURN(RunSpec spec, TranslateRun(config));
+  return AgreedRun{reply.run_id(), std::move(spec)};
+}
+
+/// Asks until the coordinator answers, so that clients may be started first.
+Result<AgreedRun> AskRun(Transport& transport, double max_wait_s) {
+  StopFlag stopped;
+  const StopOnSignal on_signal([&] {
+    stopped.Set();
+    transport.Stop();
+  });
+  Backoff backoff(std::chrono::milliseconds(100), std::chrono::seconds(5), static_cast<std::uint64_t>(UnixMillis()));
+  const Instant start = Clock::System().Now();
+  while (true) {
+    const Result<v1::GetRunReply> reply = transport.GetRun();
+    if (reply.ok()) return ReadRun(*reply);
+    const Code code = reply.status().code();
+    if (code != Code::kUnavailable && code != Code::kDeadlineExceeded) return reply.status();
+    if (backoff.tries() == 0) LogWarning("coordinator.unreachable", {{"reason", reply.status().message()}});
+    if (max_wait_s > 0 && ToSeconds(Clock::System().Now() - start) > max_wait_s) return reply.status();
+    if (!stopped.WaitUnlessSet(backoff.Next())) return Cancelled("stopped");
+  }
+}
+
+Result<std::unique_ptr<Runner>> MakeRunner(const JoinOptions& options, const BaseInfo& base, const RunSpec& run) {
+  ASSIGN_OR_RETURN(const PartitionSpec partition, ParsePartition(options.partition));
+  ASSIGN_OR_RETURN(const Table table, ReadRunTable(options.data, run.problem));
+  const std::size_t clients = std::max<std::size_t>(1, options.virtual_clients);
+  Result<std::vector<std::vector<Example>>> data = DealExamples(run, base.tokenizer, table, partition, clients);
+  if (!data.ok()) return data.status().Annotate(options.data);
+  ASSIGN_OR_RETURN(auto model, LoadRunBase(base, run));
+  return Runner::Make(run, std::move(model), std::move(*data));
+}
+
+}  // namespace
+
+Status RunJoin(const JoinOptions& options) {
+  BlockStopSignals();
+  ASSIGN_OR_RETURN(UpdateStore updates, UpdateStore::Open(options.state));
+  ASSIGN_OR_RETURN(const std::string name, updates.Name(options.name));
+  ASSIGN_OR_RETURN(const BaseInfo base, OpenBase(options.compute.base));
+  ASSIGN_OR_RETURN(const auto transport, Transport::Make(options.connect));
+  ASSIGN_OR_RETURN(const AgreedRun agreed, AskRun(*transport, options.max_wait_s));
+  RETURN_IF_ERROR(CheckBaseIsRuns(base, agreed.spec));
+  UseThreads(options.compute.threads);
+  ASSIGN_OR_RETURN(const auto runner, MakeRunner(options, base, agreed.spec));
+
+  SessionOptions session_options;
+  session_options.run_id = agreed.id;
+  session_options.name = name;
+  session_options.evaluator = options.evaluator;
+  session_options.weights = base.weights;
+  session_options.tokenizer = base.tokenizer.hash();
+  session_options.max_wait_s = options.max_wait_s;
+  Session session(*transport, *runner, updates, std::move(session_options));
+  const StopOnSignal on_signal([&] { session.Stop(); });
+  const Status outcome = session.Run();
+  if (outcome.ok()) updates.Clear();
+  return outcome;
+}
+
+}  // namespace fedpeft::client

@@ -1,0 +1,139 @@
+// fedpeft-client: the program on the edge box. Parses the command line, sets up the log, calls a verb.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <functional>
+
+#include "client/commands.h"
+#include "peft/core/log.h"
+
+namespace fedpeft::client {
+namespace {
+
+constexpr const char* kExamples = R"(
+Examples:
+  fedpeft-client inspect --base ./minilm --data train.csv
+      the blocks of a run's YAML that describe this base and these labels
+  fedpeft-client join --server coordinator.example:8470 --base ./minilm --data ward7.csv \
+      --tls-ca ca.pem --tls-cert ward7.pem --tls-key ward7.key --state /var/lib/fedpeft
+      one client, with its identity from its certificate
+  fedpeft-client join --server 127.0.0.1:8470 --base ./minilm --data train.csv \
+      --virtual-clients 20 --partition dirichlet:0.5
+      twenty simulated clients in one process
+  fedpeft-client train run.yaml --base ./minilm --data train.csv --eval-data test.csv adapter/
+      the centralised baseline
+  fedpeft-client predict --base ./minilm --adapter adapter/ --data new.csv
+)";
+
+void AddCompute(CLI::App& verb, ComputeOptions& options) {
+  verb.add_option("--base", options.base, "Hugging Face folder of the base model")->required();
+  verb.add_option("--threads", options.threads, "threads that compute (default: one a core)")->check(CLI::Range(1, 1024));
+}
+
+void AddJoin(CLI::App& app, JoinOptions& options) {
+  CLI::App* verb = app.add_subcommand("join", "join a coordinator and train (or evaluate) until its run is finished");
+  AddCompute(*verb, options.compute);
+  verb->add_option("--server", options.connect.server, "HOST:PORT of the coordinator")->required();
+  verb->add_option("--data", options.data, "this client's examples: .csv, .tsv or .jsonl")->required();
+  verb->add_option("--name", options.name, "this client's name (default: the state folder's, or a fresh one)");
+  verb->add_option("--state", options.state,
+                   "folder for the name and for updates not yet taken (default: a temporary one, so nothing outlives "
+                   "the process)");
+  verb->add_option("--role", "trainer or evaluator")
+      ->check(CLI::IsMember({"trainer", "evaluator"}))
+      ->default_val("trainer")
+      ->each([&options](const std::string& role) { options.evaluator = role == "evaluator"; });
+  verb->add_option("--virtual-clients", options.virtual_clients, "deal the data to this many simulated clients")
+      ->check(CLI::Range(1, 1'000'000));
+  verb->add_option("--partition", options.partition, "how: iid, dirichlet:ALPHA or column:NAME")->capture_default_str();
+  verb->add_option("--max-wait", options.max_wait_s, "give up after this many seconds without the coordinator")
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--tls-ca", options.connect.tls_ca, "PEM of the authority that signed the coordinator's certificate");
+  verb->add_option("--tls-cert", options.connect.tls_cert, "PEM of this client's certificate, its identity");
+  verb->add_option("--tls-key", options.connect.tls_key, "PEM of its private key");
+  verb->add_flag("--insecure", options.connect.insecure, "allow plain text to a host that is not loopback");
+}
+
+void AddTrain(CLI::App& app, TrainOptions& options) {
+  CLI::App* verb = app.add_subcommand("train", "train on all the data in one place, with a run's settings");
+  AddCompute(*verb, options.compute);
+  verb->add_option("run", options.run_yaml, "the run's YAML")->required();
+  verb->add_option("out", options.out, "adapter folder to write")->required();
+  verb->add_option("--data", options.data, "training examples")->required();
+  verb->add_option("--eval-data", options.eval_data, "examples to evaluate on after each round")->required();
+  verb->add_option("--set", options.set, "change a key of the run: path.to.key=value")->take_all();
+}
+
+void AddAdapterVerb(CLI::App* verb, AdapterOptions& options) {
+  AddCompute(*verb, options.compute);
+  verb->add_option("--adapter", options.adapter, "adapter folder")->required();
+  verb->add_option("--data", options.data, "examples: .csv, .tsv or .jsonl")->required();
+  verb->add_option("--text-column", options.text_column, "column of the text (default: the adapter's)");
+  verb->add_option("--text-pair-column", options.text_pair_column, "column of the second text");
+  verb->add_option("--label-column", options.label_column, "column of the label");
+  verb->add_flag("--json", options.json, "print JSON");
+}
+
+void AddInspect(CLI::App& app, InspectOptions& options) {
+  CLI::App* verb = app.add_subcommand("inspect", "print the base: and problem: blocks of a run's YAML");
+  verb->add_option("--base", options.base, "Hugging Face folder of the base model")->required();
+  verb->add_option("--data", options.data, "examples whose labels to list");
+  verb->add_option("--text-column", options.text_column, "column of the text")->capture_default_str();
+  verb->add_option("--text-pair-column", options.text_pair_column, "column of the second text");
+  verb->add_option("--label-column", options.label_column, "column of the label")->capture_default_str();
+}
+
+struct CommandLine {
+  JoinOptions join;
+  TrainOptions train;
+  AdapterOptions evaluate, predict;
+  InspectOptions inspect;
+  std::string log_level = "info";
+  LogOptions log;
+};
+
+void Describe(CLI::App& app, CommandLine& line) {
+  app.require_subcommand(1);
+  app.footer(kExamples);
+  app.set_version_flag("--version", FEDPEFT_VERSION);
+  app.add_option("--log-level", line.log_level, "debug, info, warning or error")->capture_default_str();
+  app.add_flag("--log-json", line.log.json, "log JSON to standard error");
+  app.add_option("--log-file", line.log.file, "also append the log, as JSON, to this file");
+  AddJoin(app, line.join);
+  AddTrain(app, line.train);
+  AddAdapterVerb(app.add_subcommand("evaluate", "accuracy and loss of an adapter on labelled data"), line.evaluate);
+  AddAdapterVerb(app.add_subcommand("predict", "a label and its probability for each row"), line.predict);
+  AddInspect(app, line.inspect);
+}
+
+Status RunVerb(const CLI::App& app, CommandLine& line) {
+  ASSIGN_OR_RETURN(line.log.level, ParseLogLevel(line.log_level));
+  RETURN_IF_ERROR(InitLog(line.log));
+  if (app.got_subcommand("join")) return RunJoin(line.join);
+  if (app.got_subcommand("train")) return RunTrain(line.train);
+  if (app.got_subcommand("evaluate")) return RunEvaluate(line.evaluate);
+  if (app.got_subcommand("predict")) return RunPredict(line.predict);
+  return RunInspect(line.inspect);
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("fedpeft-client: federated parameter-efficient fine-tuning, the edge side");
+  CommandLine line;
+  Describe(app, line);
+  CLI11_PARSE(app, argc, argv);
+  const Status status = RunVerb(app, line);
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "fedpeft-client: %s\n", status.message().c_str());
+  return status.code() == Code::kCancelled ? 130 : 1;
+}
+
+}  // namespace
+}  // namespace fedpeft::client
+
+int main(int argc, char** argv) {
+  try {
+    return fedpeft::client::Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "fedpeft-client: unexpected failure: %s\n", error.what());
+    return 2;
+  }
+}
