@@ -26,6 +26,7 @@ endfunction()
 # fedpeft_torch_header(target): LibTorch's headers cost half a minute a unit; precompiled once, for all
 # (all torch targets have the same flags; the lowest of them, peft/model, owns it).
 function(fedpeft_torch_header target)
+  target_link_libraries(${target} PRIVATE LibTorch::LibTorch)  # its headers must not reach units with protobuf
   if(target STREQUAL fedpeft_model)
     target_precompile_headers(${target} PRIVATE <torch/torch.h>)
   else()
@@ -41,7 +42,6 @@ function(fedpeft_library name)
   target_link_libraries(fedpeft_${name} PUBLIC ${ARG_LIBS} PRIVATE ${ARG_PRIVATE_LIBS})
   if(ARG_TORCH)
     fedpeft_ours(fedpeft_${name} TORCH)
-    target_link_libraries(fedpeft_${name} PUBLIC LibTorch::LibTorch)
     fedpeft_torch_header(fedpeft_${name})
   else()
     fedpeft_ours(fedpeft_${name})
