@@ -1,7 +1,11 @@
 // fedpeft-client: the program on the edge box. Parses the command line, sets up the log, calls a verb.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <array>
+#include <climits>
 #include <cstdio>
-#include <functional>
+#include <cstdlib>
 
 #include "client/commands.h"
 #include "peft/core/log.h"
@@ -115,7 +119,18 @@ Status RunVerb(const CLI::App& app, CommandLine& line) {
   return RunInspect(line.inspect);
 }
 
+/// LibTorch's OpenMP threads spin while they wait, which makes training many times slower as soon as anything else
+/// wants a core. libgomp reads its setting before main begins, so the program starts itself again with it set.
+void WaitPassively(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
+  std::array<char, PATH_MAX> self{};
+  if (::readlink("/proc/self/exe", self.data(), self.size() - 1) <= 0) return;
+  ::setenv("OMP_WAIT_POLICY", "passive", 1);
+  ::execv(self.data(), argv);  // where it fails, training is merely slower
+}
+
 int Main(int argc, char** argv) {
+  WaitPassively(argv);
   CLI::App app("fedpeft-client: federated parameter-efficient fine-tuning, the edge side");
   CommandLine line;
   Describe(app, line);

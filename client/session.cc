@@ -38,6 +38,26 @@ Result<BlobRef> FromProto(const v1::BlobRef& blob) {
 
 std::uint64_t NameSeed(const std::string& name) { return LoadLe<std::uint64_t>(Sha256Of(AsBytes(name))); }
 
+/// Logs how far a long training is, every few seconds.
+class ProgressLog {
+ public:
+  explicit ProgressLog(const TaskKey& key) : key_(key) {}
+  void operator()(const TrainProgress& progress) {
+    const Instant now = Clock::System().Now();
+    if (now - last_ < std::chrono::seconds(5)) return;
+    last_ = now;
+    LogInfo("task.progress", {{"client", key_.client},
+                              {"round", key_.round},
+                              {"step", progress.step},
+                              {"steps", progress.steps},
+                              {"loss", progress.loss}});
+  }
+
+ private:
+  const TaskKey& key_;
+  Instant last_ = Clock::System().Now();
+};
+
 /// Failures that a later try may not meet: the network's, a restarting coordinator's, a transfer that broke.
 bool IsPassing(Code code) {
   return code == Code::kUnavailable || code == Code::kDeadlineExceeded || code == Code::kUnauthenticated ||
@@ -265,7 +285,7 @@ Result<KeptUpdate> Session::Impl::TrainOrFind(const TaskKey& key, const TrainWor
   if (auto kept = updates.Find(options.run_id, key.client, key.round, work.params.sha256)) return std::move(*kept);
   RETURN_IF_ERROR(FetchParams(key, work.params));
   ASSIGN_OR_RETURN(Runner::Update update, runner.Train(index, key.client, key.round, work.learning_rate, cached,
-                                                       tasks.cancelled(), {}));
+                                                       tasks.cancelled(), ProgressLog(key)));
   LogInfo("task.trained", {{"client", key.client},
                            {"round", key.round},
                            {"loss", update.stats.loss},
