@@ -18,7 +18,6 @@ Runner::Runner(RunSpec run, std::shared_ptr<const ParamLayout> layout, std::uniq
                std::vector<std::vector<Example>> data)
     : run_(std::move(run)),
       layout_(std::move(layout)),
-      payload_(DensePayload(*layout_, PlanView(run_.plan, *layout_), run_.schedule.front().reducer.max_abs)),
       trainer_(std::move(trainer)),
       data_(std::move(data)),
       start_(ParamVector::Initial(layout_, run_.seed)),
@@ -31,23 +30,28 @@ Result<std::unique_ptr<Runner>> Runner::Make(RunSpec run, std::shared_ptr<const 
   return std::unique_ptr<Runner>(new Runner(std::move(run), std::move(layout), std::move(trainer), std::move(data)));
 }
 
+PayloadLayout Runner::PayloadAt(std::uint32_t round) const {
+  return DensePayload(*layout_, PlanView(run_.plan, *layout_), run_.PhaseAt(std::max(round, 1u)).reducer.max_abs);
+}
+
 Result<Runner::Update> Runner::Train(std::size_t index, const std::string& name, std::uint32_t round,
                                      double learning_rate, ByteSpan start, const std::atomic<bool>& stop,
                                      const LocalTrainer::Progress& progress) {
   FEDPEFT_CHECK(index < data_.size());
-  RETURN_IF_ERROR(start_.Scatter(payload_, start));
+  const PayloadLayout payload = PayloadAt(round);
+  RETURN_IF_ERROR(start_.Scatter(payload, start));
   std::copy(start_.values().begin(), start_.values().end(), work_.values().begin());
   TrainRequest request;
   request.learning_rate = learning_rate;
   request.round = round;
   request.client = name;
   ASSIGN_OR_RETURN(const TrainStats stats, trainer_->TrainRound(work_, data_[index], request, &stop, progress));
-  return Update{DeltaOf(work_, start_, payload_), stats};
+  return Update{DeltaOf(work_, start_, payload), stats};
 }
 
 Result<EvaluateStats> Runner::Evaluate(std::size_t index, ByteSpan params, const std::atomic<bool>& stop) {
   FEDPEFT_CHECK(index < data_.size());
-  RETURN_IF_ERROR(start_.Scatter(payload_, params));
+  RETURN_IF_ERROR(start_.Scatter(PayloadAt(1), params));
   return trainer_->Evaluate(start_, data_[index], &stop);
 }
 

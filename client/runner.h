@@ -39,7 +39,10 @@ class Runner {
 
   const RunSpec& run() const { return run_; }
   const Digest& layout_digest() const { return layout_->digest(); }
-  const PayloadLayout& payload() const { return payload_; }
+  /// What an update of that round consists of; round 0, the start, is laid out as round 1.
+  PayloadLayout PayloadAt(std::uint32_t round) const;
+  /// Bytes of a broadcast or an update, the same in every round.
+  std::uint64_t payload_bytes() const { return PayloadAt(1).size * sizeof(float); }
   std::size_t clients() const { return data_.size(); }
   std::size_t examples(std::size_t index) const { return data_[index].size(); }
 
@@ -49,7 +52,6 @@ class Runner {
 
   RunSpec run_;
   std::shared_ptr<const ParamLayout> layout_;
-  PayloadLayout payload_;
   std::unique_ptr<LocalTrainer> trainer_;
   std::vector<std::vector<Example>> data_;
   /// What is not shared keeps the initial values that the seed makes.

@@ -213,6 +213,9 @@ void Session::Impl::Receive(const v1::Task& task) {
       const bool train = task.has_train();
       const Result<BlobRef> params = FromProto(train ? task.train().params() : task.evaluate().params());
       if (!params.ok()) return LogWarning("task.malformed", {{"reason", params.status().message()}});
+      if (key.round > runner.run().total_rounds() || (train && key.round == 0)) {
+        return LogWarning("task.malformed", {{"reason", "its round is not one of the run"}, {"round", key.round}});
+      }
       if (train) return tasks.Offer({key, TrainWork{*params, task.train().learning_rate()}});
       return tasks.Offer({key, EvaluateWork{*params}});
     }
@@ -268,7 +271,7 @@ Status Session::Impl::Persist(const TaskKey& key, const std::function<Status()>&
 }
 
 Status Session::Impl::FetchParams(const TaskKey& key, const BlobRef& ref) {
-  const std::uint64_t want = runner.payload().size * sizeof(float);
+  const std::uint64_t want = runner.payload_bytes();
   if (ref.length != want) {
     return InvalidArgument("task: its parameters have " + std::to_string(ref.length) + " bytes, want " +
                            std::to_string(want));
@@ -310,7 +313,7 @@ Status Session::Impl::Upload(const TaskKey& key, const KeptUpdate& update) {
   ToProto(key, *manifest.mutable_key());
   manifest.set_length(update.payload.size());
   manifest.set_sha256(AsString(Sha256Of(update.payload)));
-  manifest.set_payload_sha256(AsString(runner.payload().digest));
+  manifest.set_payload_sha256(AsString(runner.PayloadAt(key.round).digest));
   manifest.set_base_sha256(AsString(update.base));
   v1::TrainStats& stats = *manifest.mutable_stats();
   stats.set_examples(static_cast<std::uint64_t>(update.stats.examples));

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Configures and builds: a release in build/release, or one of the checking builds, each in a folder of its own.
 #
-# Usage: scripts/build.sh [--asan | --tsan | --fuzz] [--jobs N] [TARGET...]
+# Usage: scripts/build.sh [--asan | --tsan | --fuzz | --bench] [--jobs N] [TARGET...]
 #   (none)    release, with LibTorch                                            build/release
 #   --asan    AddressSanitizer and UBSan, the targets without LibTorch          build/asan
 #   --tsan    ThreadSanitizer, the targets without LibTorch                     build/tsan
 #   --fuzz    the libFuzzer programs (clang), the targets without LibTorch      build/fuzz
+#   --bench   the server and the benchmarks, the targets without LibTorch       build/bench
 #   --jobs N  compilers at once (default: one a core, fewer when memory is short)
 # TARGETs default to everything (--fuzz: to the fuzz programs).
 #
@@ -19,7 +20,7 @@ TARGETS=()
 parse_arguments() {
   while (($#)); do
     case $1 in
-      --asan | --tsan | --fuzz) KIND=${1#--} ;;
+      --asan | --tsan | --fuzz | --bench) KIND=${1#--} ;;
       --jobs)
         option_value "$1" $#
         JOBS=$2
@@ -42,6 +43,7 @@ kind_options() {
     release) printf '%s\n' "-DFEDPEFT_LIBTORCH=${FEDPEFT_LIBTORCH:-}" ;;
     asan) printf '%s\n' "${checking[@]}" -DFEDPEFT_SANITIZE=address,undefined ;;
     tsan) printf '%s\n' "${checking[@]}" -DFEDPEFT_SANITIZE=thread ;;
+    bench) printf '%s\n' -DFEDPEFT_TORCH=OFF -DFEDPEFT_TESTS=OFF -DFEDPEFT_BENCH=ON ;;
     fuzz) printf '%s\n' "${checking[@]}" -DFEDPEFT_FUZZ=ON -DFEDPEFT_TESTS=OFF -DCMAKE_CXX_COMPILER=clang++ ;;
   esac
 }

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "configs/adapter.h"
 #include "peft/core/clock.h"
 #include "peft/io/adapter_folder.h"
 #include "peft/plan/plan.h"
@@ -45,18 +46,6 @@ std::string TableLine(const RoundRecord& record) {
                 OrDash(accuracy, "%.4f").c_str(), Megabytes(record.bytes_up).c_str(),
                 Megabytes(record.bytes_down).c_str(), record.seconds,
                 record.evaluation && record.evaluation->best ? "  best so far" : "");
-}
-
-LoraAdapterConfig AdapterConfigOf(const RunSpec& run) {
-  LoraAdapterConfig config;
-  config.base_model_name_or_path = run.base_name;
-  config.task_type = "SEQ_CLS";
-  config.r = run.plan.lora.rank;
-  config.lora_alpha = run.plan.lora.alpha;
-  config.lora_dropout = run.plan.lora.dropout;
-  config.target_modules = run.plan.lora.target_modules;
-  config.modules_to_save = {HeadSite(run.plan.base, run.plan.labels).path};
-  return config;
 }
 
 }  // namespace
@@ -136,8 +125,8 @@ Result<std::string> ShowJson(StateReader& state) {
   return json.dump(2) + "\n";
 }
 
-Result<std::uint32_t> ExportAdapter(StateReader& state, const RunSpec& run, std::optional<std::uint32_t> round,
-                                    const std::string& out) {
+Result<std::uint32_t> ExportRound(StateReader& state, const RunSpec& run, std::optional<std::uint32_t> round,
+                                  const std::string& out) {
   if (!round) {
     ASSIGN_OR_RETURN(const RoundRecord best, state.BestRound());
     round = best.round;
@@ -146,17 +135,9 @@ Result<std::uint32_t> ExportAdapter(StateReader& state, const RunSpec& run, std:
   ASSIGN_OR_RETURN(const std::string path, state.ParamsPath(*round));
   ASSIGN_OR_RETURN(std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, ReadCheckpoint(path, layout));
-  std::vector<TensorView> tensors;
-  for (std::size_t i = 0; i < layout->tensors().size(); ++i) {
-    const TensorSpec& tensor = layout->tensors()[i];
-    tensors.push_back(FloatView(tensor.name, tensor.shape, checkpoint.params.tensor(i)));
-  }
-  ASSIGN_OR_RETURN(std::string labels, EncodeLabels(run.problem.labels));
-  const StringMap metadata = {{std::string(adapter_metadata::kLabels), std::move(labels)},
-                              {std::string(adapter_metadata::kBaseHash), Hex(run.weights)},
-                              {std::string(adapter_metadata::kRun), record.run_id},
-                              {std::string(adapter_metadata::kRound), std::to_string(*round)}};
-  RETURN_IF_ERROR(WriteAdapterFolder(out, AdapterConfigOf(run), tensors, metadata));
+  const StringMap provenance = {{std::string(adapter_metadata::kRun), record.run_id},
+                                {std::string(adapter_metadata::kRound), std::to_string(*round)}};
+  RETURN_IF_ERROR(ExportAdapter(run, checkpoint.params, out, provenance));
   return *round;
 }
 

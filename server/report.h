@@ -23,7 +23,7 @@ Result<std::string> ShowJson(StateReader& state);
 /// Writes the parameters of `round` (nothing: the best evaluated round, else the last) as a Hugging Face PEFT adapter
 /// folder. Returns the round. `run` is the translation of the stored configuration.
 /// Errors: kNotFound: no such round, or not kept; those of the checkpoint and the adapter folder.
-Result<std::uint32_t> ExportAdapter(StateReader& state, const RunSpec& run, std::optional<std::uint32_t> round,
-                                    const std::string& out);
+Result<std::uint32_t> ExportRound(StateReader& state, const RunSpec& run, std::optional<std::uint32_t> round,
+                                  const std::string& out);
 
 }  // namespace fedpeft::server

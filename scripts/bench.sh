@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Builds and runs the benchmarks that need no base model: what coordination costs, and the sum's speed.
+#
+# Usage: scripts/bench.sh [--rounds N] [CLIENTS...]
+#   --rounds N  rounds a measurement (default 50)
+#   CLIENTS     cohort sizes (default: 10 100)
+#
+# For each cohort size a coordinator runs on loopback with a state folder of its own (SQLite commits included), one
+# process answers for all clients without training, and the time a round and the coordinator's peak memory are printed.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+ROUNDS=50
+COHORTS=()
+
+parse_arguments() {
+  while (($#)); do
+    case $1 in
+      --rounds)
+        option_value "$1" $#
+        ROUNDS=$2
+        shift
+        ;;
+      -h | --help) usage && exit ;;
+      *) COHORTS+=("$1") ;;
+    esac
+    shift
+  done
+  if ((${#COHORTS[@]} == 0)); then COHORTS=(10 100); fi
+}
+
+# coordination CLIENTS: one measurement. The server ends by itself once the run is finished; until then its peak memory
+# is read again and again.
+coordination() {
+  local clients=$1 state=$ROOT/runs/bench/$1 server port peak=0 now
+  rm -rf "$state" && mkdir -p "$state"
+  start "$state/server.log" "$ROOT/build/bench/server/fedpeft-server" serve "$ROOT/configs/banking77.yaml" \
+    --state "$state/state" --listen 127.0.0.1:0 --set "schedule.0.rounds=$ROUNDS" \
+    --set "schedule.0.participation.min_clients=$clients" --set "schedule.0.participation.cohort=$clients" \
+    --set evaluation.min_evaluators=0
+  server=$STARTED
+  until port=$(sed -nE 's/.*on port ([0-9]+).*/\1/p' "$state/server.log") && [[ -n $port ]]; do
+    alive "$server" || die "the coordinator ended (see $state/server.log)"
+    sleep 0.05
+  done
+  start - "$ROOT/build/bench/tests/bench/round_bench" "127.0.0.1:$port" "$clients"
+  while now=$(awk '/^VmHWM:/ { print $2 }' "/proc/$server/status" 2>/dev/null) && [[ -n $now ]]; do
+    peak=$now
+    sleep 0.05
+  done
+  wait_child "$STARTED"
+  wait_child "$server"
+  say "  coordinator's peak memory: $((peak / 1024)) MiB"
+}
+
+parse_arguments "$@"
+end_children_on_exit
+"$ROOT/scripts/build.sh" --bench fedpeft-server round_bench integer_sum_bench
+header "Rounds without training"
+for clients in "${COHORTS[@]}"; do coordination "$clients"; done
+header "The integer sum"
+watched "$ROOT/build/bench/tests/bench/integer_sum_bench"
