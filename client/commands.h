@@ -25,6 +25,8 @@ struct JoinOptions {
   std::string state;
   bool evaluator = false;
   std::size_t virtual_clients = 0;
+  /// `FIRST:END`: those of the virtual clients that this process is; empty: all. Other processes are the others.
+  std::string client_range;
   std::string partition = "iid";
   double max_wait_s = 0;
 };

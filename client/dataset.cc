@@ -2,6 +2,7 @@
 
 #include <unordered_map>
 
+#include "peft/core/check.h"
 #include "peft/core/files.h"
 #include "peft/text/tokenizer.h"
 
@@ -57,15 +58,16 @@ Result<std::vector<Example>> MakeExamples(const ProblemSpec& problem, const Toke
 
 Result<std::vector<std::vector<Example>>> DealExamples(const RunSpec& run, const Tokenizer& tokenizer,
                                                        const Table& table, const PartitionSpec& partition,
-                                                       std::size_t clients) {
+                                                       std::size_t clients, ClientRange range) {
+  FEDPEFT_CHECK(range.first < range.end && range.end <= clients);
   ASSIGN_OR_RETURN(std::vector<Example> examples, MakeExamples(run.problem, tokenizer, table, /*need_labels=*/true));
   std::vector<std::int32_t> labels;
   labels.reserve(examples.size());
   for (const Example& example : examples) labels.push_back(example.label);
   ASSIGN_OR_RETURN(const auto parts, PartitionRows(partition, table, labels, clients, run.seed));
-  std::vector<std::vector<Example>> dealt(clients);
-  for (std::size_t client = 0; client < clients; ++client) {
-    for (const std::uint32_t row : parts[client]) dealt[client].push_back(std::move(examples[row]));
+  std::vector<std::vector<Example>> dealt(range.end - range.first);
+  for (std::size_t client = range.first; client < range.end; ++client) {
+    for (const std::uint32_t row : parts[client]) dealt[client - range.first].push_back(std::move(examples[row]));
   }
   return dealt;
 }

@@ -27,11 +27,11 @@ Result<std::vector<std::int32_t>> RowLabels(const ProblemSpec& problem, const Ta
 Result<std::vector<Example>> MakeExamples(const ProblemSpec& problem, const Tokenizer& tokenizer, const Table& table,
                                           bool need_labels);
 
-/// The data of a process: one list of examples a client. Tokenised once, whatever the partition.
-/// Errors: MakeExamples' and PartitionRows'.
+/// The data of a process: one list of examples for each of its virtual clients `range`, out of the `clients` that all
+/// rows are dealt to. Errors: MakeExamples' and PartitionRows'.
 Result<std::vector<std::vector<Example>>> DealExamples(const RunSpec& run, const Tokenizer& tokenizer,
                                                        const Table& table, const PartitionSpec& partition,
-                                                       std::size_t clients);
+                                                       std::size_t clients, ClientRange range);
 
 /// Reads `path`; where the file has no header line, its columns are taken to be the run's text (and pair) and label
 /// column in this order: a first line without the run's text column means "no header" when it has as many fields.

@@ -59,7 +59,8 @@ Result<std::unique_ptr<Runner>> MakeRunner(const JoinOptions& options, const Bas
   ASSIGN_OR_RETURN(const PartitionSpec partition, ParsePartition(options.partition));
   ASSIGN_OR_RETURN(const Table table, ReadRunTable(options.data, run.problem));
   const std::size_t clients = std::max<std::size_t>(1, options.virtual_clients);
-  Result<std::vector<std::vector<Example>>> data = DealExamples(run, base.tokenizer, table, partition, clients);
+  ASSIGN_OR_RETURN(const ClientRange range, ParseClientRange(options.client_range, clients));
+  Result<std::vector<std::vector<Example>>> data = DealExamples(run, base.tokenizer, table, partition, clients, range);
   if (!data.ok()) return data.status().Annotate(options.data);
   ASSIGN_OR_RETURN(auto model, LoadRunBase(base, run));
   return Runner::Make(run, std::move(model), std::move(*data));

@@ -30,7 +30,8 @@ Examples:
 
 void AddCompute(CLI::App& verb, ComputeOptions& options) {
   verb.add_option("--base", options.base, "Hugging Face folder of the base model")->required();
-  verb.add_option("--threads", options.threads, "threads that compute (default: one a core)")->check(CLI::Range(1, 1024));
+  verb.add_option("--threads", options.threads, "threads that compute (default: one a core)")
+      ->check(CLI::Range(1, 1024));
 }
 
 void AddJoin(CLI::App& app, JoinOptions& options) {
@@ -48,10 +49,14 @@ void AddJoin(CLI::App& app, JoinOptions& options) {
       ->each([&options](const std::string& role) { options.evaluator = role == "evaluator"; });
   verb->add_option("--virtual-clients", options.virtual_clients, "deal the data to this many simulated clients")
       ->check(CLI::Range(1, 1'000'000));
+  verb->add_option("--client-range", options.client_range,
+                   "FIRST:END: be only the virtual clients from FIRST up to END, counted from 0; other processes with "
+                   "the same data and partition are the others");
   verb->add_option("--partition", options.partition, "how: iid, dirichlet:ALPHA or column:NAME")->capture_default_str();
   verb->add_option("--max-wait", options.max_wait_s, "give up after this many seconds without the coordinator")
       ->check(CLI::PositiveNumber);
-  verb->add_option("--tls-ca", options.connect.tls_ca, "PEM of the authority that signed the coordinator's certificate");
+  verb->add_option("--tls-ca", options.connect.tls_ca,
+                   "PEM of the authority that signed the coordinator's certificate");
   verb->add_option("--tls-cert", options.connect.tls_cert, "PEM of this client's certificate, its identity");
   verb->add_option("--tls-key", options.connect.tls_key, "PEM of its private key");
   verb->add_flag("--insecure", options.connect.insecure, "allow plain text to a host that is not loopback");

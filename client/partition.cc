@@ -106,6 +106,19 @@ Result<PartitionSpec> ParsePartition(std::string_view text) {
                          "\", want iid, dirichlet:ALPHA (ALPHA > 0) or column:NAME");
 }
 
+Result<ClientRange> ParseClientRange(std::string_view text, std::size_t clients) {
+  if (text.empty()) return ClientRange{0, clients};
+  ClientRange range;
+  const char* const end = text.data() + text.size();
+  const auto first = std::from_chars(text.data(), end, range.first);
+  if (first.ec == std::errc() && first.ptr != end && *first.ptr == ':') {
+    const auto last = std::from_chars(first.ptr + 1, end, range.end);
+    if (last.ec == std::errc() && last.ptr == end && range.first < range.end && range.end <= clients) return range;
+  }
+  return InvalidArgument("client range: got \"" + std::string(text) + "\", want FIRST:END with FIRST < END <= " +
+                         std::to_string(clients) + " (the virtual clients, counted from 0; END is not among them)");
+}
+
 Result<Parts> PartitionRows(const PartitionSpec& spec, const Table& table, const std::vector<std::int32_t>& labels,
                             std::size_t clients, std::uint64_t seed) {
   const std::size_t rows = table.rows.size();

@@ -22,6 +22,15 @@ struct PartitionSpec {
 /// `iid`, `dirichlet:ALPHA` or `column:NAME`. Errors: kInvalidArgument.
 Result<PartitionSpec> ParsePartition(std::string_view text);
 
+/// The virtual clients of one process, of all that the data is dealt to: `first` up to and without `end`, from 0.
+struct ClientRange {
+  std::size_t first = 0;
+  std::size_t end = 1;
+};
+
+/// `FIRST:END` out of `clients`; nothing: all of them. Errors: kInvalidArgument unless FIRST < END <= clients.
+Result<ClientRange> ParseClientRange(std::string_view text, std::size_t clients);
+
 /// Row numbers of each of `clients` parts.
 /// kIid: a shuffle cut into parts whose sizes differ by at most one. kDirichlet: each label's rows are split by shares
 /// from Dirichlet(alpha) (Hsu et al. 2019). kColumn: whole groups, largest first, each to the part with the fewest rows.

@@ -98,5 +98,22 @@ TEST(PartitionTest, RefusesWhatCannotBeDealt) {
   }
 }
 
+TEST(ClientRangeTest, IsAllClientsUnlessNamed) {
+  const Result<ClientRange> all = ParseClientRange("", 7);
+  ASSERT_TRUE(all.ok());
+  EXPECT_EQ(all->first, 0u);
+  EXPECT_EQ(all->end, 7u);
+  const Result<ClientRange> some = ParseClientRange("3:7", 7);
+  ASSERT_TRUE(some.ok());
+  EXPECT_EQ(some->first, 3u);
+  EXPECT_EQ(some->end, 7u);
+}
+
+TEST(ClientRangeTest, RefusesWhatIsNoRangeOfTheClients) {
+  for (const char* bad : {":", "3", "3:", ":3", "3:3", "4:3", "0:8", "-1:3", "1:2:3", "1: 2", "1:2x", "1-2"}) {
+    EXPECT_FALSE(ParseClientRange(bad, 7).ok()) << bad;
+  }
+}
+
 }  // namespace
 }  // namespace fedpeft::client
