@@ -42,7 +42,7 @@ Result<AgreedRun> AskRun(Transport& transport, double max_wait_s) {
     stopped.Set();
     transport.Stop();
   });
-  Backoff backoff(std::chrono::milliseconds(100), std::chrono::seconds(5), static_cast<std::uint64_t>(UnixMillis()));
+  Backoff backoff(std::to_string(UnixMillis()));
   const Instant start = Clock::System().Now();
   while (true) {
     const Result<v1::GetRunReply> reply = transport.GetRun();

@@ -1,0 +1,149 @@
+#include "client/worker.h"
+
+#include <charconv>
+#include <optional>
+#include <variant>
+
+#include "client/backoff.h"
+#include "client/wire.h"
+#include "peft/core/log.h"
+#include "proto/limits.h"
+#include "proto/protocol.pb.h"
+
+namespace fedpeft::client {
+
+namespace {
+
+/// Logs how far a long training is, every few seconds.
+class ProgressLog {
+ public:
+  explicit ProgressLog(const TaskKey& key) : key_(key) {}
+  void operator()(const TrainProgress& progress) {
+    const Instant now = Clock::System().Now();
+    if (now - last_ < std::chrono::seconds(5)) return;
+    last_ = now;
+    LogInfo("task.progress", {{"client", key_.client},
+                              {"round", key_.round},
+                              {"step", progress.step},
+                              {"steps", progress.steps},
+                              {"loss", progress.loss}});
+  }
+
+ private:
+  const TaskKey& key_;
+  Instant last_ = Clock::System().Now();
+};
+
+}  // namespace
+
+void Worker::Do(const Work& work) {
+  const bool train = std::holds_alternative<TrainWork>(work.what);
+  const Status status =
+      train ? Train(work.key, std::get<TrainWork>(work.what)) : Evaluate(work.key, std::get<EvaluateWork>(work.what));
+  if (status.ok() || !tasks_.Wanted(work.key)) return;
+  LogWarning("task.failed", {{"client", work.key.client}, {"round", work.key.round}, {"reason", status.ToString()}});
+  v1::SubmitRequest request;
+  request.set_session(identity_.Token());
+  request.set_run_id(run_id_);
+  Encode(work.key, *request.mutable_key());
+  request.mutable_failed()->set_code(static_cast<std::uint32_t>(status.code()));
+  request.mutable_failed()->set_message(status.message().substr(0, kMaxTextBytes));
+  // The round goes on without this client either way; a failure to say so is found out by its deadline.
+  const Status told = transport_.Submit(request);
+  if (!told.ok()) LogDebug("task.failure_not_told", {{"reason", told.message()}});
+}
+
+Result<std::size_t> Worker::IndexOf(const TaskKey& key) const {
+  const std::string id = identity_.Id();
+  if (key.client == id && runner_.clients() == 1) return std::size_t{0};
+  std::size_t index = 0;
+  if (key.client.starts_with(id + "/")) {
+    const char* end = key.client.data() + key.client.size();
+    const auto parsed = std::from_chars(key.client.data() + id.size() + 1, end, index);
+    if (parsed.ec == std::errc() && parsed.ptr == end && index < runner_.clients()) return index;
+  }
+  return InvalidArgument("task: is for \"" + key.client + "\", which is not one of this process's clients");
+}
+
+Status Worker::Persist(const TaskKey& key, const std::function<Status()>& attempt) {
+  Backoff backoff(key.client);
+  while (true) {
+    const Status status = attempt();
+    if (status.ok() || !IsPassing(status.code())) return status;
+    if (!tasks_.WaitWhileWanted(key, backoff.Next())) return status;
+  }
+}
+
+Status Worker::FetchParams(const TaskKey& key, const BlobRef& ref) {
+  const std::uint64_t want = runner_.payload_bytes();
+  if (ref.length != want) {
+    return InvalidArgument("task: its parameters have " + std::to_string(ref.length) + " bytes, want " +
+                           std::to_string(want));
+  }
+  if (!params_.empty() && params_ref_.sha256 == ref.sha256) return OkStatus();
+  return Persist(key, [&]() -> Status {
+    ASSIGN_OR_RETURN(params_, transport_.Fetch(identity_.Token(), ref.sha256, ref.length));
+    params_ref_ = ref;
+    return OkStatus();
+  });
+}
+
+Result<KeptUpdate> Worker::TrainOrFind(const TaskKey& key, const TrainWork& work, std::size_t index) {
+  if (auto kept = updates_.Find(run_id_, key.client, key.round, work.params.sha256)) return std::move(*kept);
+  RETURN_IF_ERROR(FetchParams(key, work.params));
+  ASSIGN_OR_RETURN(Runner::Update update, runner_.Train(index, key.client, key.round, work.learning_rate, params_,
+                                                        tasks_.cancelled(), ProgressLog(key)));
+  LogInfo("task.trained", {{"client", key.client},
+                           {"round", key.round},
+                           {"loss", update.stats.loss},
+                           {"examples", update.stats.examples},
+                           {"steps", update.stats.steps},
+                           {"seconds", update.stats.seconds}});
+  KeptUpdate kept{key.round, work.params.sha256, update.stats, std::move(update.payload)};
+  const Status stored = updates_.Keep(run_id_, key.client, kept);
+  if (!stored.ok()) LogWarning("update.not_kept", {{"reason", stored.message()}});
+  return kept;
+}
+
+Status Worker::Train(const TaskKey& key, const TrainWork& work) {
+  ASSIGN_OR_RETURN(const std::size_t index, IndexOf(key));
+  ASSIGN_OR_RETURN(const KeptUpdate update, TrainOrFind(key, work, index));
+  return Upload(key, update);
+}
+
+Status Worker::Upload(const TaskKey& key, const KeptUpdate& update) {
+  v1::UploadManifest manifest;
+  manifest.set_run_id(run_id_);
+  Encode(key, *manifest.mutable_key());
+  manifest.set_length(update.payload.size());
+  manifest.set_sha256(Encode(Sha256Of(update.payload)));
+  manifest.set_payload_sha256(Encode(runner_.PayloadAt(key.round).digest));
+  manifest.set_base_sha256(Encode(update.base));
+  v1::TrainStats& stats = *manifest.mutable_stats();
+  stats.set_examples(static_cast<std::uint64_t>(update.stats.examples));
+  stats.set_steps(static_cast<std::uint64_t>(update.stats.steps));
+  stats.set_tokens(static_cast<std::uint64_t>(update.stats.tokens));
+  stats.set_loss(update.stats.loss);
+  stats.set_seconds(update.stats.seconds);
+  return Persist(key, [&] { return transport_.Upload(identity_.Token(), manifest, update.payload); });
+}
+
+Status Worker::Evaluate(const TaskKey& key, const EvaluateWork& work) {
+  ASSIGN_OR_RETURN(const std::size_t index, IndexOf(key));
+  RETURN_IF_ERROR(FetchParams(key, work.params));
+  ASSIGN_OR_RETURN(const EvaluateStats stats, runner_.Evaluate(index, params_, tasks_.cancelled()));
+  v1::SubmitRequest request;
+  request.set_run_id(run_id_);
+  Encode(key, *request.mutable_key());
+  v1::EvaluateStats& counts = *request.mutable_evaluated();
+  counts.set_examples(static_cast<std::uint64_t>(stats.examples));
+  counts.set_correct(static_cast<std::uint64_t>(stats.correct));
+  counts.set_loss_sum(stats.loss_sum);
+  counts.set_seconds(stats.seconds);
+  return Persist(key, [&] {
+    request.set_session(identity_.Token());
+    return transport_.Submit(request);
+  });
+}
+
+}  // namespace fedpeft::client

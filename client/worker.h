@@ -1,0 +1,81 @@
+// Worker: does a session's tasks, one after another, and hands in the answers, trying again while a failure may pass
+// and the answer is still wanted. Runs on the caller's thread; the session polls on another.
+#pragma once
+
+#include <functional>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "client/runner.h"
+#include "client/task_queue.h"
+#include "client/transport.h"
+#include "client/update_store.h"
+#include "peft/core/status.h"
+
+namespace fedpeft::client {
+
+/// Who the process is to the coordinator at the moment; changes when the session joins again. Thread-safe.
+class Identity {
+ public:
+  void Set(std::string token, std::string id) {
+    const std::lock_guard lock(mutex_);
+    token_ = std::move(token);
+    id_ = std::move(id);
+  }
+  /// The session's token; empty before the first join.
+  std::string Token() const {
+    const std::lock_guard lock(mutex_);
+    return token_;
+  }
+  /// The client's id, which its virtual clients' ids begin with.
+  std::string Id() const {
+    const std::lock_guard lock(mutex_);
+    return id_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::string token_;
+  std::string id_;
+};
+
+class Worker {
+ public:
+  /// All references must outlive the worker.
+  Worker(Transport& transport, Runner& runner, UpdateStore& updates, TaskQueue& tasks, const Identity& identity,
+         std::string run_id)
+      : transport_(transport),
+        runner_(runner),
+        updates_(updates),
+        tasks_(tasks),
+        identity_(identity),
+        run_id_(std::move(run_id)) {}
+
+  /// Does one task and hands in its answer; a failure is logged and told to the coordinator.
+  void Do(const Work& work);
+
+ private:
+  Status Train(const TaskKey& key, const TrainWork& work);
+  Status Evaluate(const TaskKey& key, const EvaluateWork& work);
+  /// Which of the process's clients a task is for.
+  Result<std::size_t> IndexOf(const TaskKey& key) const;
+  /// Makes `params_` those of `ref`.
+  Status FetchParams(const TaskKey& key, const BlobRef& ref);
+  Result<KeptUpdate> TrainOrFind(const TaskKey& key, const TrainWork& work, std::size_t index);
+  Status Upload(const TaskKey& key, const KeptUpdate& update);
+  /// Repeats `attempt` while its failure is a passing one and the task is still wanted.
+  Status Persist(const TaskKey& key, const std::function<Status()>& attempt);
+
+  Transport& transport_;
+  Runner& runner_;
+  UpdateStore& updates_;
+  TaskQueue& tasks_;
+  const Identity& identity_;
+  const std::string run_id_;
+  /// The parameters fetched last: all clients of a round start from the same.
+  BlobRef params_ref_;
+  Bytes params_;
+};
+
+}  // namespace fedpeft::client
