@@ -15,9 +15,10 @@ namespace fedpeft::client {
 
 /// Failures that a later try may not meet: the network's, a restarting coordinator's, a transfer that broke.
 inline bool IsPassing(Code code) {
-  return code == Code::kUnavailable || code == Code::kDeadlineExceeded || code == Code::kUnauthenticated ||
-         code == Code::kResourceExhausted || code == Code::kDataLoss || code == Code::kUnknown ||
-         code == Code::kInternal || code == Code::kAborted;
+  // kCancelled: a stopping coordinator cancels what is left of its calls; one's own stop is looked at first.
+  return code == Code::kUnavailable || code == Code::kCancelled || code == Code::kDeadlineExceeded ||
+         code == Code::kUnauthenticated || code == Code::kResourceExhausted || code == Code::kDataLoss ||
+         code == Code::kUnknown || code == Code::kInternal || code == Code::kAborted;
 }
 
 class Backoff {

@@ -48,7 +48,9 @@ Result<AgreedRun> AskRun(Transport& transport, double max_wait_s) {
     const Result<v1::GetRunReply> reply = transport.GetRun();
     if (reply.ok()) return ReadRun(*reply);
     const Code code = reply.status().code();
-    if (code != Code::kUnavailable && code != Code::kDeadlineExceeded) return reply.status();
+    const bool passing =
+        code == Code::kUnavailable || code == Code::kDeadlineExceeded || code == Code::kCancelled;
+    if (!passing) return reply.status();
     if (backoff.tries() == 0) LogWarning("coordinator.unreachable", {{"reason", reply.status().message()}});
     if (max_wait_s > 0 && ToSeconds(Clock::System().Now() - start) > max_wait_s) return reply.status();
     if (!stopped.WaitUnlessSet(backoff.Next())) return Cancelled("stopped");
