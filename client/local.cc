@@ -134,6 +134,7 @@ Status RunInspect(const InspectOptions& options) {
   problem.text_column = options.text_column;
   problem.text_pair_column = options.text_pair_column;
   problem.label_column = options.label_column;
+  problem.max_length = static_cast<int>(std::min<std::int64_t>(problem.max_length, base.shape.max_position_embeddings));
   if (!options.data.empty()) {
     ASSIGN_OR_RETURN(const Table table, ReadRunTable(options.data, problem));
     ASSIGN_OR_RETURN(const std::size_t column, table.NeedColumn(problem.label_column));
