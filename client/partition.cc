@@ -84,6 +84,17 @@ Result<Parts> DealGroups(const Table& table, const std::string& column, std::siz
   return parts;
 }
 
+Result<Parts> Deal(const PartitionSpec& spec, const Table& table, const std::vector<std::int32_t>& labels,
+                   std::size_t clients, std::uint64_t seed) {
+  RandomStream stream(seed, "partition");
+  switch (spec.kind) {
+    case PartitionSpec::Kind::kIid: return DealIid(table.rows.size(), clients, stream);
+    case PartitionSpec::Kind::kDirichlet: return DealDirichlet(labels, spec.alpha, clients, stream);
+    case PartitionSpec::Kind::kColumn: return DealGroups(table, spec.column, clients);
+  }
+  return Internal("partition: unknown kind");
+}
+
 }  // namespace
 
 Result<PartitionSpec> ParsePartition(std::string_view text) {
@@ -127,13 +138,9 @@ Result<Parts> PartitionRows(const PartitionSpec& spec, const Table& table, const
     return InvalidArgument("partition: the data has " + std::to_string(rows) + " rows, want at least one a client (" +
                            std::to_string(clients) + ")");
   }
-  RandomStream stream(seed, "partition");
-  switch (spec.kind) {
-    case PartitionSpec::Kind::kIid: return DealIid(rows, clients, stream);
-    case PartitionSpec::Kind::kDirichlet: return DealDirichlet(labels, spec.alpha, clients, stream);
-    case PartitionSpec::Kind::kColumn: return DealGroups(table, spec.column, clients);
-  }
-  return Internal("partition: unknown kind");
+  ASSIGN_OR_RETURN(Parts parts, Deal(spec, table, labels, clients, seed));
+  for (std::vector<std::uint32_t>& part : parts) std::sort(part.begin(), part.end());
+  return parts;
 }
 
 }  // namespace fedpeft::client

@@ -31,7 +31,7 @@ struct ClientRange {
 /// `FIRST:END` out of `clients`; nothing: all of them. Errors: kInvalidArgument unless FIRST < END <= clients.
 Result<ClientRange> ParseClientRange(std::string_view text, std::size_t clients);
 
-/// Row numbers of each of `clients` parts.
+/// Row numbers of each of `clients` parts, ascending: the only part of one client is the data as it is.
 /// kIid: a shuffle cut into parts whose sizes differ by at most one. kDirichlet: each label's rows are split by shares
 /// from Dirichlet(alpha) (Hsu et al. 2019). kColumn: whole groups, largest first, each to the part with the fewest rows.
 /// `labels[i]` is row i's label index (used by kDirichlet). Every part gets at least one row.

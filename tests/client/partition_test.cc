@@ -63,6 +63,13 @@ TEST(PartitionTest, IidDealsEveryRowOnceInEqualSizes) {
   EXPECT_NE(parts, Deal("iid", data, 10, 2));
 }
 
+TEST(PartitionTest, PartsKeepTheOrderOfTheRows) {
+  const Data data = MakeData(50, 7);
+  for (const char* spec : {"iid", "dirichlet:0.5", "column:site"}) {
+    for (const auto& part : Deal(spec, data, 3)) EXPECT_TRUE(std::is_sorted(part.begin(), part.end())) << spec;
+  }
+}
+
 TEST(PartitionTest, DirichletIsMoreSkewedTheSmallerAlpha) {
   const Data data = MakeData(2000, 7);
   const Parts even = Deal("dirichlet:100", data, 10), mild = Deal("dirichlet:1", data, 10),
