@@ -57,7 +57,7 @@ struct AdapterOptions {
 };
 /// Accuracy and mean loss on labelled data.
 Status RunEvaluate(const AdapterOptions& options);
-/// A label and its probability for each row.
+/// The most probable label and its probability for each row; with json, the probabilities of all labels too.
 Status RunPredict(const AdapterOptions& options);
 
 struct InspectOptions {

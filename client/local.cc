@@ -119,7 +119,8 @@ Status RunPredict(const AdapterOptions& options) {
     const auto best = static_cast<std::size_t>(std::max_element(p.begin(), p.end()) - p.begin());
     const std::string& label = adapter.run.problem.labels[best];
     if (options.json) {
-      const nlohmann::ordered_json line = {{"row", row + 1}, {"label", label}, {"probability", p[best]}};
+      nlohmann::ordered_json line = {{"row", row + 1}, {"label", label}, {"probability", p[best]}};
+      for (std::size_t i = 0; i < labels; ++i) line["probabilities"][adapter.run.problem.labels[i]] = p[i];
       std::puts(line.dump().c_str());
     } else {
       std::printf("%s\t%.4f\n", label.c_str(), static_cast<double>(p[best]));

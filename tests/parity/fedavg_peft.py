@@ -130,6 +130,7 @@ def main():
         parts = [p.tolist() for p in np.array_split(rng.permutation(len(tokens)), args.clients)]
 
     done = 0
+    optimizer = None
     kept = args.out + ".pt"
     if os.path.exists(args.out) and os.path.exists(kept):
         state = torch.load(kept)
@@ -137,7 +138,9 @@ def main():
         with torch.no_grad():
             for name, p in params.items():
                 p.copy_(state["params"][name])
-    optimizer = None
+        if args.keep_optimizer:
+            optimizer = torch.optim.AdamW(params.values(), lr=args.lr, weight_decay=0.0)
+            optimizer.load_state_dict(state["optimizer"])
     for number in range(done + 1, args.rounds + 1):
         started = time.time()
         start = {name: p.detach().clone() for name, p in params.items()}
@@ -162,7 +165,10 @@ def main():
         row = {"round": number, "seed": args.seed, "clients": args.clients, "lr": args.lr, "dirichlet": args.dirichlet,
                "loss": round(losses, 5), "accuracy": round(accuracy(model, test_tokens, test_labels), 5),
                "seconds": round(time.time() - started, 2)}
-        torch.save({"round": number, "params": {n: p.detach() for n, p in params.items()}}, kept + ".new")
+        state = {"round": number, "params": {name: p.detach() for name, p in params.items()}}
+        if args.keep_optimizer:
+            state["optimizer"] = optimizer.state_dict()
+        torch.save(state, kept + ".new")
         os.replace(kept + ".new", kept)
         with open(args.out, "a", encoding="utf-8") as handle:
             handle.write(json.dumps(row) + "\n")

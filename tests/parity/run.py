@@ -97,6 +97,7 @@ def main():
     environment = os.environ | ({"FEDPEFT_FULL": "1"} if arguments.full else {})
     environment.setdefault("FEDPEFT_BUILD", str(ROOT / "build/release"))
     environment.setdefault("FEDPEFT_BASE", str(ROOT / "build/base/minilm"))
+    environment.setdefault("OMP_WAIT_POLICY", "passive")  # or torch's threads spin, many times slower on a busy machine
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that run() still ends what it started
     log = open(arguments.log, "w", encoding="utf-8") if arguments.log else None
 
