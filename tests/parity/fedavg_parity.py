@@ -22,6 +22,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -219,6 +220,7 @@ def arguments():
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a federation ends what it started
     args = arguments()
     chosen = [experiment for experiment in EXPERIMENTS if experiment.name in args.experiments]
     seeds = {e.name: tuple(map(int, args.seeds.split(","))) if args.seeds else e.seeds for e in chosen}
