@@ -99,13 +99,17 @@ std::vector<Action> RunMachine::Handle(Instant now, const RoundEvent& event) {
 
 std::optional<Instant> RunMachine::Wakeup() const {
   if (stage_ == Stage::kWaiting && !gathered_ && resume_.resumed) return grace_ends_;
+  if (stage_ == Stage::kEvaluating && EvaluatorAwaited()) return std::min(*deadline_, *evaluators_due_);
   return deadline_;
 }
 
 void RunMachine::Arrived(const ClientSpec& client) {
+  // In another role than before: what it was asked in that one is not waited for.
+  if ((client.evaluator ? trainers_ : evaluators_).contains(client.id)) Departed(client.id);
   (client.evaluator ? evaluators_ : trainers_).insert(client.id);
-  (client.evaluator ? trainers_ : evaluators_).erase(client.id);
   const bool open = client.evaluator ? stage_ == Stage::kEvaluating : stage_ == Stage::kTraining;
+  // A cohort is fixed; an evaluation takes whoever comes in time.
+  if (open && client.evaluator) AddMember(client.id);
   const auto member = members_.find(client.id);
   if (open && member != members_.end() && member->second != Member::kDone) Ask(client.id);
 }
@@ -114,7 +118,9 @@ void RunMachine::Departed(const std::string& client) {
   trainers_.erase(client);
   evaluators_.erase(client);
   const auto member = members_.find(client);
-  if (member != members_.end() && member->second == Member::kAsked) Mark(member->second, Member::kGone);
+  if (member == members_.end() || member->second != Member::kAsked) return;
+  Mark(member->second, Member::kGone);
+  if (stage_ == Stage::kEvaluating) evaluators_due_ = now_ + Seconds(run_.limits.client_timeout_s);
 }
 
 void RunMachine::Ask(const std::string& client) {
@@ -226,12 +232,20 @@ void RunMachine::StartEvaluation() {
   stage_ = Stage::kEvaluating;
   deadline_ = now_ + Seconds(run_.evaluation.deadline_s);
   SetMembers({evaluators_.begin(), evaluators_.end()});
+  evaluators_due_.reset();
+  const bool missing = evaluators_.empty() && run_.evaluation.min_evaluators > 0;
+  if (missing) evaluators_due_ = now_ + Seconds(run_.limits.client_timeout_s);
   counts_ = {};
   for (const std::string& client : evaluators_) Ask(client);
 }
 
+bool RunMachine::EvaluatorAwaited() const {
+  const bool missing = members_.empty() || Count(Member::kGone) > 0;
+  return missing && evaluators_due_ && now_ < *evaluators_due_;
+}
+
 void RunMachine::CloseEvaluationIfDone() {
-  if (Count(Member::kAsked) > 0 && now_ < *deadline_) return;
+  if ((Count(Member::kAsked) > 0 || EvaluatorAwaited()) && now_ < *deadline_) return;
   stage_ = Stage::kWaiting;
   deadline_.reset();
   evaluated_ = true;
@@ -278,9 +292,12 @@ Verdict RunMachine::CheckEvaluation(const TaskKey& key) const {
 
 void RunMachine::SetMembers(const std::vector<std::string>& clients) {
   members_.clear();
-  for (const std::string& client : clients) members_.emplace(client, Member::kGone);
   tally_ = {};
-  tally_[static_cast<std::size_t>(Member::kGone)] = members_.size();
+  for (const std::string& client : clients) AddMember(client);
+}
+
+void RunMachine::AddMember(const std::string& client) {
+  if (members_.emplace(client, Member::kGone).second) ++tally_[static_cast<std::size_t>(Member::kGone)];
 }
 
 void RunMachine::Mark(Member& member, Member state) {

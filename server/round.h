@@ -163,10 +163,13 @@ class RunMachine {
   void Lose(const std::string& reason);
   bool EvaluationDue(std::uint32_t round) const;
   void StartEvaluation();
+  /// Whether somebody who is missing in the open evaluation may still come (back) in time.
+  bool EvaluatorAwaited() const;
   void CloseEvaluationIfDone();
   void Finish(std::string reason, bool ok);
   void Ask(const std::string& client);
-  /// Members as kGone.
+  /// As kGone.
+  void AddMember(const std::string& client);
   void SetMembers(const std::vector<std::string>& clients);
   void Mark(Member& member, Member state);
   std::size_t Count(Member state) const { return tally_[static_cast<std::size_t>(state)]; }
@@ -201,6 +204,8 @@ class RunMachine {
   std::size_t wanted_updates_ = 0;
   /// Of the open stage, or the end of the pause after a lost attempt.
   std::optional<Instant> deadline_;
+  /// Until when evaluators that are missing in the open evaluation are waited for.
+  std::optional<Instant> evaluators_due_;
   EvaluateStats counts_;
   BestTracker best_;
 
