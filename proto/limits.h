@@ -13,6 +13,8 @@ inline constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
 inline constexpr std::size_t kMaxMessageBytes = std::size_t{4} << 20;
 /// Client names: 1 to 64 of letters, digits, '-', '_', '.'; '/' separates the virtual client's number.
 inline constexpr std::size_t kMaxNameBytes = 64;
+/// Examples of one client at most: sums over all clients stay far from overflow.
+inline constexpr std::uint64_t kMaxExamples = std::uint64_t{1} << 40;
 /// Any text of a peer that is logged or stored.
 inline constexpr std::size_t kMaxTextBytes = 1024;
 inline constexpr std::size_t kSessionBytes = 16;

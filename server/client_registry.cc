@@ -4,7 +4,7 @@ namespace fedpeft::server {
 
 void ClientRegistry::Join(SessionId session, const std::vector<ClientSpec>& clients) {
   for (const ClientSpec& client : clients) {
-    sessions_[client.id] = session;
+    clients_[client.id] = {session, client.examples};
     first_clients_.emplace(session, client.id);
   }
 }
@@ -12,20 +12,20 @@ void ClientRegistry::Join(SessionId session, const std::vector<ClientSpec>& clie
 std::vector<std::string> ClientRegistry::Leave(SessionId session) {
   std::vector<std::string> gone;
   first_clients_.erase(session);
-  for (auto client = sessions_.begin(); client != sessions_.end();) {
-    if (client->second != session) {
+  for (auto client = clients_.begin(); client != clients_.end();) {
+    if (client->second.session != session) {
       ++client;
       continue;
     }
     gone.push_back(client->first);
-    client = sessions_.erase(client);
+    client = clients_.erase(client);
   }
   return gone;
 }
 
 bool ClientRegistry::Owns(SessionId session, const std::string& client) const {
-  const auto found = sessions_.find(client);
-  return found != sessions_.end() && found->second == session;
+  const auto found = clients_.find(client);
+  return found != clients_.end() && found->second.session == session;
 }
 
 }  // namespace fedpeft::server

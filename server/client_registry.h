@@ -16,14 +16,20 @@ class ClientRegistry {
   std::vector<std::string> Leave(SessionId session);
 
   /// Pre: joined.
-  SessionId SessionOf(const std::string& client) const { return sessions_.at(client); }
+  SessionId SessionOf(const std::string& client) const { return clients_.at(client).session; }
+  /// The examples it joined with. Pre: joined.
+  std::uint64_t ExamplesOf(const std::string& client) const { return clients_.at(client).examples; }
   bool Owns(SessionId session, const std::string& client) const;
   /// Every session and its first client.
   const std::map<SessionId, std::string>& sessions() const { return first_clients_; }
-  std::size_t clients() const { return sessions_.size(); }
+  std::size_t clients() const { return clients_.size(); }
 
  private:
-  std::map<std::string, SessionId> sessions_;
+  struct Client {
+    SessionId session = 0;
+    std::uint64_t examples = 0;
+  };
+  std::map<std::string, Client> clients_;
   std::map<SessionId, std::string> first_clients_;
 };
 

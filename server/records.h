@@ -33,6 +33,7 @@ struct RunRecord {
 struct Submission {
   std::string client;
   std::uint64_t weight = 0;
+  /// That the client holds, as it said when it joined.
   std::uint64_t examples = 0;
   /// Mean training loss an example.
   double loss = 0;

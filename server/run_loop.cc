@@ -1,17 +1,15 @@
 #include "server/run_loop.h"
 
 #include <algorithm>
-#include <cmath>
 #include <type_traits>
 #include <utility>
 
 #include "peft/core/log.h"
+#include "server/claims.h"
 
 namespace fedpeft::server {
 namespace {
 
-/// Counts of a peer beyond this are not believed: sums of them must not overflow.
-constexpr std::uint64_t kMaxExamples = std::uint64_t{1} << 40;
 /// Events a round that are remembered; all of them are in the log.
 constexpr std::size_t kMaxEvents = 1000;
 
@@ -73,14 +71,7 @@ struct RunLoop::EventHandler {
   RunLoop& loop;
   void operator()(ClientsJoined& event) const { loop.Joined(event); }
   void operator()(ClientsLeft& event) const { loop.Left(event); }
-  void operator()(UploadOffered& event) const {
-    UploadDecision decision = loop.Decide(event.session, event.manifest);
-    if (decision.kind == UploadDecision::Kind::kRefused) {
-      LogWarning("update.refused", {{"client", event.manifest.key.client_id}, {"reason", decision.reason}});
-      loop.Remember("update.refused", event.manifest.key.client_id + ": " + decision.reason);
-    }
-    event.answer(std::move(decision));
-  }
+  void operator()(UploadOffered& event) const { loop.Offered(event); }
   void operator()(UploadArrived& event) const { loop.Arrived(std::move(event)); }
   void operator()(TaskAnswered& event) const { loop.Answered(event); }
   // The queue's to obey: it ends the loop.
@@ -124,23 +115,36 @@ UploadDecision RunLoop::Decide(SessionId session, const UploadManifest& manifest
   const Verdict verdict = machine_.CheckUpdate(manifest.key);
   if (verdict.kind == Verdict::Kind::kRefused) return Refuse(verdict.reason);
   if (verdict.kind == Verdict::Kind::kAlreadyHere) return {UploadDecision::Kind::kAlreadyHere, {}};
+  return {UploadDecision::Kind::kWanted, {}};
+}
+
+Status RunLoop::CheckManifest(const UploadManifest& manifest) const {
   if (manifest.base != params_.sha256) {
-    return Refuse("update: is against parameters " + Hex(manifest.base) + ", want " + Hex(params_.sha256));
+    return InvalidArgument("update: is against parameters " + Hex(manifest.base) + ", want " + Hex(params_.sha256));
   }
   if (manifest.payload != payload_) {
-    return Refuse("update: has payload " + Hex(manifest.payload) + ", want " + Hex(payload_));
+    return InvalidArgument("update: has payload " + Hex(manifest.payload) + ", want " + Hex(payload_));
   }
   if (manifest.length != model_.payload_bytes()) {
-    return Refuse("update: has " + std::to_string(manifest.length) + " bytes, want " +
-                  std::to_string(model_.payload_bytes()));
+    return InvalidArgument("update: has " + std::to_string(manifest.length) + " bytes, want " +
+                           std::to_string(model_.payload_bytes()));
   }
-  const TrainStats& stats = manifest.stats;
-  if (stats.examples > kMaxExamples || !std::isfinite(stats.loss) || !std::isfinite(stats.seconds)) {
-    return Refuse("update: its statistics are out of range (want finite loss and seconds, at most 2^40 examples)");
+  RETURN_IF_ERROR(CheckTrainStats(manifest.stats));
+  return model_.WeightOf(manifest.key.round, clients_.ExamplesOf(manifest.key.client_id)).status();
+}
+
+void RunLoop::Offered(const UploadOffered& event) {
+  const std::string& client = event.manifest.key.client_id;
+  UploadDecision decision = Decide(event.session, event.manifest);
+  const bool asked = decision.kind == UploadDecision::Kind::kWanted;
+  if (asked) {
+    if (const Status content = CheckManifest(event.manifest); !content.ok()) decision = Refuse(content.message());
   }
-  const Result<std::uint64_t> weight = model_.WeightOf(manifest.key.round, stats.examples);
-  if (!weight.ok()) return Refuse(weight.status().message());
-  return {UploadDecision::Kind::kWanted, {}};
+  const bool refused = decision.kind == UploadDecision::Kind::kRefused;
+  if (refused) Refused(client, decision.reason);
+  event.answer(std::move(decision));
+  // What it has is refused for good: the round need not wait for it.
+  if (asked && refused) Feed(TaskFailed{client});
 }
 
 void RunLoop::Arrived(UploadArrived event) {
@@ -148,29 +152,33 @@ void RunLoop::Arrived(UploadArrived event) {
   const std::string& client = manifest.key.client_id;
   const UploadDecision decision = Decide(event.session, manifest);
   if (decision.kind == UploadDecision::Kind::kAlreadyHere) return event.answer(OkStatus());
-  std::uint64_t weight = 0;
-  const Status counted = decision.kind == UploadDecision::Kind::kWanted ? Count(event, weight)
-                                                                        : FailedPrecondition(decision.reason);
-  if (counted.ok()) {
-    LogDebug("update.counted", {{"client", client}, {"round", manifest.key.round}, {"weight", weight}});
-    submissions_.push_back({client, weight, manifest.stats.examples, manifest.stats.loss, manifest.stats.seconds,
-                            manifest.length});
-    event.answer(OkStatus());
-    return Feed(UpdateCounted{client});
-  }
-  LogWarning("update.refused", {{"client", client}, {"reason", counted.message()}});
-  Remember("update.refused", client + ": " + counted.message());
+  const Status counted =
+      decision.kind == UploadDecision::Kind::kWanted ? Count(event) : FailedPrecondition(decision.reason);
   event.answer(counted);
-  // Values that are bad stay bad: the round need not wait for them. A damaged sum costs the attempt.
+  if (counted.ok()) return Feed(UpdateCounted{client});
+  Refused(client, counted.message());
+  if (sum_ && sum_->spoiled()) return Feed(SumSpoiled{counted.message()});
+  // What is bad stays bad: the round need not wait for it.
   if (counted.code() == Code::kInvalidArgument) Feed(TaskFailed{client});
-  if (counted.code() == Code::kDataLoss) Feed(SumSpoiled{counted.message()});
 }
 
-Status RunLoop::Count(const UploadArrived& event, std::uint64_t& weight) {
-  ASSIGN_OR_RETURN(weight, model_.WeightOf(event.manifest.key.round, event.manifest.stats.examples));
+Status RunLoop::Count(const UploadArrived& event) {
+  const UploadManifest& manifest = event.manifest;
+  const std::string& client = manifest.key.client_id;
+  RETURN_IF_ERROR(CheckManifest(manifest));
+  const std::uint64_t examples = clients_.ExamplesOf(client);
+  ASSIGN_OR_RETURN(const std::uint64_t weight, model_.WeightOf(manifest.key.round, examples));
   UploadedBytes& bytes = *event.bytes;
-  return sum_->Add(
-      bytes.length(), [&bytes](std::uint64_t offset, MutableByteSpan out) { return bytes.Read(offset, out); }, weight);
+  RETURN_IF_ERROR(sum_->Add(
+      bytes.length(), [&bytes](std::uint64_t offset, MutableByteSpan out) { return bytes.Read(offset, out); }, weight));
+  LogDebug("update.counted", {{"client", client}, {"round", manifest.key.round}, {"weight", weight}});
+  submissions_.push_back({client, weight, examples, manifest.stats.loss, manifest.stats.seconds, manifest.length});
+  return OkStatus();
+}
+
+void RunLoop::Refused(const std::string& client, const std::string& reason) {
+  LogWarning("update.refused", {{"client", client}, {"reason", reason}});
+  Remember("update.refused", client + ": " + reason);
 }
 
 void RunLoop::Answered(const TaskAnswered& event) {
@@ -198,10 +206,9 @@ Status RunLoop::Evaluated(const TaskAnswered& event, const EvaluateStats& stats)
   const Verdict verdict = machine_.CheckEvaluation(event.key);
   if (verdict.kind == Verdict::Kind::kRefused) return FailedPrecondition(verdict.reason);
   if (verdict.kind == Verdict::Kind::kAlreadyHere) return OkStatus();
-  if (stats.examples > kMaxExamples || stats.correct > stats.examples || !std::isfinite(stats.loss_sum) ||
-      !std::isfinite(stats.seconds)) {
+  if (Status sane = CheckEvaluateStats(stats, clients_.ExamplesOf(event.key.client_id)); !sane.ok()) {
     Feed(TaskFailed{event.key.client_id});
-    return InvalidArgument("evaluation: its counts are out of range (want correct <= examples <= 2^40, finite loss)");
+    return sane;
   }
   Feed(EvaluationCounted{event.key.client_id, stats});
   return OkStatus();

@@ -53,10 +53,15 @@ class RunLoop {
   // What clients say.
   void Joined(const ClientsJoined& event);
   void Left(const ClientsLeft& event);
+  /// Whether the update is wanted from this client now.
   UploadDecision Decide(SessionId session, const UploadManifest& manifest) const;
+  /// What the update claims to be. Pre: Decide said kWanted. Errors: kInvalidArgument, for good.
+  Status CheckManifest(const UploadManifest& manifest) const;
+  void Offered(const UploadOffered& event);
   void Arrived(UploadArrived event);
-  Status Count(const UploadArrived& event, std::uint64_t& weight);
+  Status Count(const UploadArrived& event);
   void Answered(const TaskAnswered& event);
+  void Refused(const std::string& client, const std::string& reason);
   Status Evaluated(const TaskAnswered& event, const EvaluateStats& stats);
   // What the machine wants.
   void Open(const StoreAttempt& action);

@@ -37,7 +37,8 @@ struct JoinClaim {
 
 /// The identity under which the claim joins. `certificate`: the common name that TLS verified, if it did.
 /// Errors: kFailedPrecondition when protocol, run, base, tokenizer or layout differ (both values are named);
-/// kPermissionDenied for another name than the certificate's; kInvalidArgument for a bad name or number of clients.
+/// kPermissionDenied for another name than the certificate's; kInvalidArgument for a bad name or number of clients or
+/// examples.
 Result<std::string> CheckJoin(const RunInfo& run, const JoinClaim& claim,
                               const std::optional<std::string>& certificate);
 
@@ -56,7 +57,7 @@ class SessionRegistry {
     PollAnswer answer;
     Result<std::vector<Task>> outcome;
   };
-  /// What the caller has to do, in this order, once it has let go of its mutex.
+  /// What the caller has to do once it has let go of its mutex.
   struct Effects {
     std::vector<EndedPoll> polls;
     std::vector<Event> events;

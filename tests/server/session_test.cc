@@ -145,6 +145,9 @@ TEST(CheckJoinTest, RefusesNamesAndNumbersOutOfBounds) {
   for (std::size_t clients : {std::size_t{0}, std::size_t{6}}) {
     EXPECT_EQ(CheckJoin(SomeRun(), GoodClaim(clients), std::nullopt).status().code(), Code::kInvalidArgument);
   }
+  JoinClaim absurd = GoodClaim(2);
+  absurd.examples[1] = std::uint64_t{1} << 63;
+  EXPECT_EQ(CheckJoin(SomeRun(), absurd, std::nullopt).status().code(), Code::kInvalidArgument);
 }
 
 TEST_F(SessionTest, JoinAnnouncesVirtualClientsAndOwnsThemAlone) {
