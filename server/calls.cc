@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "peft/core/log.h"
 #include "proto/chunks.h"
 #include "server/wire.h"
 
@@ -19,7 +20,7 @@ void UploadCall::OnReadDone(bool ok) {
   if (const Status status = TakeChunk(); !status.ok()) {
     if (upload_) hub_.DetachUpload(upload_->id(), /*drop=*/false);
     upload_.reset();
-    end_->Finish(status);
+    Refuse(status);
     return;
   }
   // Also when somebody has finished the call meanwhile: the read then fails, and what is to be done last is done there.
@@ -50,6 +51,12 @@ Status UploadCall::Attach() {
   return OkStatus();
 }
 
+void UploadCall::Refuse(const Status& why) {
+  // A full disk shows here first.
+  LogWarning("upload.refused", {{"upload", chunk_.upload()}, {"reason", why.ToString()}});
+  end_->Finish(why);
+}
+
 void UploadCall::InputEnded() {
   if (!upload_) {
     end_->Finish(InvalidArgument("upload: got no chunk, want at least one"));
@@ -66,7 +73,7 @@ void UploadCall::InputEnded() {
   Result<std::unique_ptr<UploadedBytes>> bytes = upload->Finish();
   hub_.DetachUpload(upload->id(), /*drop=*/true);
   if (!bytes.ok()) {
-    end_->Finish(bytes.status());
+    Refuse(bytes.status());
     return;
   }
   hub_.Arrived({.session = session_,

@@ -68,6 +68,8 @@ class UploadCall final : public grpc::ServerReadReactor<v1::UploadChunk> {
 
   Status TakeChunk();
   Status Attach();
+  /// Finishes the call with an error that is worth a line in the log.
+  void Refuse(const Status& why);
   void InputEnded();
 
   Hub& hub_;

@@ -28,14 +28,18 @@ void Hub::Stop() {
 
 template <typename Change>
 auto Hub::WithEvents(Change change) {
-  const std::lock_guard order(posting_);
   SessionRegistry::Effects effects;
   auto result = [&] {
-    const std::lock_guard lock(mutex_);
-    return change(effects);
+    const std::lock_guard order(posting_);
+    auto changed = [&] {
+      const std::lock_guard lock(mutex_);
+      return change(effects);
+    }();
+    for (Event& event : effects.events) sink_(std::move(event));
+    return changed;
   }();
+  // Without a lock: gRPC may run another handler inside the call that ends this one.
   EndPolls(effects);
-  for (Event& event : effects.events) sink_(std::move(event));
   delivered_.notify_all();
   return result;
 }

@@ -86,8 +86,7 @@ class Hub final : public Outbox {
   /// How often polls, clients and uploads are looked at: liveness is counted in seconds.
   static constexpr auto kTick = std::chrono::milliseconds(100);
 
-  /// Runs `change` under the mutex, ends the polls it names, and posts its events in the order in which they came
-  /// about.
+  /// Runs `change` under the mutex, posts its events in the order in which they came about, and ends the polls it names.
   template <typename Change>
   auto WithEvents(Change change);
   /// The same for changes that make no events.

@@ -86,7 +86,7 @@ Status Spool::File::Write(std::uint64_t offset, ByteSpan bytes) {
   while (!bytes.empty()) {
     const ssize_t wrote = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) return FromErrno(spool_->folder_ + ": write an upload", errno);
+    if (wrote < 0) return FromErrno(spool_->folder_ + ": write an upload (is the disk full?)", errno);
     bytes = bytes.subspan(static_cast<std::size_t>(wrote));
     offset += static_cast<std::uint64_t>(wrote);
   }

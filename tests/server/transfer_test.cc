@@ -2,6 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <csignal>
 
 #include "peft/core/files.h"
 #include "proto/chunks.h"
@@ -99,6 +102,33 @@ TEST_F(TransferTest, SpoolIsEmptyAtTheStartAndHoldsNoNames) {
   const auto file = (*spool)->Take();
   ASSERT_TRUE(file.ok());
   EXPECT_TRUE(ListFolder(folder_.File("spool"))->empty());
+}
+
+TEST_F(TransferTest, AFullDiskIsToldAndTheUploadGoesOnOnceThereIsRoom) {
+  const Bytes payload = Pattern(2 * kChunkBytes);
+  const auto admission = table_.Admit(ManifestOf(payload, "alice"), now_);
+  const auto upload = Attach(admission->id);
+  ASSERT_TRUE(upload->Append(ChunkAt(payload, 0)).ok());
+  {
+    // A limit on file sizes stands for the end of the disk; its signal is ignored as a daemon would.
+    rlimit before{};
+    ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+    const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+    const rlimit tight{.rlim_cur = kChunkBytes + 10, .rlim_max = before.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &tight), 0);
+    const Status full = upload->Append(ChunkAt(payload, kChunkBytes));
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+    std::signal(SIGXFSZ, handler);
+    EXPECT_FALSE(full.ok());
+    EXPECT_THAT(full.message(), ::testing::HasSubstr("is the disk full?"));
+  }
+  EXPECT_EQ(upload->received(), kChunkBytes);
+  AppendUntil(*upload, payload, payload.size());
+  const auto bytes = upload->Finish();
+  ASSERT_TRUE(bytes.ok());
+  Bytes read(payload.size());
+  ASSERT_TRUE((*bytes)->Read(0, read).ok());
+  EXPECT_EQ(read, payload);
 }
 
 TEST_F(TransferTest, ResumesWhereItBrokeOff) {
