@@ -31,6 +31,7 @@ class ServiceFixture {
     std::string tls_key;
     std::string client_ca;
     double client_timeout_s = 30;
+    const Clock* clock = &Clock::System();
   };
   struct Session {
     std::string token;
@@ -63,7 +64,7 @@ class ServiceFixture {
                                  .tls_key = chosen.tls_key,
                                  .client_ca = chosen.client_ca,
                                  .spool_folder = folder_.File("spool")};
-    auto server = CoordinatorServer::Start(options, run_, [this](Event event) { Take(std::move(event)); });
+    auto server = CoordinatorServer::Start(options, run_, [this](Event event) { Take(std::move(event)); }, *chosen.clock);
     FEDPEFT_CHECK(server.ok());
     server_ = std::move(server).value();
     stub_ = StubWith(grpc::InsecureChannelCredentials());
@@ -92,6 +93,11 @@ class ServiceFixture {
       events_.pop_front();
       if (auto* kind = std::get_if<Kind>(&event)) return std::move(*kind);
     }
+  }
+
+  bool EventComesWithin(Duration at_most) {
+    std::unique_lock lock(mutex_);
+    return arrived_.wait_for(lock, at_most, [this] { return !events_.empty(); });
   }
 
   v1::JoinRequest JoinRequestOf(const std::string& name) const {
