@@ -68,12 +68,18 @@ Result<std::unique_ptr<Runner>> MakeRunner(const JoinOptions& options, const Bas
   return Runner::Make(run, std::move(model), std::move(*data));
 }
 
+/// With a certificate the coordinator reads the name there, unless --name insists on one; a made-up name would be refused.
+Result<std::string> NameToClaim(const JoinOptions& options, UpdateStore& updates) {
+  if (!options.connect.tls_cert.empty()) return options.name;
+  return updates.Name(options.name);
+}
+
 }  // namespace
 
 Status RunJoin(const JoinOptions& options) {
   BlockStopSignals();
   ASSIGN_OR_RETURN(UpdateStore updates, UpdateStore::Open(options.state));
-  ASSIGN_OR_RETURN(const std::string name, updates.Name(options.name));
+  ASSIGN_OR_RETURN(const std::string name, NameToClaim(options, updates));
   ASSIGN_OR_RETURN(const BaseInfo base, OpenBase(options.compute.base));
   ASSIGN_OR_RETURN(const auto transport, Transport::Make(options.connect));
   ASSIGN_OR_RETURN(const AgreedRun agreed, AskRun(*transport, options.max_wait_s));

@@ -62,7 +62,8 @@ void Session::Stop() {
 }
 
 void Session::Impl::Poll() {
-  Backoff backoff(options.name);
+  // The name alone would not do: it is empty where the certificate names the client.
+  Backoff backoff(options.name + std::to_string(UnixMillis()));
   Instant last_success = Clock::System().Now();
   while (!tasks.finished()) {
     const Status status = joined ? PollOnce() : JoinOnce();
