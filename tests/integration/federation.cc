@@ -52,9 +52,8 @@ std::string Federation::Data(std::uint64_t first, std::uint64_t count) {
 }
 
 Process& Federation::Serve(const Arguments& more) {
-  const Arguments serve = {FEDPEFT_SERVER, "serve",    run_,
-                           "--state",      state_,     "--listen",
-                           "127.0.0.1:" + std::to_string(port_)};
+  const Arguments serve = {
+      FEDPEFT_SERVER, "serve", run_, "--state", state_, "--listen", "127.0.0.1:" + std::to_string(port_)};
   server_ = std::make_unique<Process>(Joined(serve, more), NewLog("server"));
   static const std::string kMark = " on port ";
   std::string output;

@@ -39,8 +39,8 @@ std::string Exported(Federation& federation) {
 /// What training with the run's settings in one place makes of `data`.
 std::string TrainedCentrally(Federation& federation, const std::string& data, const Arguments& more = {}) {
   std::string out = federation.File("centralised" + std::to_string(more.size()));
-  Arguments train = {"train",       federation.run(), "--base", federation.base(), "--data",    data,
-                     "--eval-data", data,             out,      "--threads",       "1"};
+  Arguments train = {"train", federation.run(), "--base", federation.base(), "--data", data, "--eval-data", data,
+                     out,     "--threads",      "1"};
   train.insert(train.end(), more.begin(), more.end());
   federation.Client(train);
   return out;
@@ -79,9 +79,9 @@ TEST(FederationTest, LearnsAndAllReportsAgree) {
   EXPECT_EQ(show["last"], rounds.back());
   EXPECT_EQ(show["clients"].size(), 4);
 
-  const json scored = json::parse(federation.Client({"evaluate", "--base", federation.base(), "--adapter",
-                                                     Exported(federation), "--data", federation.Data(10'000, 300),
-                                                     "--json"}));
+  const json scored =
+      json::parse(federation.Client({"evaluate", "--base", federation.base(), "--adapter", Exported(federation),
+                                     "--data", federation.Data(10'000, 300), "--json"}));
   EXPECT_EQ(scored["examples"], 300);
   EXPECT_EQ(scored["accuracy"], rounds.back()["eval_accuracy"]);
 }

@@ -32,8 +32,8 @@ class Process {
   void Signal(int signal) const;
   /// True when it ended within `at_most`.
   bool EndsWithin(std::chrono::milliseconds at_most);
-  /// Its exit status, or minus the signal that ended it. Fails the test, shows the log and kills it when it does not end
-  /// in time.
+  /// Its exit status, or minus the signal that ended it. Fails the test, shows the log and kills it when it does not
+  /// end in time.
   int Wait(std::chrono::milliseconds patience = kPatience);
   /// SIGKILL, and waits for the end.
   void Kill();
