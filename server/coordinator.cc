@@ -117,6 +117,7 @@ class Coordinator::Loop {
   void Stop() {
     Close();
     TurnAll();
+    run_.Flush();
     store_.Drain();
     LogInfo("run.stopped", {{"run", options_.run.name}});
     End({RunOutcome::Kind::kStopped, "stopped on request; the next start goes on"});

@@ -59,6 +59,33 @@ void RunLoop::Tick() {
   if (!failed_) Feed(server::Tick{});
 }
 
+void RunLoop::Flush() {
+  storing_presence_ = false;
+  if (!failed_) StorePresence();
+}
+
+void RunLoop::StorePresence() {
+  if (storing_presence_ || presence_.empty()) return;
+  storing_presence_ = true;
+  const auto job = [changes = std::exchange(presence_, {})](Store& store) -> Status {
+    std::vector<ClientSpec> joined;
+    std::vector<std::string> left;
+    for (const auto& [id, client] : changes) {
+      if (client) {
+        joined.push_back(*client);
+      } else {
+        left.push_back(id);
+      }
+    }
+    RETURN_IF_ERROR(store.SetJoined(joined));
+    return store.SetLeft(left);
+  };
+  persist_(job, [this] {
+    storing_presence_ = false;
+    StorePresence();
+  });
+}
+
 void RunLoop::Turn(Event event) {
   if (auto* offered = std::get_if<UploadOffered>(&event)) offered->answer({UploadDecision::Kind::kUnavailable, {}});
   if (auto* arrived = std::get_if<UploadArrived>(&event)) arrived->answer(Stopping());
@@ -91,7 +118,8 @@ void RunLoop::Joined(const ClientsJoined& event) {
                             {"role", first.evaluator ? "evaluator" : "trainer"},
                             {"clients", std::uint64_t{event.clients.size()}},
                             {"joined", std::uint64_t{clients_.clients()}}});
-  persist_([clients = event.clients](Store& store) { return store.SetJoined(clients); }, [] {});
+  for (const ClientSpec& client : event.clients) presence_[client.id] = client;
+  StorePresence();
   if (finished_) return SendFinished(event.session, first.id);
   Feed(ClientsArrived{event.clients});
 }
@@ -105,7 +133,8 @@ void RunLoop::Left(const ClientsLeft& event) {
                           {"clients", std::uint64_t{gone.size()}},
                           {"joined", std::uint64_t{clients_.clients()}}});
   Remember("client.left", gone.front() + ": " + event.reason);
-  persist_([gone](Store& store) { return store.SetLeft(gone); }, [] {});
+  for (const std::string& client : gone) presence_[client].reset();
+  StorePresence();
   Feed(ClientsDeparted{std::move(gone)});
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -35,6 +36,8 @@ class RunLoop {
   /// A store job has ended: goes on with what waits for it, or ends the run.
   void Stored(const Status& status, const std::function<void()>& done);
   void Tick();
+  /// Hands over to the store what waits for an earlier job. Nothing is handled afterwards.
+  void Flush();
   /// When Tick is wanted.
   std::optional<Instant> Wakeup() const { return failed_ ? std::nullopt : machine_.Wakeup(); }
 
@@ -50,6 +53,8 @@ class RunLoop {
   void Feed(const RoundEvent& event);
   /// The run cannot go on; every further event is answered with kUnavailable.
   void Fail(const Status& why);
+  /// Stores who came and went: one job at a time, however many do.
+  void StorePresence();
   // What clients say.
   void Joined(const ClientsJoined& event);
   void Left(const ClientsLeft& event);
@@ -91,6 +96,10 @@ class RunLoop {
   std::function<void(RunOutcome)> ended_;
   bool failed_ = false;
   std::optional<RunFinished> finished_;
+
+  /// Who came, and (nothing) who went, since the last job that stores it was made.
+  std::map<std::string, std::optional<ClientSpec>> presence_;
+  bool storing_presence_ = false;
 
   BlobRef params_;
   std::set<SessionId> busy_;

@@ -203,32 +203,20 @@ TEST_F(ServiceTest, ReplayedAndOversizeStreamsAreRefused) {
   oversize.set_session(alice.token);
   oversize.set_upload(id);
   oversize.mutable_chunk()->set_data(std::string(kMaxMessageBytes + 1, 'x'));
-  // gRPC's own refusal, or that of the handler whose read it failed: whichever ends the call first.
-  EXPECT_THAT(SendMessages({oversize}).error_code(), AnyOf(grpc::RESOURCE_EXHAUSTED, grpc::INVALID_ARGUMENT));
+  EXPECT_EQ(SendMessages({oversize}).error_code(), grpc::RESOURCE_EXHAUSTED);
 }
 
-TEST_F(ServiceTest, SecondStreamOfAnUploadIsRefusedAndAClosedRoundEndsTheFirst) {
+TEST_F(ServiceTest, ClosedRoundEndsAnOpenStream) {
   const Session alice = Join("alice");
   const std::uint64_t id = OpenWanted(alice, ManifestOf("alice")).accepted().upload();
-  // A second stream that is refused for the first shows that the first has the upload. It may also come before the
-  // first, and is then refused for its gap; the first, which may have lost the upload to it, begins again.
-  for (int attempt = 0; attempt < 1000; ++attempt) {
-    grpc::ClientContext context;
-    v1::UploadReply reply;
-    const auto stream = stub().Upload(Within(context), &reply);
-    ASSERT_TRUE(stream->Write(ChunkOf(alice, id, 0)));
-    const grpc::StatusCode second = SendChunks(alice, id, {2 * kChunkBytes}).error_code();
-    if (second == grpc::ALREADY_EXISTS) {
-      server().outbox().CloseUploadsBefore(2, 0);
-      const grpc::Status status = stream->Finish();  // Never half-closed: the server ends it.
-      EXPECT_EQ(status.error_code(), grpc::FAILED_PRECONDITION) << status.error_message();
-      return;
-    }
-    ASSERT_EQ(second, grpc::INVALID_ARGUMENT);
-    context.TryCancel();
-    stream->Finish();
-  }
-  FAIL() << "the first stream never had the upload";
+  grpc::ClientContext context;
+  v1::UploadReply reply;
+  auto stream = stub().Upload(Within(context), &reply);
+  ASSERT_TRUE(stream->Write(ChunkOf(alice, id, 0)));
+  server().outbox().CloseUploadsBefore(2, 0);
+  // Never half-closed: the server ends it, with the reason, or finds no upload if the chunk arrives only now. A client
+  // cannot see which came first; that a stream in being is ended with the reason is TransferTest's to show.
+  EXPECT_THAT(stream->Finish().error_code(), AnyOf(grpc::FAILED_PRECONDITION, grpc::NOT_FOUND));
 }
 
 TEST_F(ServiceTest, FetchStreamsABlobFromAnyOffset) {
@@ -249,8 +237,13 @@ TEST_F(ServiceTest, ShutdownEndsFiftyPollsAndAWaitingAnswerPromptly) {
   std::vector<std::future<PollOutcome>> polls;
   for (int i = 0; i < 50; ++i) {
     const Session session = Join("client-" + std::to_string(i));
-    polls.push_back(PollAsync(session.token));
+    const Task task = EvaluateTaskFor(session.client_id);
+    server().outbox().Send(Next<ClientsJoined>().session, task);
+    ASSERT_TRUE(PollAsync(session.token).get().status.ok());
+    polls.push_back(PollAsync(session.token, {task.key}));
   }
+  // What is acknowledged came with a poll that is open now; one on its way to a server that shuts down is gRPC's to end.
+  ASSERT_TRUE(server().WaitUntilDelivered(Seconds(30)));
   const Session alice = Join("alice");
   auto unanswered = SubmitAsync(EvaluationOf(alice, "alice"));
   const auto answered = Next<TaskAnswered>();
