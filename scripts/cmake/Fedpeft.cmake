@@ -48,14 +48,21 @@ function(fedpeft_library name)
   endif()
 endfunction()
 
-# fedpeft_program(NAME SOURCES ... LIBS ...): an installed executable that finds its libraries beside itself.
+# fedpeft_program(NAME SOURCES ... LIBS ...): an executable, installed with those of LibTorch's libraries that it needs;
+# the installed tree may be moved as a whole.
 function(fedpeft_program name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LIBS})
   fedpeft_ours(${name})
   set_target_properties(${name} PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
-  install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(TARGETS ${name}
+    RUNTIME_DEPENDENCIES
+      PRE_EXCLUDE_REGEXES "^linux-vdso" "^ld-linux"
+      POST_INCLUDE_REGEXES "/torch/lib/" "/libtorch/lib/" ${FEDPEFT_LIBTORCH_REGEX}
+      POST_EXCLUDE_REGEXES ".*"
+    RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
+    LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endfunction()
 
 # fedpeft_test(NAME [TORCH] SOURCES ... LIBS ... [LABELS ...]): a GoogleTest executable registered with ctest.

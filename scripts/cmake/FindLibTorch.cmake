@@ -39,4 +39,6 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
     INTERFACE_INCLUDE_DIRECTORIES "${LibTorch_INCLUDE_DIR};${LibTorch_INCLUDE_DIR}/torch/csrc/api/include"
     INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${LibTorch_INCLUDE_DIR};${LibTorch_INCLUDE_DIR}/torch/csrc/api/include"
     INTERFACE_LINK_LIBRARIES "${LibTorch_CPU};${LibTorch_C10}")
+  # What `cmake --install` takes along: the libraries of this folder, whatever its name.
+  string(REGEX REPLACE "([][+.*()^$?|\\\\])" "\\\\\\1" FEDPEFT_LIBTORCH_REGEX "${LibTorch_LIB_DIR}/")
 endif()
