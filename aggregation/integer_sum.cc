@@ -143,7 +143,8 @@ Status IntegerSum::Walk(const UpdateReader& reader, std::uint64_t weight) {
     RETURN_IF_ERROR(reader(begin * sizeof(float), {reinterpret_cast<std::uint8_t*>(piece.data()), piece.size_bytes()}));
     // Also before adding: the grid's bounds must hold for the bytes that are added, not for those read before.
     RETURN_IF_ERROR(CheckPiece(piece, begin));
-    if (weight > 0) AddScaled(piece, static_cast<double>(weight), scale, std::span(values_).subspan(begin, piece.size()));
+    if (weight > 0)
+      AddScaled(piece, static_cast<double>(weight), scale, std::span(values_).subspan(begin, piece.size()));
   }
   return OkStatus();
 }

@@ -1,6 +1,7 @@
 // IntegerSum: the weighted sum of client updates as integers on a grid that is fixed for the run. Integer addition is
 // associative, so arrival order and threads cannot change a bit of the result; memory is one accumulator whatever the
-// number of clients. Masked and noised sums are integers on the same grid. Dividing by the weights is the reducer's work.
+// number of clients. Masked and noised sums are integers on the same grid. Dividing by the weights is the reducer's
+// work.
 #pragma once
 
 #include <cstdint>

@@ -14,18 +14,28 @@ using Kind = ServerOptimizerConfig::Kind;
 constexpr char kMomentum[] = "momentum";
 constexpr char kSecondMoment[] = "second_moment";
 
-bool KeepsMomentum(Kind kind) { return kind != Kind::kFedAvg; }
-bool IsAdaptive(Kind kind) { return kind != Kind::kFedAvg && kind != Kind::kFedAvgM; }
-bool DecaysSecondMoment(Kind kind) { return kind == Kind::kFedAdam || kind == Kind::kFedYogi; }
+bool KeepsMomentum(Kind kind) {
+  return kind != Kind::kFedAvg;
+}
+bool IsAdaptive(Kind kind) {
+  return kind != Kind::kFedAvg && kind != Kind::kFedAvgM;
+}
+bool DecaysSecondMoment(Kind kind) {
+  return kind == Kind::kFedAdam || kind == Kind::kFedYogi;
+}
 
 /// v after a mean update of square `d2`.
 double NextSecondMoment(const ServerOptimizerConfig& config, double v, double d2) {
   switch (config.kind) {
-    case Kind::kFedAdagrad: return v + d2;
-    case Kind::kFedAdam: return config.beta2 * v + (1 - config.beta2) * d2;
-    case Kind::kFedYogi: return v == d2 ? v : v - (1 - config.beta2) * std::copysign(d2, v - d2);
+    case Kind::kFedAdagrad:
+      return v + d2;
+    case Kind::kFedAdam:
+      return config.beta2 * v + (1 - config.beta2) * d2;
+    case Kind::kFedYogi:
+      return v == d2 ? v : v - (1 - config.beta2) * std::copysign(d2, v - d2);
     case Kind::kFedAvg:
-    case Kind::kFedAvgM: break;
+    case Kind::kFedAvgM:
+      break;
   }
   return v;
 }

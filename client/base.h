@@ -1,5 +1,5 @@
-// The base folder as a client uses it: its dimensions and hashes to compare with a run, its tokenizer, and the path from
-// which the trainer loads the weights. Torch-free; reads headers and hashes, no weights into memory.
+// The base folder as a client uses it: its dimensions and hashes to compare with a run, its tokenizer, and the path
+// from which the trainer loads the weights. Torch-free; reads headers and hashes, no weights into memory.
 #pragma once
 
 #include <string>

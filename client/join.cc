@@ -48,8 +48,7 @@ Result<AgreedRun> AskRun(Transport& transport, double max_wait_s) {
     const Result<v1::GetRunReply> reply = transport.GetRun();
     if (reply.ok()) return ReadRun(*reply);
     const Code code = reply.status().code();
-    const bool passing =
-        code == Code::kUnavailable || code == Code::kDeadlineExceeded || code == Code::kCancelled;
+    const bool passing = code == Code::kUnavailable || code == Code::kDeadlineExceeded || code == Code::kCancelled;
     if (!passing) return reply.status();
     if (backoff.tries() == 0) LogWarning("coordinator.unreachable", {{"reason", reply.status().message()}});
     if (max_wait_s > 0 && ToSeconds(Clock::System().Now() - start) > max_wait_s) return reply.status();
@@ -68,7 +67,8 @@ Result<std::unique_ptr<Runner>> MakeRunner(const JoinOptions& options, const Bas
   return Runner::Make(run, std::move(model), std::move(*data));
 }
 
-/// With a certificate the coordinator reads the name there, unless --name insists on one; a made-up name would be refused.
+/// With a certificate the coordinator reads the name there, unless --name insists on one; a made-up name would be
+/// refused.
 Result<std::string> NameToClaim(const JoinOptions& options, UpdateStore& updates) {
   if (!options.connect.tls_cert.empty()) return options.name;
   return updates.Name(options.name);

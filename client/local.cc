@@ -26,7 +26,9 @@ Result<std::vector<Example>> ReadExamples(const std::string& path, const Problem
 double Accuracy(const EvaluateStats& stats) {
   return static_cast<double>(stats.correct) / static_cast<double>(stats.examples);
 }
-double MeanLoss(const EvaluateStats& stats) { return stats.loss_sum / static_cast<double>(stats.examples); }
+double MeanLoss(const EvaluateStats& stats) {
+  return stats.loss_sum / static_cast<double>(stats.examples);
+}
 
 /// Everything that evaluate and predict need of an adapter folder.
 struct LoadedAdapter {
@@ -47,8 +49,7 @@ Result<LoadedAdapter> LoadAdapter(const AdapterOptions& options, bool need_label
   if (!options.text_column.empty()) run.problem.text_column = options.text_column;
   if (!options.text_pair_column.empty()) run.problem.text_pair_column = options.text_pair_column;
   if (!options.label_column.empty()) run.problem.label_column = options.label_column;
-  ASSIGN_OR_RETURN(std::vector<Example> examples,
-                   ReadExamples(options.data, run.problem, base.tokenizer, need_labels));
+  ASSIGN_OR_RETURN(std::vector<Example> examples, ReadExamples(options.data, run.problem, base.tokenizer, need_labels));
   UseThreads(options.compute.threads);
   ASSIGN_OR_RETURN(auto model, LoadRunBase(base, run));
   ASSIGN_OR_RETURN(auto trainer, LocalTrainer::Make(std::move(model), run, adapter.params.layout()));

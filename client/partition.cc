@@ -55,7 +55,8 @@ Parts DealDirichlet(const std::vector<std::int32_t>& labels, double alpha, std::
       const bool last = client + 1 == clients;
       const std::size_t end =
           last ? rows.size()
-               : std::min(rows.size(), static_cast<std::size_t>(std::lround(reached * static_cast<double>(rows.size()))));
+               : std::min(rows.size(),
+                          static_cast<std::size_t>(std::lround(reached * static_cast<double>(rows.size()))));
       for (; at < end; ++at) parts[client].push_back(rows[at]);
     }
   }
@@ -88,9 +89,12 @@ Result<Parts> Deal(const PartitionSpec& spec, const Table& table, const std::vec
                    std::size_t clients, std::uint64_t seed) {
   RandomStream stream(seed, "partition");
   switch (spec.kind) {
-    case PartitionSpec::Kind::kIid: return DealIid(table.rows.size(), clients, stream);
-    case PartitionSpec::Kind::kDirichlet: return DealDirichlet(labels, spec.alpha, clients, stream);
-    case PartitionSpec::Kind::kColumn: return DealGroups(table, spec.column, clients);
+    case PartitionSpec::Kind::kIid:
+      return DealIid(table.rows.size(), clients, stream);
+    case PartitionSpec::Kind::kDirichlet:
+      return DealDirichlet(labels, spec.alpha, clients, stream);
+    case PartitionSpec::Kind::kColumn:
+      return DealGroups(table, spec.column, clients);
   }
   return Internal("partition: unknown kind");
 }

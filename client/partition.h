@@ -33,9 +33,9 @@ Result<ClientRange> ParseClientRange(std::string_view text, std::size_t clients)
 
 /// Row numbers of each of `clients` parts, ascending: the only part of one client is the data as it is.
 /// kIid: a shuffle cut into parts whose sizes differ by at most one. kDirichlet: each label's rows are split by shares
-/// from Dirichlet(alpha) (Hsu et al. 2019). kColumn: whole groups, largest first, each to the part with the fewest rows.
-/// `labels[i]` is row i's label index (used by kDirichlet). Every part gets at least one row.
-/// Errors: kInvalidArgument for more clients than rows (or groups), or a column that is not there.
+/// from Dirichlet(alpha) (Hsu et al. 2019). kColumn: whole groups, largest first, each to the part with the fewest
+/// rows. `labels[i]` is row i's label index (used by kDirichlet). Every part gets at least one row. Errors:
+/// kInvalidArgument for more clients than rows (or groups), or a column that is not there.
 Result<std::vector<std::vector<std::uint32_t>>> PartitionRows(const PartitionSpec& spec, const Table& table,
                                                               const std::vector<std::int32_t>& labels,
                                                               std::size_t clients, std::uint64_t seed);

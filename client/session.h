@@ -1,6 +1,6 @@
-// Session: a client process's life with a coordinator. One thread keeps a poll open; the caller's thread does the tasks,
-// one after another, and hands in the answers. Losing the coordinator for a while, or being forgotten by it, is normal:
-// the session waits, joins again, and hands in what it has trained.
+// Session: a client process's life with a coordinator. One thread keeps a poll open; the caller's thread does the
+// tasks, one after another, and hands in the answers. Losing the coordinator for a while, or being forgotten by it, is
+// normal: the session waits, joins again, and hands in what it has trained.
 #pragma once
 
 #include <functional>
@@ -32,8 +32,8 @@ class Session {
   Session(Transport& transport, Runner& runner, UpdateStore& updates, SessionOptions options);
   ~Session();
 
-  /// Joins and works until the run is finished. Errors: the coordinator's refusal to join; kAborted when another process
-  /// joined under the same name; kUnavailable after max_wait_s; kCancelled after Stop().
+  /// Joins and works until the run is finished. Errors: the coordinator's refusal to join; kAborted when another
+  /// process joined under the same name; kUnavailable after max_wait_s; kCancelled after Stop().
   Status Run();
 
   /// Ends the session: the task in progress is given up, and the coordinator is told. From any thread.

@@ -15,7 +15,10 @@ Status BadLine(std::string_view name, std::size_t line, const std::string& what)
 class RecordReader {
  public:
   RecordReader(std::string_view name, std::string_view text, TableFormat format)
-      : name_(name), text_(text), separator_(format == TableFormat::kCsv ? ',' : '\t'), quotes_(format == TableFormat::kCsv) {
+      : name_(name),
+        text_(text),
+        separator_(format == TableFormat::kCsv ? ',' : '\t'),
+        quotes_(format == TableFormat::kCsv) {
     if (text_.starts_with("\xEF\xBB\xBF")) at_ = 3;
   }
 

@@ -28,7 +28,9 @@ std::unique_ptr<Optimizer> MakeOptimizer(const TrainSpec& train, const ParamLayo
   return MakeAdamW({train.beta1, train.beta2, train.epsilon, train.weight_decay}, layout.size(), std::move(ranges));
 }
 
-std::uint64_t StreamId(const std::string& client) { return LoadLe<std::uint64_t>(Sha256Of(AsBytes(client))); }
+std::uint64_t StreamId(const std::string& client) {
+  return LoadLe<std::uint64_t>(Sha256Of(AsBytes(client)));
+}
 
 std::vector<std::uint32_t> Lengths(std::span<const Example> examples) {
   std::vector<std::uint32_t> lengths;
@@ -98,8 +100,8 @@ struct LocalTrainer::State {
 
 /// Forward, backward, clip, optimise; the loss of the batch.
 Result<double> LocalTrainer::State::Step(ParamVector& params, ParamVector& grads, const PeftClassifier& model,
-                                         const PackedBatch& batch, const torch::Tensor& labels,
-                                         const ForwardMode& mode, double learning_rate) {
+                                         const PackedBatch& batch, const torch::Tensor& labels, const ForwardMode& mode,
+                                         double learning_rate) {
   std::fill(grads.values().begin(), grads.values().end(), 0.0f);
   const torch::Tensor loss = torch::cross_entropy_loss(model.Logits(batch, mode), labels);
   const double value = loss.item<float>();
@@ -110,8 +112,8 @@ Result<double> LocalTrainer::State::Step(ParamVector& params, ParamVector& grads
   loss.backward();
   const double norm = ClipGradients(grads.values(), TrainedRanges(*layout, view), train.clip_norm);
   if (!std::isfinite(norm)) {
-    return Status(Code::kAborted, "gradient norm: got " + std::to_string(norm) +
-                                      ", want a finite number (lower train.learning_rate)");
+    return Status(Code::kAborted,
+                  "gradient norm: got " + std::to_string(norm) + ", want a finite number (lower train.learning_rate)");
   }
   optimizer->Step(params.values(), grads.values(), learning_rate);
   return value;
@@ -173,8 +175,12 @@ Status LocalTrainer::State::ForEachBatch(const ParamVector& params, std::span<co
   return OkStatus();
 }
 
-void SetTrainingThreads(int threads) { at::set_num_threads(threads); }
-int TrainingThreads() { return at::get_num_threads(); }
+void SetTrainingThreads(int threads) {
+  at::set_num_threads(threads);
+}
+int TrainingThreads() {
+  return at::get_num_threads();
+}
 
 LocalTrainer::LocalTrainer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 LocalTrainer::~LocalTrainer() = default;

@@ -75,8 +75,8 @@ class LocalTrainer {
  public:
   using Progress = std::function<void(const TrainProgress&)>;
 
-  /// Errors: kFailedPrecondition when the base has another shape than the run's; kInvalidArgument when the layout is not
-  /// the run's plan.
+  /// Errors: kFailedPrecondition when the base has another shape than the run's; kInvalidArgument when the layout is
+  /// not the run's plan.
   static Result<std::unique_ptr<LocalTrainer>> Make(std::shared_ptr<const BaseModel> base, const RunSpec& run,
                                                     std::shared_ptr<const ParamLayout> layout);
   ~LocalTrainer();

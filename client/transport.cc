@@ -34,7 +34,8 @@ bool IsLoopback(const std::string& server) {
 Result<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const ConnectOptions& options) {
   if (options.tls_ca.empty()) {
     if (!options.tls_cert.empty() || !options.tls_key.empty()) {
-      return InvalidArgument("--tls-cert and --tls-key: want --tls-ca with them (the coordinator must be verified too)");
+      return InvalidArgument(
+          "--tls-cert and --tls-key: want --tls-ca with them (the coordinator must be verified too)");
     }
     if (!IsLoopback(options.server) && !options.insecure) {
       return FailedPrecondition(options.server +
@@ -67,7 +68,9 @@ grpc::ChannelArguments MakeArguments() {
   return arguments;
 }
 
-std::string AsString(const Digest& digest) { return std::string(digest.begin(), digest.end()); }
+std::string AsString(const Digest& digest) {
+  return std::string(digest.begin(), digest.end());
+}
 
 }  // namespace
 
@@ -197,7 +200,8 @@ Status Transport::Upload(const std::string& session, const v1::UploadManifest& m
   switch (reply.result_case()) {
     case v1::OpenUploadReply::kAccepted:
       if (reply.accepted().complete()) return OkStatus();
-      if (reply.accepted().offset() > content.size()) return OutOfRange("upload: the coordinator wants more than there is");
+      if (reply.accepted().offset() > content.size())
+        return OutOfRange("upload: the coordinator wants more than there is");
       return impl_->UploadOnce(session, reply.accepted().upload(), reply.accepted().offset(), content);
     case v1::OpenUploadReply::kRetryAfterS:
       return ResourceExhausted("upload: the coordinator has no room, asks to come back in " +

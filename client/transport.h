@@ -1,6 +1,6 @@
 // Transport: the coordinator's RPCs as functions that return Status, with the project's deadlines, keepalive, chunking
-// and checks. It makes one attempt at a thing, except that a transfer that broke off goes on from where it stopped; when
-// to try again is the session's decision.
+// and checks. It makes one attempt at a thing, except that a transfer that broke off goes on from where it stopped;
+// when to try again is the session's decision.
 #pragma once
 
 #include <atomic>

@@ -54,7 +54,9 @@ UpdateStore::UpdateStore(std::string folder, bool temporary, FolderLock lock)
     : folder_(std::move(folder)), temporary_(temporary), lock_(std::move(lock)) {}
 
 UpdateStore::UpdateStore(UpdateStore&& other) noexcept
-    : folder_(std::move(other.folder_)), temporary_(std::exchange(other.temporary_, false)), lock_(std::move(other.lock_)) {}
+    : folder_(std::move(other.folder_)),
+      temporary_(std::exchange(other.temporary_, false)),
+      lock_(std::move(other.lock_)) {}
 
 UpdateStore::~UpdateStore() {
   if (!temporary_) return;

@@ -68,7 +68,8 @@ Result<LoraConfig> UniformLora(const AdapterFolder& adapter) {
   lora.dropout = adapter.config.lora_dropout;
   for (const LoraModule& module : adapter.modules) {
     if (module.embedding || module.rank != lora.rank || module.scale != lora.scaling()) {
-      return Unimplemented("module " + module.path + " has a rank or scale of its own, want those of all modules alike");
+      return Unimplemented("module " + module.path +
+                           " has a rank or scale of its own, want those of all modules alike");
     }
     lora.target_modules.push_back(module.path);
   }

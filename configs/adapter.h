@@ -19,8 +19,8 @@ namespace fedpeft {
 Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::string& folder,
                      const StringMap& provenance = {});
 
-/// What an adapter folder says: enough of a run to evaluate it (base, problem, plan; training settings are the defaults,
-/// hashes all zero when the folder does not say), and its parameters.
+/// What an adapter folder says: enough of a run to evaluate it (base, problem, plan; training settings are the
+/// defaults, hashes all zero when the folder does not say), and its parameters.
 struct ImportedAdapter {
   RunSpec run;
   ParamVector params;

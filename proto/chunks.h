@@ -1,7 +1,7 @@
 // The chunk codec that both ends share: a payload travels as chunks that start where the last one ended and end at the
-// next multiple of kChunkBytes or at the payload's end. The cut is a rule and not a choice, so that a peer cannot send a
-// payload byte by byte. A chunk carries its offset and a CRC-32C; what the payload as a whole must be (length, SHA-256)
-// is the business of whoever asked for it.
+// next multiple of kChunkBytes or at the payload's end. The cut is a rule and not a choice, so that a peer cannot send
+// a payload byte by byte. A chunk carries its offset and a CRC-32C; what the payload as a whole must be (length,
+// SHA-256) is the business of whoever asked for it.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Checkpoint: the global parameters of a round and the server optimiser's state, in one safetensors file. Parameters have
-// their layout names, state vectors `server_optimizer/NAME`.
+// Checkpoint: the global parameters of a round and the server optimiser's state, in one safetensors file. Parameters
+// have their layout names, state vectors `server_optimizer/NAME`.
 #pragma once
 
 #include <cstdint>

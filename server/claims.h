@@ -1,5 +1,5 @@
-// What clients say of their work, checked for sense before it is summed, stored or logged. None of it decides how much an
-// update weighs: that is by the examples the client joined with.
+// What clients say of their work, checked for sense before it is summed, stored or logged. None of it decides how much
+// an update weighs: that is by the examples the client joined with.
 #pragma once
 
 #include "peft/core/status.h"
@@ -7,8 +7,8 @@
 
 namespace fedpeft::server {
 
-/// Errors: kInvalidArgument for no or absurdly many examples, and for a loss or duration that is negative, not finite or
-/// absurdly large: sums of what passes stay finite.
+/// Errors: kInvalidArgument for no or absurdly many examples, and for a loss or duration that is negative, not finite
+/// or absurdly large: sums of what passes stay finite.
 Status CheckTrainStats(const TrainStats& stats);
 
 /// `held`: the examples the evaluator joined with; it cannot have evaluated others. Errors: kInvalidArgument likewise.

@@ -198,12 +198,26 @@ Result<std::unique_ptr<Coordinator>> Coordinator::Open(CoordinatorOptions option
 Coordinator::Coordinator(std::unique_ptr<Loop> loop) : loop_(std::move(loop)) {}
 Coordinator::~Coordinator() = default;
 
-const std::string& Coordinator::run_id() const { return loop_->run_id(); }
-const RunSpec& Coordinator::run() const { return loop_->options().run; }
-const Digest& Coordinator::layout_digest() const { return loop_->layout_digest(); }
-std::uint64_t Coordinator::payload_bytes() const { return loop_->payload_bytes(); }
-void Coordinator::Start(Outbox& outbox) { loop_->Start(outbox); }
-void Coordinator::Post(Event event) { loop_->Post(std::move(event)); }
-RunOutcome Coordinator::Wait() { return loop_->Wait(); }
+const std::string& Coordinator::run_id() const {
+  return loop_->run_id();
+}
+const RunSpec& Coordinator::run() const {
+  return loop_->options().run;
+}
+const Digest& Coordinator::layout_digest() const {
+  return loop_->layout_digest();
+}
+std::uint64_t Coordinator::payload_bytes() const {
+  return loop_->payload_bytes();
+}
+void Coordinator::Start(Outbox& outbox) {
+  loop_->Start(outbox);
+}
+void Coordinator::Post(Event event) {
+  loop_->Post(std::move(event));
+}
+RunOutcome Coordinator::Wait() {
+  return loop_->Wait();
+}
 
 }  // namespace fedpeft::server

@@ -98,8 +98,8 @@ struct ClientsLeft {
   SessionId session = 0;
   std::string reason;
 };
-/// `answer` (here and below) is called exactly once, also when the coordinator is stopping or has stopped, from the loop
-/// thread or, then, from whoever posts; it must not block.
+/// `answer` (here and below) is called exactly once, also when the coordinator is stopping or has stopped, from the
+/// loop thread or, then, from whoever posts; it must not block.
 struct UploadOffered {
   SessionId session = 0;
   UploadManifest manifest;

@@ -22,11 +22,16 @@ SumReducer ReducerOf(const PhaseSpec& phase) {
 
 ServerOptimizerConfig::Kind KindOf(ServerOptimizerSpec::Kind kind) {
   switch (kind) {
-    case ServerOptimizerSpec::Kind::kFedAvg: return ServerOptimizerConfig::Kind::kFedAvg;
-    case ServerOptimizerSpec::Kind::kFedAvgM: return ServerOptimizerConfig::Kind::kFedAvgM;
-    case ServerOptimizerSpec::Kind::kFedAdagrad: return ServerOptimizerConfig::Kind::kFedAdagrad;
-    case ServerOptimizerSpec::Kind::kFedAdam: return ServerOptimizerConfig::Kind::kFedAdam;
-    case ServerOptimizerSpec::Kind::kFedYogi: return ServerOptimizerConfig::Kind::kFedYogi;
+    case ServerOptimizerSpec::Kind::kFedAvg:
+      return ServerOptimizerConfig::Kind::kFedAvg;
+    case ServerOptimizerSpec::Kind::kFedAvgM:
+      return ServerOptimizerConfig::Kind::kFedAvgM;
+    case ServerOptimizerSpec::Kind::kFedAdagrad:
+      return ServerOptimizerConfig::Kind::kFedAdagrad;
+    case ServerOptimizerSpec::Kind::kFedAdam:
+      return ServerOptimizerConfig::Kind::kFedAdam;
+    case ServerOptimizerSpec::Kind::kFedYogi:
+      return ServerOptimizerConfig::Kind::kFedYogi;
   }
   return ServerOptimizerConfig::Kind::kFedAvg;
 }
@@ -56,8 +61,7 @@ Result<GlobalModel> GlobalModel::Make(const RunSpec& run) {
     if (const auto sum = model.BeginSum(round); !sum.ok()) return sum.status();
     round += phase.rounds;
   }
-  model.checkpoint_ =
-      std::make_shared<const Checkpoint>(Checkpoint{ParamVector::Initial(model.layout_, run.seed), {}});
+  model.checkpoint_ = std::make_shared<const Checkpoint>(Checkpoint{ParamVector::Initial(model.layout_, run.seed), {}});
   return model;
 }
 
@@ -73,7 +77,9 @@ PayloadLayout GlobalModel::Payload(std::uint32_t round) const {
   return DensePayload(*layout_, view_, run_.PhaseAt(round).reducer.max_abs);
 }
 
-Bytes GlobalModel::Encode(const Checkpoint& checkpoint) const { return checkpoint.params.Gather(Payload(1)); }
+Bytes GlobalModel::Encode(const Checkpoint& checkpoint) const {
+  return checkpoint.params.Gather(Payload(1));
+}
 
 Result<aggregation::IntegerSum> GlobalModel::BeginSum(std::uint32_t round) const {
   return ReducerOf(run_.PhaseAt(round)).Begin(layout_, Payload(round), run_.limits.max_clients);
@@ -90,8 +96,7 @@ Result<std::shared_ptr<const Checkpoint>> GlobalModel::Step(std::uint32_t round,
   const PayloadLayout payload = Payload(round);
   // State belongs to the optimiser that made it: another one starts afresh.
   const bool fresh = round == 1 || run_.PhaseAt(round - 1).server_optimizer.kind != phase.server_optimizer.kind;
-  Checkpoint next{checkpoint_->params.Clone(),
-                  fresh ? optimizer.InitialState(payload.size) : checkpoint_->optimizer};
+  Checkpoint next{checkpoint_->params.Clone(), fresh ? optimizer.InitialState(payload.size) : checkpoint_->optimizer};
 
   Bytes bytes = next.params.Gather(payload);
   std::vector<float> shared(payload.size);

@@ -86,7 +86,8 @@ class Hub final : public Outbox {
   /// How often polls, clients and uploads are looked at: liveness is counted in seconds.
   static constexpr auto kTick = std::chrono::milliseconds(100);
 
-  /// Runs `change` under the mutex, posts its events in the order in which they came about, and ends the polls it names.
+  /// Runs `change` under the mutex, posts its events in the order in which they came about, and ends the polls it
+  /// names.
   template <typename Change>
   auto WithEvents(Change change);
   /// The same for changes that make no events.

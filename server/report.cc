@@ -24,7 +24,9 @@ std::string Format(const char* format, Args... args) {
   return line.data();
 }
 
-std::string Megabytes(std::uint64_t bytes) { return Format("%.2f", static_cast<double>(bytes) / 1e6); }
+std::string Megabytes(std::uint64_t bytes) {
+  return Format("%.2f", static_cast<double>(bytes) / 1e6);
+}
 std::string OrDash(const std::optional<double>& value, const char* format) {
   return value ? Format(format, *value) : "-";
 }

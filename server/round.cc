@@ -15,9 +15,13 @@ constexpr Duration kPauseAfterLoss = std::chrono::seconds(1);
 /// Clients of a former process get at least this long to come back.
 constexpr double kMinGraceSeconds = 30;
 
-std::string Number(std::uint64_t value) { return std::to_string(value); }
+std::string Number(std::uint64_t value) {
+  return std::to_string(value);
+}
 
-Verdict Refused(std::string reason) { return {Verdict::Kind::kRefused, std::move(reason)}; }
+Verdict Refused(std::string reason) {
+  return {Verdict::Kind::kRefused, std::move(reason)};
+}
 
 Duration GraceOf(const RunSpec& run) {
   double longest = 0;
@@ -177,7 +181,7 @@ void RunMachine::OpenAttemptIfPossible() {
 
 std::vector<std::string> RunMachine::ChooseCohort(const PhaseSpec& phase) const {
   const bool same = !resume_.cohort.empty() && std::all_of(resume_.cohort.begin(), resume_.cohort.end(),
-                                                          [this](const auto& id) { return trainers_.contains(id); });
+                                                           [this](const auto& id) { return trainers_.contains(id); });
   if (same) return resume_.cohort;
   std::vector<std::string> joined(trainers_.begin(), trainers_.end());
   const double wanted = std::ceil(phase.cohort * (1 + phase.over_selection));
@@ -217,8 +221,8 @@ void RunMachine::Lose(const std::string& reason) {
   ++lost_attempts_;
   actions_.emplace_back(LoseAttempt{round_, attempt_, reason});
   if (++lost_here_ >= run_.limits.max_attempts) {
-    Finish("round " + Number(round_) + ": lost " + Number(lost_here_) + " attempts (limits.max_attempts), the last: " +
-               reason,
+    Finish("round " + Number(round_) + ": lost " + Number(lost_here_) +
+               " attempts (limits.max_attempts), the last: " + reason,
            false);
   }
 }
@@ -268,8 +272,8 @@ Verdict RunMachine::CheckUpdate(const TaskKey& key) const {
   const std::string name = "round " + Number(key.round) + " attempt " + Number(key.attempt);
   const bool open = stage_ == Stage::kTraining || stage_ == Stage::kCommitting;
   if (!open || key.round != round_ || key.attempt != attempt_ || key.step != kTrainStep) {
-    return Refused(name + ": is not open" + (open ? ", round " + Number(round_) + " attempt " + Number(attempt_) + " is"
-                                                  : std::string()));
+    return Refused(name + ": is not open" +
+                   (open ? ", round " + Number(round_) + " attempt " + Number(attempt_) + " is" : std::string()));
   }
   const auto member = members_.find(key.client_id);
   if (member == members_.end()) return Refused(name + ": " + key.client_id + " is not in the cohort");

@@ -97,8 +97,7 @@ struct FinishRun {
   bool ok = true;
 };
 
-using Action =
-    std::variant<StoreAttempt, AskTrain, CommitRound, LoseAttempt, AskEvaluate, StoreEvaluation, FinishRun>;
+using Action = std::variant<StoreAttempt, AskTrain, CommitRound, LoseAttempt, AskEvaluate, StoreEvaluation, FinishRun>;
 
 /// Where a run goes on after the process ended; the default is a new run.
 struct ResumePoint {

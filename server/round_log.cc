@@ -11,7 +11,9 @@
 namespace fedpeft::server {
 namespace {
 
-std::string LogPath(const std::string& folder) { return JoinPath(folder, "rounds.jsonl"); }
+std::string LogPath(const std::string& folder) {
+  return JoinPath(folder, "rounds.jsonl");
+}
 
 }  // namespace
 

@@ -1,4 +1,5 @@
-// rounds.jsonl: one line of JSON a complete round (committed, and its evaluation over or not due), for scripts to follow.
+// rounds.jsonl: one line of JSON a complete round (committed, and its evaluation over or not due), for scripts to
+// follow.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +12,8 @@
 namespace fedpeft::server {
 
 /// One object: round, total_rounds, attempt, cohort, participants, examples, train_loss, eval_loss, eval_accuracy,
-/// eval_examples, evaluators, best, bytes_up, bytes_down, seconds, committed (UTC), params_sha256. What there is none of
-/// is null.
+/// eval_examples, evaluators, best, bytes_up, bytes_down, seconds, committed (UTC), params_sha256. What there is none
+/// of is null.
 std::string RoundJson(const RoundRecord& record, std::uint32_t total_rounds);
 
 /// The file from the rounds' records; atomic.

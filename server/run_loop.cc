@@ -13,7 +13,9 @@ namespace {
 /// Events a round that are remembered; all of them are in the log.
 constexpr std::size_t kMaxEvents = 1000;
 
-UploadDecision Refuse(std::string reason) { return {UploadDecision::Kind::kRefused, std::move(reason)}; }
+UploadDecision Refuse(std::string reason) {
+  return {UploadDecision::Kind::kRefused, std::move(reason)};
+}
 
 Task MakeTask(TaskKey key, decltype(Task::body) body) {
   Task task;
@@ -22,7 +24,9 @@ Task MakeTask(TaskKey key, decltype(Task::body) body) {
   return task;
 }
 
-Status Stopping() { return Unavailable("coordinator: is stopping (offer it to the next one)"); }
+Status Stopping() {
+  return Unavailable("coordinator: is stopping (offer it to the next one)");
+}
 
 }  // namespace
 
@@ -223,9 +227,8 @@ void RunLoop::Answered(const TaskAnswered& event) {
   }
   const Status& failure = std::get<Status>(event.outcome);
   event.answer(OkStatus());
-  const bool open = event.key.step == kTrainStep
-                        ? machine_.CheckUpdate(event.key).kind == Verdict::Kind::kWanted
-                        : machine_.CheckEvaluation(event.key).kind == Verdict::Kind::kWanted;
+  const bool open = event.key.step == kTrainStep ? machine_.CheckUpdate(event.key).kind == Verdict::Kind::kWanted
+                                                 : machine_.CheckEvaluation(event.key).kind == Verdict::Kind::kWanted;
   LogWarning("client.failed", {{"client", client}, {"round", event.key.round}, {"reason", failure.message()}});
   Remember("client.failed", client + ": " + failure.message());
   if (open) Feed(TaskFailed{client});

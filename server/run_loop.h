@@ -1,5 +1,6 @@
-// RunLoop: what the coordinator's loop thread does with an event. It checks what clients say, adds their updates, carries
-// out what RunMachine decides, and sends only what is durable. One thread; the queue around it is Coordinator's.
+// RunLoop: what the coordinator's loop thread does with an event. It checks what clients say, adds their updates,
+// carries out what RunMachine decides, and sends only what is durable. One thread; the queue around it is
+// Coordinator's.
 #pragma once
 
 #include <functional>

@@ -85,7 +85,8 @@ Result<std::string> CheckJoin(const RunInfo& run, const JoinClaim& claim,
     return InvalidArgument("virtual clients: got " + std::to_string(claim.examples.size()) + ", want 1 to " +
                            std::to_string(run.max_virtual_clients) + " (limits.max_virtual_clients of the run)");
   }
-  const auto absurd = std::ranges::find_if(claim.examples, [](std::uint64_t examples) { return examples > kMaxExamples; });
+  const auto absurd =
+      std::ranges::find_if(claim.examples, [](std::uint64_t examples) { return examples > kMaxExamples; });
   if (absurd != claim.examples.end()) {
     return InvalidArgument("examples: got " + std::to_string(*absurd) + ", want at most " +
                            std::to_string(kMaxExamples) + " a client");

@@ -13,23 +13,32 @@ constexpr int kBusyTimeoutMs = 5000;
 Status FromSqlite(std::string_view what, int code, const char* message) {
   std::string text = std::string(what) + ": " + message;
   switch (code & 0xff) {
-    case SQLITE_FULL: return ResourceExhausted(std::move(text));
+    case SQLITE_FULL:
+      return ResourceExhausted(std::move(text));
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB: return DataLoss(std::move(text));
+    case SQLITE_NOTADB:
+      return DataLoss(std::move(text));
     case SQLITE_READONLY:
-    case SQLITE_PERM: return PermissionDenied(std::move(text));
+    case SQLITE_PERM:
+      return PermissionDenied(std::move(text));
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
     case SQLITE_CANTOPEN:
-    case SQLITE_IOERR: return Unavailable(std::move(text));
-    default: return Internal(std::move(text));
+    case SQLITE_IOERR:
+      return Unavailable(std::move(text));
+    default:
+      return Internal(std::move(text));
   }
 }
 
 }  // namespace
 
-void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
-void Database::Close::operator()(sqlite3* connection) const { sqlite3_close_v2(connection); }
+void Statement::Finalize::operator()(sqlite3_stmt* statement) const {
+  sqlite3_finalize(statement);
+}
+void Database::Close::operator()(sqlite3* connection) const {
+  sqlite3_close_v2(connection);
+}
 
 Statement& Statement::Bind(std::int64_t value) {
   error_ |= sqlite3_bind_int64(statement_.get(), next_++, value);
@@ -80,13 +89,22 @@ Status Statement::Failure() const {
   return FromSqlite(sqlite3_sql(statement_.get()), code, sqlite3_errmsg(connection));
 }
 
-bool Statement::IsNull(int column) const { return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL; }
-std::int64_t Statement::Int(int column) const { return sqlite3_column_int64(statement_.get(), column); }
-double Statement::Real(int column) const { return sqlite3_column_double(statement_.get(), column); }
-std::string Statement::Text(int column) const { return std::string(AsText(Blob(column))); }
+bool Statement::IsNull(int column) const {
+  return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL;
+}
+std::int64_t Statement::Int(int column) const {
+  return sqlite3_column_int64(statement_.get(), column);
+}
+double Statement::Real(int column) const {
+  return sqlite3_column_double(statement_.get(), column);
+}
+std::string Statement::Text(int column) const {
+  return std::string(AsText(Blob(column)));
+}
 ByteSpan Statement::Blob(int column) const {
   const void* data = sqlite3_column_blob(statement_.get(), column);
-  return {static_cast<const std::uint8_t*>(data), static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column))};
+  return {static_cast<const std::uint8_t*>(data),
+          static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column))};
 }
 
 Result<Database> Database::Open(const std::string& path, int flags) {

@@ -56,9 +56,12 @@ auto Collect(Statement statement, Make make) -> Result<std::vector<decltype(make
 
 std::string_view RunStatusName(RunStatus status) {
   switch (status) {
-    case RunStatus::kRunning: return "running";
-    case RunStatus::kFinished: return "finished";
-    case RunStatus::kFailed: return "failed";
+    case RunStatus::kRunning:
+      return "running";
+    case RunStatus::kFinished:
+      return "finished";
+    case RunStatus::kFailed:
+      return "failed";
   }
   return "running";
 }
@@ -79,7 +82,7 @@ Result<std::optional<RunRecord>> ReadRun(Database& database) {
                                                       "reason FROM run"));
   ASSIGN_OR_RETURN(const bool row, select.Step());
   if (!row) return std::optional<RunRecord>();
-  RunRecord run{select.Text(0), select.Text(1), select.Text(2),       select.Uint32(3),
+  RunRecord run{select.Text(0), select.Text(1),      select.Text(2), select.Uint32(3),
                 select.Int(4),  RunStatus::kRunning, select.Text(6)};
   const std::string status = select.Text(5);
   for (const RunStatus known : {RunStatus::kFinished, RunStatus::kFailed}) {
@@ -105,11 +108,12 @@ Result<RunRecord> StateReader::Run() {
   return *std::move(run);
 }
 
-Result<std::vector<RoundRecord>> StateReader::Rounds() { return ReadRounds(database_, "ORDER BY r.round"); }
+Result<std::vector<RoundRecord>> StateReader::Rounds() {
+  return ReadRounds(database_, "ORDER BY r.round");
+}
 
 Result<RoundRecord> StateReader::Round(std::uint32_t round) {
-  ASSIGN_OR_RETURN(std::vector<RoundRecord> found,
-                   ReadRounds(database_, "WHERE r.round = " + std::to_string(round)));
+  ASSIGN_OR_RETURN(std::vector<RoundRecord> found, ReadRounds(database_, "WHERE r.round = " + std::to_string(round)));
   if (found.empty()) return NotFound(folder_ + ": round " + std::to_string(round) + " is not committed");
   return std::move(found.front());
 }
@@ -149,12 +153,13 @@ Result<std::vector<AttemptRecord>> StateReader::Attempts() {
 }
 
 Result<std::vector<ClientRecord>> StateReader::Clients() {
-  ASSIGN_OR_RETURN(Statement select, database_.Prepare(
-      "SELECT c.client, evaluator, c.examples, first_seen_ms, last_seen_ms, joined, count(s.round) "
-      "FROM clients c LEFT JOIN submissions s USING (client) GROUP BY c.client ORDER BY c.client"));
+  ASSIGN_OR_RETURN(
+      Statement select,
+      database_.Prepare("SELECT c.client, evaluator, c.examples, first_seen_ms, last_seen_ms, joined, count(s.round) "
+                        "FROM clients c LEFT JOIN submissions s USING (client) GROUP BY c.client ORDER BY c.client"));
   return Collect(std::move(select), [](const Statement& row) {
-    return ClientRecord{row.Text(0), row.Int(1) != 0, row.Uint(2), row.Int(3), row.Int(4), row.Int(5) != 0,
-                        row.Uint32(6)};
+    return ClientRecord{row.Text(0), row.Int(1) != 0, row.Uint(2),  row.Int(3),
+                        row.Int(4),  row.Int(5) != 0, row.Uint32(6)};
   });
 }
 
@@ -164,8 +169,8 @@ Result<std::string> StateReader::ParamsPath(std::uint32_t round) {
   ASSIGN_OR_RETURN(const std::vector<RoundRecord> kept, ReadRounds(database_, "WHERE r.params_file IS NOT NULL"));
   std::string names;
   for (const RoundRecord& other : kept) names += (names.empty() ? "" : ", ") + std::to_string(other.round);
-  return NotFound(folder_ + ": parameters of round " + std::to_string(round) + " are no longer kept (limits.keep_rounds; " +
-                  "here are those of " + names + ")");
+  return NotFound(folder_ + ": parameters of round " + std::to_string(round) +
+                  " are no longer kept (limits.keep_rounds; " + "here are those of " + names + ")");
 }
 
 }  // namespace fedpeft::server

@@ -78,8 +78,9 @@ Status Store::LoadOrCreateRun(const std::string& config, const RunSpec& run) {
     run_ = *std::move(stored);
     RETURN_IF_ERROR(CheckSameRun(config));
     if (run_.status == RunStatus::kFailed) RETURN_IF_ERROR(SetStatus(RunStatus::kRunning, ""));
-    return database_.Execute("UPDATE attempts SET status = 'abandoned', reason = 'the coordinator ended' "
-                             "WHERE status = 'open'");
+    return database_.Execute(
+        "UPDATE attempts SET status = 'abandoned', reason = 'the coordinator ended' "
+        "WHERE status = 'open'");
   }
   run_ = {.run_id = NewRunId(),
           .name = run.name,
@@ -105,7 +106,8 @@ Status Store::CheckSameRun(const std::string& config) const {
   }
   return FailedPrecondition(folder_ + ": holds run " + run_.run_id + " (" + run_.name +
                             ") of another configuration (use a new state folder, or the configuration it was started "
-                            "with)" + difference);
+                            "with)" +
+                            difference);
 }
 
 Status Store::RemoveLeftovers() {
@@ -240,10 +242,11 @@ Status Store::InsertEvents(const std::vector<StoredEvent>& events) {
 
 Result<std::vector<std::string>> Store::ForgetOldParams() {
   // Best: the last one marked so. Ties of keep_rounds and best are one row, so nothing is deleted twice.
-  ASSIGN_OR_RETURN(Statement update, database_.Prepare(
-      "UPDATE rounds SET params_file = NULL WHERE params_file IS NOT NULL "
-      "AND round <= (SELECT max(round) FROM rounds) - ? "
-      "AND round IS NOT (SELECT max(round) FROM evaluations WHERE best) RETURNING round"));
+  ASSIGN_OR_RETURN(
+      Statement update,
+      database_.Prepare("UPDATE rounds SET params_file = NULL WHERE params_file IS NOT NULL "
+                        "AND round <= (SELECT max(round) FROM rounds) - ? "
+                        "AND round IS NOT (SELECT max(round) FROM evaluations WHERE best) RETURNING round"));
   update.Bind(keep_rounds_);
   std::vector<std::string> files;
   while (true) {
@@ -284,9 +287,10 @@ Status Store::AppendToRoundLog(std::uint32_t round) {
 
 Status Store::SetJoined(const std::vector<ClientSpec>& clients) {
   ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database_));
-  ASSIGN_OR_RETURN(Statement upsert, database_.Prepare(
-      "INSERT INTO clients VALUES (?1, ?2, ?3, ?4, ?4, 1) ON CONFLICT (client) DO UPDATE "
-      "SET evaluator = ?2, examples = ?3, last_seen_ms = ?4, joined = 1"));
+  ASSIGN_OR_RETURN(
+      Statement upsert,
+      database_.Prepare("INSERT INTO clients VALUES (?1, ?2, ?3, ?4, ?4, 1) ON CONFLICT (client) DO UPDATE "
+                        "SET evaluator = ?2, examples = ?3, last_seen_ms = ?4, joined = 1"));
   const std::int64_t now = UnixMillis();
   for (const ClientSpec& client : clients) {
     RETURN_IF_ERROR(upsert.Bind(client.id).Bind(client.evaluator).Bind(client.examples).Bind(now).Run());

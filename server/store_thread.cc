@@ -4,7 +4,9 @@
 
 namespace fedpeft::server {
 
-void StoreThread::Start() { thread_ = std::thread(&StoreThread::Loop, this); }
+void StoreThread::Start() {
+  thread_ = std::thread(&StoreThread::Loop, this);
+}
 
 void StoreThread::Run(Job job, Done done) {
   {

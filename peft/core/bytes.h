@@ -45,7 +45,11 @@ void StoreLe(T value, std::uint8_t* out) {
 std::string Hex(ByteSpan bytes);
 
 /// False, and `out` untouched, when a·b or a+b does not fit.
-inline bool CheckedMul(std::uint64_t a, std::uint64_t b, std::uint64_t& out) { return !__builtin_mul_overflow(a, b, &out); }
-inline bool CheckedAdd(std::uint64_t a, std::uint64_t b, std::uint64_t& out) { return !__builtin_add_overflow(a, b, &out); }
+inline bool CheckedMul(std::uint64_t a, std::uint64_t b, std::uint64_t& out) {
+  return !__builtin_mul_overflow(a, b, &out);
+}
+inline bool CheckedAdd(std::uint64_t a, std::uint64_t b, std::uint64_t& out) {
+  return !__builtin_add_overflow(a, b, &out);
+}
 
 }  // namespace fedpeft

@@ -22,7 +22,9 @@ std::string Hex(ByteSpan bytes) {
   return out;
 }
 
-std::string Hex(const Digest& digest) { return Hex(ByteSpan(digest)); }
+std::string Hex(const Digest& digest) {
+  return Hex(ByteSpan(digest));
+}
 
 struct Sha256::State {
   State() : context(EVP_MD_CTX_new()) { FEDPEFT_CHECK(EVP_DigestInit_ex(context, EVP_sha256(), nullptr) == 1); }

@@ -43,11 +43,17 @@ Result<LogLevel> ParseLogLevel(std::string_view name);
 
 /// `event` is a stable dotted name (`round.committed`), never composed at run time.
 void Log(LogLevel level, std::string_view event, std::initializer_list<LogField> fields = {});
-inline void LogDebug(std::string_view event, std::initializer_list<LogField> f = {}) { Log(LogLevel::kDebug, event, f); }
-inline void LogInfo(std::string_view event, std::initializer_list<LogField> f = {}) { Log(LogLevel::kInfo, event, f); }
+inline void LogDebug(std::string_view event, std::initializer_list<LogField> f = {}) {
+  Log(LogLevel::kDebug, event, f);
+}
+inline void LogInfo(std::string_view event, std::initializer_list<LogField> f = {}) {
+  Log(LogLevel::kInfo, event, f);
+}
 inline void LogWarning(std::string_view event, std::initializer_list<LogField> f = {}) {
   Log(LogLevel::kWarning, event, f);
 }
-inline void LogError(std::string_view event, std::initializer_list<LogField> f = {}) { Log(LogLevel::kError, event, f); }
+inline void LogError(std::string_view event, std::initializer_list<LogField> f = {}) {
+  Log(LogLevel::kError, event, f);
+}
 
 }  // namespace fedpeft

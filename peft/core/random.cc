@@ -50,7 +50,9 @@ std::uint64_t RandomStream::NextU64() {
   return low | (static_cast<std::uint64_t>(NextU32()) << 32);
 }
 
-double RandomStream::NextDouble() { return static_cast<double>(NextU64() >> 11) * 0x1p-53; }
+double RandomStream::NextDouble() {
+  return static_cast<double>(NextU64() >> 11) * 0x1p-53;
+}
 
 __extension__ using Wide = unsigned __int128;
 

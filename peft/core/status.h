@@ -58,7 +58,9 @@ class [[nodiscard]] Status {
   std::string message_;
 };
 
-inline Status OkStatus() { return {}; }
+inline Status OkStatus() {
+  return {};
+}
 Status InvalidArgument(std::string message);
 Status NotFound(std::string message);
 Status FailedPrecondition(std::string message);
@@ -79,8 +81,8 @@ template <typename T>
 class [[nodiscard]] Result {
  public:
   using Value = T;
-  Result(T value) : value_(std::move(value)) {}            // NOLINT: conversion is the point
-  Result(Status status) : status_(std::move(status)) {      // NOLINT
+  Result(T value) : value_(std::move(value)) {}         // NOLINT: conversion is the point
+  Result(Status status) : status_(std::move(status)) {  // NOLINT
     FEDPEFT_CHECK(!status_.ok());
   }
 
@@ -108,7 +110,9 @@ class [[nodiscard]] Result {
 };
 
 namespace internal {
-inline Status AsStatus(Status status) { return status; }
+inline Status AsStatus(Status status) {
+  return status;
+}
 template <typename T>
 Status AsStatus(Result<T>&& result) {
   return std::move(result).status();
@@ -121,11 +125,11 @@ Status AsStatus(Result<T>&& result) {
 #define FEDPEFT_CONCAT(a, b) FEDPEFT_CONCAT_(a, b)
 
 /// Returns from the function with the failure, if any, of a Status expression.
-#define RETURN_IF_ERROR(expr)                                   \
-  do {                                                          \
-    if (::fedpeft::Status status_ = (expr); !status_.ok()) {    \
-      return status_;                                           \
-    }                                                           \
+#define RETURN_IF_ERROR(expr)                                \
+  do {                                                       \
+    if (::fedpeft::Status status_ = (expr); !status_.ok()) { \
+      return status_;                                        \
+    }                                                        \
   } while (false)
 
 /// `ASSIGN_OR_RETURN(auto x, MakeX());` unwraps a Result or returns its Status.

@@ -15,8 +15,8 @@ namespace fedpeft {
 /// Holds views of the tensors it is made from; cheap to make, one for every set of parameters.
 class PeftClassifier {
  public:
-  /// Pre: `params` binds the layout that PlanLayout(plan) made, plan.base is the base's shape, and all three outlive this
-  /// object.
+  /// Pre: `params` binds the layout that PlanLayout(plan) made, plan.base is the base's shape, and all three outlive
+  /// this object.
   PeftClassifier(const BaseModel& base, const PeftPlan& plan, const ParamLayout& layout, const BoundParams& params);
 
   /// Shapes: [B, labels] float32, in the caller's order of sequences.

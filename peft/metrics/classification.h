@@ -1,6 +1,7 @@
-// ClassificationTotals: accuracy and mean loss over clients, from counts that add. A ratio of sums is what one evaluation
-// over all the examples would have given; a mean of ratios is not. Sums are integers, so the order in which clients
-// answer cannot change a bit. Metrics that need more than these counts (F1, perplexity by token) are other units.
+// ClassificationTotals: accuracy and mean loss over clients, from counts that add. A ratio of sums is what one
+// evaluation over all the examples would have given; a mean of ratios is not. Sums are integers, so the order in which
+// clients answer cannot change a bit. Metrics that need more than these counts (F1, perplexity by token) are other
+// units.
 #pragma once
 
 #include <cstdint>

@@ -38,8 +38,7 @@ struct DropPadding : torch::autograd::Function<DropPadding> {
 
 /// [rows, H·D] of a group → [B, H, T, D].
 Tensor Heads(const Tensor& rows, const AttentionGroup& group, std::int64_t heads) {
-  const Tensor padded =
-      group.mask.defined() ? PadRows::apply(rows, group.row_of_place, group.place_of_row) : rows;
+  const Tensor padded = group.mask.defined() ? PadRows::apply(rows, group.row_of_place, group.place_of_row) : rows;
   return padded.view({group.sequences, group.length, heads, -1}).transpose(1, 2);
 }
 
@@ -68,7 +67,9 @@ std::vector<Tensor> ByGroup(const Tensor& rows, const PackedBatch& batch) {
   return rows.split_with_sizes(sizes);
 }
 
-Tensor Join(std::vector<Tensor> parts) { return parts.size() == 1 ? std::move(parts[0]) : torch::cat(parts); }
+Tensor Join(std::vector<Tensor> parts) {
+  return parts.size() == 1 ? std::move(parts[0]) : torch::cat(parts);
+}
 
 }  // namespace
 
@@ -78,8 +79,8 @@ Tensor PackedAttention(const Tensor& q, const Tensor& k, const Tensor& v, const 
   std::vector<Tensor> parts;
   for (std::size_t i = 0; i < batch.groups.size(); ++i) {
     const AttentionGroup& group = batch.groups[i];
-    const Tensor places = Rows(Attend(Heads(qs[i], group, heads), Heads(ks[i], group, heads),
-                                      Heads(vs[i], group, heads), group.mask, mode));
+    const Tensor places = Rows(
+        Attend(Heads(qs[i], group, heads), Heads(ks[i], group, heads), Heads(vs[i], group, heads), group.mask, mode));
     parts.push_back(group.mask.defined() ? DropPadding::apply(places, group.place_of_row) : places);
   }
   return Join(std::move(parts));

@@ -139,9 +139,8 @@ Result<std::shared_ptr<const BaseModel>> MakeBert(const BaseShape& shape, const 
   ASSIGN_OR_RETURN(FrozenLinear pooler, weights.Linear("pooler.dense", shape.hidden_size, shape.hidden_size));
   RETURN_IF_ERROR(weights.CheckAllUsed(OtherHeads()));
   const SequenceLimits limits{shape.vocab_size, settings.types, shape.max_position_embeddings};
-  return std::shared_ptr<const BaseModel>(std::make_shared<Bert>(shape, limits, settings.activation,
-                                                                 std::move(embeddings), std::move(layers),
-                                                                 std::move(pooler)));
+  return std::shared_ptr<const BaseModel>(std::make_shared<Bert>(
+      shape, limits, settings.activation, std::move(embeddings), std::move(layers), std::move(pooler)));
 }
 
 }  // namespace fedpeft

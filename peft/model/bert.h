@@ -18,8 +18,8 @@ struct BertSettings {
   std::int64_t types = 2;
 };
 
-/// Keys that config.json leaves out have BERT's defaults. Errors: kUnimplemented for an activation or a kind of position
-/// embedding that is not built in; kInvalidArgument for a mistyped value.
+/// Keys that config.json leaves out have BERT's defaults. Errors: kUnimplemented for an activation or a kind of
+/// position embedding that is not built in; kInvalidArgument for a mistyped value.
 Result<BertSettings> BertSettingsFromConfigJson(std::string_view json);
 
 /// Errors: WeightReader's; and kInvalidArgument for a weight that BERT has no place for.

@@ -35,6 +35,8 @@ Result<std::shared_ptr<const BaseModel>> LoadBaseModel(const std::string& folder
   }
 }
 
-const BaseShape& ShapeOf(const BaseModel& base) { return base.shape(); }
+const BaseShape& ShapeOf(const BaseModel& base) {
+  return base.shape();
+}
 
 }  // namespace fedpeft

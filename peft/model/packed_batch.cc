@@ -41,7 +41,9 @@ torch::Tensor ToTensor(const Index& values) {
 
 /// A group may be padded by a quarter and four tokens: attention is a small part of the work at short lengths, and
 /// every group costs a fixed number of kernel calls.
-bool Fits(std::int64_t length, std::int64_t shortest) { return length <= shortest + shortest / 4 + 4; }
+bool Fits(std::int64_t length, std::int64_t shortest) {
+  return length <= shortest + shortest / 4 + 4;
+}
 
 /// `lengths` ascend.
 AttentionGroup MakeGroup(std::int64_t begin, std::span<const std::int64_t> lengths) {

@@ -24,7 +24,8 @@ Result<torch::Tensor> WeightReader::Take(const std::string& name, const Shape& s
   if (InPlace(view, dtype_)) {
     // LibTorch has no tensors of const memory. Nothing writes here: the base is frozen, and the map is read-only.
     auto* data = const_cast<std::uint8_t*>(view.data.data());
-    return torch::from_blob(data, shape, [owner = folder_](void*) {}, torch::kFloat32);
+    return torch::from_blob(
+        data, shape, [owner = folder_](void*) {}, torch::kFloat32);
   }
   torch::Tensor values = torch::empty(shape, torch::kFloat32);
   RETURN_IF_ERROR(CopyFloats(view, {values.data_ptr<float>(), static_cast<std::size_t>(values.numel())}));

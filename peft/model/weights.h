@@ -29,8 +29,8 @@ class WeightReader {
   /// `name.weight` and `name.bias` [width].
   Result<FrozenNorm> Norm(const std::string& name, std::int64_t width, double epsilon);
 
-  /// Errors: kInvalidArgument when the folder has a tensor that nobody took and whose canonical name begins with none of
-  /// `ignored`.
+  /// Errors: kInvalidArgument when the folder has a tensor that nobody took and whose canonical name begins with none
+  /// of `ignored`.
   Status CheckAllUsed(const std::vector<std::string>& ignored) const;
 
  private:

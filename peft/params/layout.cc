@@ -19,9 +19,12 @@ std::string HexFloat(double value) {
 
 std::string_view LawName(InitLaw::Kind kind) {
   switch (kind) {
-    case InitLaw::Kind::kZeros: return "zeros";
-    case InitLaw::Kind::kUniform: return "uniform";
-    case InitLaw::Kind::kNormal: return "normal";
+    case InitLaw::Kind::kZeros:
+      return "zeros";
+    case InitLaw::Kind::kUniform:
+      return "uniform";
+    case InitLaw::Kind::kNormal:
+      return "normal";
   }
   return "";
 }
@@ -54,9 +57,12 @@ std::int64_t TensorSpec::size() const {
 
 std::string_view RoleName(Role role) {
   switch (role) {
-    case Role::kLoraA: return "lora_a";
-    case Role::kLoraB: return "lora_b";
-    case Role::kHead: return "head";
+    case Role::kLoraA:
+      return "lora_a";
+    case Role::kLoraB:
+      return "lora_b";
+    case Role::kHead:
+      return "head";
   }
   return "";
 }

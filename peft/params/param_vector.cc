@@ -14,7 +14,9 @@ namespace {
 constexpr std::align_val_t kAlignment{64};
 
 /// Tells the tensors' streams apart by name, so that a tensor's start does not depend on which others are trained.
-std::uint64_t NameKey(const std::string& name) { return LoadLe<std::uint64_t>(Sha256Of(AsBytes(name))); }
+std::uint64_t NameKey(const std::string& name) {
+  return LoadLe<std::uint64_t>(Sha256Of(AsBytes(name)));
+}
 
 void FillByLaw(const TensorSpec& spec, std::uint64_t seed, std::span<float> out) {
   RandomStream stream(seed, "init", {NameKey(spec.name)});
@@ -33,7 +35,9 @@ void FillByLaw(const TensorSpec& spec, std::uint64_t seed, std::span<float> out)
 
 }  // namespace
 
-void ParamVector::FreeAligned::operator()(float* data) const { ::operator delete[](data, kAlignment); }
+void ParamVector::FreeAligned::operator()(float* data) const {
+  ::operator delete[](data, kAlignment);
+}
 
 ParamVector::ParamVector(std::shared_ptr<const ParamLayout> layout)
     : layout_(std::move(layout)),

@@ -29,7 +29,9 @@ class ParamVector {
   std::span<float> values() { return {data_.get(), layout_->size()}; }
   std::span<const float> values() const { return {data_.get(), layout_->size()}; }
   std::span<float> tensor(std::size_t index) { return values().subspan(layout_->offset(index), Length(index)); }
-  std::span<const float> tensor(std::size_t index) const { return values().subspan(layout_->offset(index), Length(index)); }
+  std::span<const float> tensor(std::size_t index) const {
+    return values().subspan(layout_->offset(index), Length(index));
+  }
 
   /// The payload's tensors as little-endian float32, in its order.
   Bytes Gather(const PayloadLayout& payload) const;

@@ -58,7 +58,9 @@ std::vector<Site> LinearSites(const BaseShape& shape) {
   return sites;
 }
 
-Site HeadSite(const BaseShape& shape, std::int64_t labels) { return {"classifier", -1, shape.hidden_size, labels}; }
+Site HeadSite(const BaseShape& shape, std::int64_t labels) {
+  return {"classifier", -1, shape.hidden_size, labels};
+}
 
 Result<BaseShape> BaseShapeFromConfigJson(std::string_view json) {
   const nlohmann::json config = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);

@@ -1,5 +1,5 @@
-// BaseShape and its sites: what planning needs to know of a frozen base model, without its weights and without LibTorch.
-// A run's YAML carries it, so that the coordinator plans the same layout as the clients.
+// BaseShape and its sites: what planning needs to know of a frozen base model, without its weights and without
+// LibTorch. A run's YAML carries it, so that the coordinator plans the same layout as the clients.
 #pragma once
 
 #include <cstdint>

@@ -73,13 +73,16 @@ Result<std::shared_ptr<const ParamLayout>> PlanLayout(const PeftPlan& plan) {
   std::vector<TensorSpec> tensors;
   for (const Site& site : sites) {
     const double bound = 1 / std::sqrt(static_cast<double>(site.in));
-    tensors.push_back({PeftName(site, ".lora_A.weight"), {plan.lora.rank, site.in}, Role::kLoraA, site.path,
+    tensors.push_back({PeftName(site, ".lora_A.weight"),
+                       {plan.lora.rank, site.in},
+                       Role::kLoraA,
+                       site.path,
                        {InitLaw::Kind::kUniform, bound}});
     tensors.push_back({PeftName(site, ".lora_B.weight"), {site.out, plan.lora.rank}, Role::kLoraB, site.path, {}});
   }
   const Site head = HeadSite(plan.base, plan.labels);
-  tensors.push_back({PeftName(head, ".weight"), {head.out, head.in}, Role::kHead, head.path,
-                     {InitLaw::Kind::kNormal, kHeadInitStd}});
+  tensors.push_back(
+      {PeftName(head, ".weight"), {head.out, head.in}, Role::kHead, head.path, {InitLaw::Kind::kNormal, kHeadInitStd}});
   tensors.push_back({PeftName(head, ".bias"), {head.out}, Role::kHead, head.path, {}});
   return ParamLayout::Make(std::move(tensors));
 }

@@ -31,7 +31,9 @@ IntegerSum MakeSum(const SumSpec& spec, std::int64_t tail = 4) {
   return std::move(sum).value();
 }
 
-std::vector<std::int64_t> Values(const IntegerSum& sum) { return {sum.values().begin(), sum.values().end()}; }
+std::vector<std::int64_t> Values(const IntegerSum& sum) {
+  return {sum.values().begin(), sum.values().end()};
+}
 
 struct Update {
   std::vector<float> values;

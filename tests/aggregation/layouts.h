@@ -24,13 +24,17 @@ inline std::shared_ptr<const ParamLayout> TwoTensors(std::int64_t tail = 4) {
   return *ParamLayout::Make({Tensor("a", {2, 3}), Tensor("b", {tail})});
 }
 
-inline std::shared_ptr<const ParamLayout> Scalar() { return *ParamLayout::Make({Tensor("x", {1})}); }
+inline std::shared_ptr<const ParamLayout> Scalar() {
+  return *ParamLayout::Make({Tensor("x", {1})});
+}
 
 inline PayloadLayout WholePayload(const ParamLayout& layout, double max_abs) {
   const std::vector<bool> all(layout.tensors().size(), true);
   return DensePayload(layout, {all, all}, max_abs);
 }
 
-inline ByteSpan Wire(const std::vector<float>& values) { return AsBytes(std::span<const float>(values)); }
+inline ByteSpan Wire(const std::vector<float>& values) {
+  return AsBytes(std::span<const float>(values));
+}
 
 }  // namespace fedpeft::aggregation::testing

@@ -24,7 +24,9 @@ ServerOptimizer Make(Kind kind, double learning_rate, double beta1 = 0.9) {
   return std::move(made).value();
 }
 
-Reduced Mean(std::vector<float> mean) { return {std::move(mean), 1, 1}; }
+Reduced Mean(std::vector<float> mean) {
+  return {std::move(mean), 1, 1};
+}
 
 std::vector<float> RandomValues(std::uint64_t seed, std::size_t size) {
   RandomStream stream(seed, "test-values");

@@ -18,7 +18,9 @@
 namespace fedpeft {
 namespace {
 
-std::string AsString(const Digest& digest) { return std::string(digest.begin(), digest.end()); }
+std::string AsString(const Digest& digest) {
+  return std::string(digest.begin(), digest.end());
+}
 
 /// One session of N virtual clients that answers every training task with zeros.
 class ZeroClients {
@@ -104,8 +106,8 @@ void PrintRounds(std::vector<Instant> ends, std::size_t clients, std::uint64_t p
   for (std::size_t i = 1; i < ends.size(); ++i) seconds.push_back(ToSeconds(ends[i] - ends[i - 1]));
   std::sort(seconds.begin(), seconds.end());
   if (seconds.empty()) return;
-  std::printf("%zu clients, %llu bytes an update, %zu rounds: median %.1f ms, 90 %% %.1f ms, largest %.1f ms\n", clients,
-              static_cast<unsigned long long>(payload), seconds.size(), 1e3 * seconds[seconds.size() / 2],
+  std::printf("%zu clients, %llu bytes an update, %zu rounds: median %.1f ms, 90 %% %.1f ms, largest %.1f ms\n",
+              clients, static_cast<unsigned long long>(payload), seconds.size(), 1e3 * seconds[seconds.size() / 2],
               1e3 * seconds[seconds.size() * 9 / 10], 1e3 * seconds.back());
 }
 

@@ -10,7 +10,9 @@ namespace {
 Work Train(const std::string& client, std::uint32_t round, std::uint32_t attempt) {
   return {{client, round, attempt, 0}, TrainWork{}};
 }
-Work Evaluate(const std::string& client, std::uint32_t round) { return {{client, round, 1, 1}, EvaluateWork{}}; }
+Work Evaluate(const std::string& client, std::uint32_t round) {
+  return {{client, round, 1, 1}, EvaluateWork{}};
+}
 
 TEST(TaskQueueTest, RepeatedTasksAreDoneOnce) {
   TaskQueue queue;

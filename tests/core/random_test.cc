@@ -37,7 +37,7 @@ TEST(RandomTest, NormalHasUnitMomentsAndTails) {
     square += x * x;
     beyond2 += std::fabs(x) > 2 ? 1 : 0;
   }
-  EXPECT_NEAR(sum / n, 0, 0.01);           // 4.5 standard errors
+  EXPECT_NEAR(sum / n, 0, 0.01);  // 4.5 standard errors
   EXPECT_NEAR(square / n, 1, 0.015);
   EXPECT_NEAR(beyond2 / double{n}, 0.0455, 0.002);
 }

@@ -37,10 +37,10 @@ TEST_F(InstallTest, ProgramsFindEveryLibraryOutsideTheCheckout) {
 TEST_F(InstallTest, ClientTrainsFromTheMovedTree) {
   Federation federation(Settings{.rounds = 1});
   const std::string data = federation.Data(0, 16);
-  const std::string out = RunToEnd({tree_ + "/bin/fedpeft-client", "train", federation.run(), "--base",
-                                    federation.base(), "--data", data, "--eval-data", data, "--threads", "1",
-                                    folder_.File("adapter")},
-                                   folder_.File("train"), true);
+  const std::string out =
+      RunToEnd({tree_ + "/bin/fedpeft-client", "train", federation.run(), "--base", federation.base(), "--data", data,
+                "--eval-data", data, "--threads", "1", folder_.File("adapter")},
+               folder_.File("train"), true);
   EXPECT_THAT(out, HasSubstr("round 1/1"));
   EXPECT_THAT(RunToEnd({tree_ + "/bin/fedpeft-server", "check", federation.run()}, folder_.File("check"), true),
               HasSubstr("good"));

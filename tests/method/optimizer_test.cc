@@ -10,7 +10,8 @@ namespace {
 
 /// The gradients of the goldens: a different one each step, of both signs and several sizes.
 std::vector<float> GradientOf(int step) {
-  return {0.1f * static_cast<float>(step), -1.0f, 1e-3f * static_cast<float>(step * step), 3.0f - static_cast<float>(step)};
+  return {0.1f * static_cast<float>(step), -1.0f, 1e-3f * static_cast<float>(step * step),
+          3.0f - static_cast<float>(step)};
 }
 
 std::vector<float> AfterFiveSteps(Optimizer& optimizer, double learning_rate) {
@@ -80,8 +81,10 @@ TEST(ClipGradientsTest, ReportsWhatIsNotFinite) {
 }
 
 TEST(TrainedRangesTest, JoinsNeighboursAndLeavesOutTheRest) {
-  const auto layout = ParamLayout::Make({{"a", {2}, Role::kHead, "s", {}}, {"b", {3}, Role::kHead, "s", {}},
-                                         {"c", {4}, Role::kHead, "s", {}}, {"d", {1}, Role::kHead, "s", {}}});
+  const auto layout = ParamLayout::Make({{"a", {2}, Role::kHead, "s", {}},
+                                         {"b", {3}, Role::kHead, "s", {}},
+                                         {"c", {4}, Role::kHead, "s", {}},
+                                         {"d", {1}, Role::kHead, "s", {}}});
   ASSERT_TRUE(layout.ok());
   const std::vector<FlatRange> ranges = TrainedRanges(**layout, {{true, true, false, true}, {}});
   ASSERT_EQ(ranges.size(), 2u);

@@ -45,9 +45,12 @@ TEST(PackedBatchTest, RefusesWhatTheBaseHasNoTableFor) {
   const struct {
     TokenSequence sequence;
     const char* message;
-  } cases[] = {{{high, {}}, "token id: got 100, want 0 to 99"}, {{negative, {}}, "got -1"},
-               {{empty, {}}, "has 0 tokens"},                   {{overlong, {}}, "has 65 tokens, want 1 to 64"},
-               {{good, type}, "token type id: got 2"},          {{good, short_types}, "has 1 type ids for 2 tokens"}};
+  } cases[] = {{{high, {}}, "token id: got 100, want 0 to 99"},
+               {{negative, {}}, "got -1"},
+               {{empty, {}}, "has 0 tokens"},
+               {{overlong, {}}, "has 65 tokens, want 1 to 64"},
+               {{good, type}, "token type id: got 2"},
+               {{good, short_types}, "has 1 type ids for 2 tokens"}};
   for (const auto& test : cases) {
     const auto batch = Pack(std::span(&test.sequence, 1), kLimits);
     ASSERT_FALSE(batch.ok()) << test.message;

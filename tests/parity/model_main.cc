@@ -1,6 +1,6 @@
-// The C++ side of model_parity.py: model_main BASE_FOLDER WORK_FOLDER reads request.json and params.safetensors from the
-// work folder and writes logits and gradients of the first batch to out.safetensors and the losses of one AdamW step a
-// batch to losses.json.
+// The C++ side of model_parity.py: model_main BASE_FOLDER WORK_FOLDER reads request.json and params.safetensors from
+// the work folder and writes logits and gradients of the first batch to out.safetensors and the losses of one AdamW
+// step a batch to losses.json.
 #include <torch/torch.h>
 
 #include <cstdio>

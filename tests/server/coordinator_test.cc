@@ -151,7 +151,8 @@ class Federation {
     manifest.sha256 = Sha256Of(bytes);
     manifest.payload = payload().digest;
     manifest.base = std::get<TrainTask>(task.body).params.sha256;
-    manifest.stats = {.examples = 10 + task.key.client_id.size(), .steps = 1, .tokens = 100, .loss = 0.5, .seconds = 0.1};
+    manifest.stats = {
+        .examples = 10 + task.key.client_id.size(), .steps = 1, .tokens = 100, .loss = 0.5, .seconds = 0.1};
     return manifest;
   }
   /// Blocks for the answer.
@@ -218,12 +219,15 @@ std::vector<RoundRecord> RoundsOf(const std::string& folder) {
   return *reader->Rounds();
 }
 
-Digest LastHash(const std::string& folder) { return RoundsOf(folder).back().params_sha256; }
+Digest LastHash(const std::string& folder) {
+  return RoundsOf(folder).back().params_sha256;
+}
 
 Digest PlayRun(const std::string& folder, const RunSpec& run, std::size_t clients, std::uint64_t order) {
   Federation federation(folder, run);
   federation.JoinAll(static_cast<int>(clients));
-  for (std::uint32_t round = 1; round <= run.total_rounds(); ++round) federation.PlayRound(clients, order * 100 + round);
+  for (std::uint32_t round = 1; round <= run.total_rounds(); ++round)
+    federation.PlayRound(clients, order * 100 + round);
   EXPECT_EQ(federation.coordinator().Wait().kind, RunOutcome::Kind::kFinished);
   return LastHash(folder);
 }
@@ -415,9 +419,8 @@ TEST(CoordinatorTest, AnUpdateThatCannotBeReadLosesNoAttempt) {
   const Tasks tasks = federation.TakeTrain(2);
   const UploadManifest manifest = federation.Manifest(tasks[0].second, federation.Update(tasks[0].second.key));
   std::promise<Status> answered;
-  federation.coordinator().Post(
-      UploadArrived{tasks[0].first, manifest, std::make_unique<BrokenBytes>(manifest.length),
-                    [&](Status status) { answered.set_value(std::move(status)); }});
+  federation.coordinator().Post(UploadArrived{tasks[0].first, manifest, std::make_unique<BrokenBytes>(manifest.length),
+                                              [&](Status status) { answered.set_value(std::move(status)); }});
   EXPECT_EQ(answered.get_future().get().code(), Code::kDataLoss);
   // Both updates count in the same attempt.
   for (const auto& task : tasks) EXPECT_EQ(federation.Upload(task).ToString(), "OK");
@@ -463,7 +466,8 @@ TEST(CoordinatorTest, EvaluationsAreSummedStoredAndDecideTheBestRound) {
     if (round > 0) federation.PlayRound(1);
     for (const auto& task : federation.service().Take<EvaluateTask>(2)) {
       EXPECT_EQ(task.second.key.round, round);
-      EXPECT_TRUE(federation.Evaluate(task, {.examples = 10, .correct = correct[round], .loss_sum = 5, .seconds = 1}).ok());
+      EXPECT_TRUE(
+          federation.Evaluate(task, {.examples = 10, .correct = correct[round], .loss_sum = 5, .seconds = 1}).ok());
     }
   }
   EXPECT_EQ(federation.coordinator().Wait().kind, RunOutcome::Kind::kFinished);

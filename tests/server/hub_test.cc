@@ -38,10 +38,12 @@ TEST(HubTest, AnAnswerToAPollMayCallBack) {
   const SessionId session = *hub.Authenticate(older->token, std::nullopt);
   // As gRPC may: ending one call runs the handler of the next on the same thread.
   std::optional<bool> bob_joined;
-  ASSERT_TRUE(hub.Poll(session, {}, [&](const Result<std::vector<Task>>& outcome) {
-                   EXPECT_EQ(outcome.status().code(), Code::kAborted);
-                   bob_joined = hub.Join(ClaimOf("bob"), std::nullopt).ok();
-                 }).ok());
+  ASSERT_TRUE(hub.Poll(session, {},
+                       [&](const Result<std::vector<Task>>& outcome) {
+                         EXPECT_EQ(outcome.status().code(), Code::kAborted);
+                         bob_joined = hub.Join(ClaimOf("bob"), std::nullopt).ok();
+                       })
+                  .ok());
   ASSERT_TRUE(hub.Join(ClaimOf("alice"), std::nullopt).ok());
   EXPECT_EQ(bob_joined, true);
   EXPECT_EQ(events, (std::vector<std::string>{"joined", "joined", "left", "joined"}));

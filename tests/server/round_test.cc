@@ -422,11 +422,17 @@ class RandomWorld {
   void Step() {
     const ClientSpec& client = clients_[random_.NextBelow(clients_.size())];
     switch (random_.NextBelow(7)) {
-      case 0: return Arrive({client});
-      case 1: return Send(ClientsDeparted{{client.id}});
-      case 2: return Send(TaskFailed{client.id});
-      case 3: now_ += Seconds(random_.NextDouble() * 40); return Send(Tick{});
-      default: return Answer(client);
+      case 0:
+        return Arrive({client});
+      case 1:
+        return Send(ClientsDeparted{{client.id}});
+      case 2:
+        return Send(TaskFailed{client.id});
+      case 3:
+        now_ += Seconds(random_.NextDouble() * 40);
+        return Send(Tick{});
+      default:
+        return Answer(client);
     }
   }
   void Behave() {

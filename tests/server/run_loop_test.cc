@@ -31,7 +31,8 @@ TEST(RunLoopTest, ManyWhoComeAndGoAreOneJobForTheDisk) {
   ASSERT_TRUE(store.Commit(RoundCommit(), *model.checkpoint()).ok());
   RunLoop loop(run, std::move(model), {}, Clock::System());
   loop.Start(
-      service, [&](RunLoop::Job job, std::function<void()> done) { jobs.emplace_back(std::move(job), std::move(done)); },
+      service,
+      [&](RunLoop::Job job, std::function<void()> done) { jobs.emplace_back(std::move(job), std::move(done)); },
       [](const RunOutcome&) {});
   for (SessionId session = 1; session <= 50; ++session) {
     loop.Handle(ClientsJoined{session, {{"client-" + std::to_string(session), false, 10}}});

@@ -64,7 +64,8 @@ class ServiceFixture {
                                  .tls_key = chosen.tls_key,
                                  .client_ca = chosen.client_ca,
                                  .spool_folder = folder_.File("spool")};
-    auto server = CoordinatorServer::Start(options, run_, [this](Event event) { Take(std::move(event)); }, *chosen.clock);
+    auto server = CoordinatorServer::Start(
+        options, run_, [this](Event event) { Take(std::move(event)); }, *chosen.clock);
     FEDPEFT_CHECK(server.ok());
     server_ = std::move(server).value();
     stub_ = StubWith(grpc::InsecureChannelCredentials());

@@ -242,7 +242,8 @@ TEST_F(ServiceTest, ShutdownEndsFiftyPollsAndAWaitingAnswerPromptly) {
     ASSERT_TRUE(PollAsync(session.token).get().status.ok());
     polls.push_back(PollAsync(session.token, {task.key}));
   }
-  // What is acknowledged came with a poll that is open now; one on its way to a server that shuts down is gRPC's to end.
+  // What is acknowledged came with a poll that is open now; one on its way to a server that shuts down is gRPC's to
+  // end.
   ASSERT_TRUE(server().WaitUntilDelivered(Seconds(30)));
   const Session alice = Join("alice");
   auto unanswered = SubmitAsync(EvaluationOf(alice, "alice"));
@@ -283,7 +284,8 @@ class HandClock : public Clock {
 class TimedServiceTest : public ::testing::Test, private HandClock, protected ServiceFixture {
  protected:
   TimedServiceTest()
-      : ServiceFixture({.tls_certificate = {}, .tls_key = {}, .client_ca = {}, .client_timeout_s = 15, .clock = this}) {}
+      : ServiceFixture({.tls_certificate = {}, .tls_key = {}, .client_ca = {}, .client_timeout_s = 15, .clock = this}) {
+  }
   HandClock& clock() { return *this; }
 };
 

@@ -140,8 +140,8 @@ TEST_F(StoreTest, ACopyTakenWhileRunningOpensAtTheLastCommit) {
   CommitRounds(store, 2);
   ASSERT_TRUE(store.OpenAttempt({3, 1, {"a"}}).ok());
   // What a power cut leaves: the files, write-ahead log included, without the process that held them.
-  std::filesystem::copy(folder_.path(), copy.path(), std::filesystem::copy_options::recursive |
-                                                         std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy(folder_.path(), copy.path(),
+                        std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
   Result<Store> other = Store::Open(copy.path(), kConfig, run_);
   ASSERT_TRUE(other.ok()) << other.status().ToString();
   EXPECT_EQ((*other->LastRound())->round, 2u);

@@ -13,7 +13,9 @@
 
 namespace fedpeft::testing {
 
-inline BaseShape TinyShape() { return {"bert", 32, 2, 4, 64, 50, 40}; }
+inline BaseShape TinyShape() {
+  return {"bert", 32, 2, 4, 64, 50, 40};
+}
 
 /// LoRA of rank 4 on query, value and the last linear of each feed-forward, and a head of three classes.
 inline PeftPlan TinyPlan() {
@@ -32,7 +34,8 @@ inline std::map<std::string, std::pair<Shape, std::vector<float>>> TinyTensors()
     std::int64_t size = 1;
     for (const std::int64_t dimension : shape) size *= dimension;
     std::vector<float> values;
-    for (std::int64_t i = 0; i < size; ++i) values.push_back(static_cast<float>(mean + deviation * stream.NextNormal()));
+    for (std::int64_t i = 0; i < size; ++i)
+      values.push_back(static_cast<float>(mean + deviation * stream.NextNormal()));
     tensors[name] = {shape, std::move(values)};
   };
   const auto norm = [&](const std::string& name) {
@@ -56,7 +59,8 @@ inline std::map<std::string, std::pair<Shape, std::vector<float>>> TinyTensors()
 }
 
 /// Writes config.json, with `extra` members (`, "key": value`), and model.safetensors without tensor `left_out`.
-inline Status WriteTinyBert(const std::string& folder, const std::string& extra = "", const std::string& left_out = "") {
+inline Status WriteTinyBert(const std::string& folder, const std::string& extra = "",
+                            const std::string& left_out = "") {
   const std::string config =
       R"({"model_type": "bert", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,)"
       R"( "intermediate_size": 64, "vocab_size": 50, "max_position_embeddings": 40, "type_vocab_size": 2)" +
