@@ -63,7 +63,7 @@ void LieAboutManifests(Peer& peer, const v1::Task& task) {
   EXPECT_THAT(Lie(peer, task, [](auto& m) { m.mutable_key()->set_client_id("a"); }), HasSubstr("does not speak for"));
   EXPECT_THAT(Lie(peer, task, [](auto& m) { m.mutable_key()->set_round(7); }), HasSubstr("not open"));
   EXPECT_THAT(Lie(peer, task, [](auto& m) { m.mutable_stats()->set_examples(~std::uint64_t{0}); }),
-              HasSubstr("statistics"));
+              HasSubstr("examples"));
   EXPECT_THAT(Lie(peer, task, [](auto& m) { m.mutable_stats()->set_loss(NAN); }), HasSubstr("finite"));
 }
 

@@ -30,7 +30,7 @@ TEST_F(InstallTest, ProgramsFindEveryLibraryOutsideTheCheckout) {
     const std::string libraries = RunToEnd({"/usr/bin/ldd", tree_ + "/bin/" + program}, folder_.File("ldd"), true);
     EXPECT_THAT(libraries, Not(HasSubstr("not found")));
     EXPECT_THAT(libraries, Not(HasSubstr("site-packages")));
-    EXPECT_THAT(libraries, Not(HasSubstr(FEDPEFT_SOURCE_DIR)));
+    EXPECT_THAT(libraries, Not(HasSubstr(FEDPEFT_BINARY_DIR)));
   }
 }
 
