@@ -83,4 +83,9 @@ function(fedpeft_test name)
   target_compile_definitions(${name} PRIVATE FEDPEFT_SOURCE_DIR="${PROJECT_SOURCE_DIR}" FEDPEFT_BINARY_DIR="${PROJECT_BINARY_DIR}")
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600)
+  if(FEDPEFT_SANITIZE)  # reports of the libraries below us, each with its reason in the file
+    set(_support ${PROJECT_SOURCE_DIR}/tests/support)
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT
+      "LSAN_OPTIONS=suppressions=${_support}/lsan.supp;TSAN_OPTIONS=suppressions=${_support}/tsan.supp")
+  endif()
 endfunction()
