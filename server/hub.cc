@@ -178,8 +178,14 @@ void Hub::CloseUploadsBefore(std::uint32_t round, std::uint32_t attempt) {
 }
 
 bool Hub::WaitUntilDelivered(Duration at_most) {
-  std::unique_lock lock(mutex_);
-  return delivered_.wait_for(lock, at_most, [this] { return !sessions_.HasTasks(); });
+  bool delivered = false;
+  {
+    std::unique_lock lock(mutex_);
+    delivered = delivered_.wait_for(lock, at_most, [this] { return !sessions_.HasTasks(); });
+  }
+  // Whoever has left is posted as gone before this returns.
+  const std::lock_guard order(posting_);
+  return delivered;
 }
 
 void Hub::Drain() {

@@ -23,18 +23,11 @@ Verdict Refused(std::string reason) {
   return {Verdict::Kind::kRefused, std::move(reason)};
 }
 
-Duration GraceOf(const RunSpec& run) {
-  double longest = 0;
-  for (const PhaseSpec& phase : run.schedule) longest = std::max(longest, phase.deadline_s);
-  return Seconds(std::min(std::max(run.limits.client_timeout_s, kMinGraceSeconds), longest));
-}
-
 }  // namespace
 
 RunMachine::RunMachine(const RunSpec& run, ResumePoint resume)
     : run_(run),
       total_rounds_(run.total_rounds()),
-      grace_(GraceOf(run)),
       resume_(std::move(resume)),
       committed_round_(resume_.committed_round),
       committed_attempt_(resume_.committed_attempt),
@@ -95,14 +88,14 @@ struct RunMachine::Handler {
 
 std::vector<Action> RunMachine::Handle(Instant now, const RoundEvent& event) {
   now_ = now;
-  if (!grace_ends_) grace_ends_ = now + grace_;
+  if (!grace_ends_) grace_ends_ = now + Grace();
   std::visit(Handler{*this}, event);
   Advance();
   return std::exchange(actions_, {});
 }
 
 std::optional<Instant> RunMachine::Wakeup() const {
-  if (stage_ == Stage::kWaiting && !gathered_ && resume_.resumed) return grace_ends_;
+  if (stage_ == Stage::kWaiting && !gathered_) return now_ < *grace_ends_ ? grace_ends_ : std::nullopt;
   if (stage_ == Stage::kEvaluating && EvaluatorAwaited()) return std::min(*deadline_, *evaluators_due_);
   return deadline_;
 }
@@ -121,6 +114,7 @@ void RunMachine::Arrived(const ClientSpec& client) {
 void RunMachine::Departed(const std::string& client) {
   trainers_.erase(client);
   evaluators_.erase(client);
+  resume_.expected.erase(client);  // it was back, and is gone again
   const auto member = members_.find(client);
   if (member == members_.end() || member->second != Member::kAsked) return;
   Mark(member->second, Member::kGone);
@@ -141,12 +135,14 @@ void RunMachine::Advance() {
   if (stage_ == Stage::kTraining) CloseTrainingIfDone();
   if (stage_ == Stage::kEvaluating) CloseEvaluationIfDone();
   if (stage_ != Stage::kWaiting) return;
-  if (evaluated_ && committed_round_ == total_rounds_) return Finish("all rounds are done", true);
-  if (evaluated_ && best_.Exhausted()) {
-    return Finish("no better evaluation in " + Number(run_.evaluation.patience) + " (evaluation.patience)", true);
-  }
   if (!gathered_ && !Gathered()) return;
   gathered_ = true;
+  if (Over()) {
+    return Finish(committed_round_ == total_rounds_
+                      ? "all rounds are done"
+                      : "no better evaluation in " + Number(run_.evaluation.patience) + " (evaluation.patience)",
+                  true);
+  }
   if (!evaluated_) {
     StartEvaluation();
     return Advance();  // at most twice: nobody to ask ends it at once
@@ -156,14 +152,32 @@ void RunMachine::Advance() {
   OpenAttemptIfPossible();
 }
 
-bool RunMachine::Gathered() {
-  if (resume_.resumed && now_ >= *grace_ends_) return true;
+bool RunMachine::Over() const {
+  return evaluated_ && (committed_round_ == total_rounds_ || best_.Exhausted());
+}
+
+Duration RunMachine::Grace() const {
+  const double grace = std::max(run_.limits.client_timeout_s, kMinGraceSeconds);
+  // Nothing is held up by waiting for those who have not heard that the run is over.
+  if (Over()) return Seconds(grace);
+  double longest = 0;
+  for (const PhaseSpec& phase : run_.schedule) longest = std::max(longest, phase.deadline_s);
+  return Seconds(std::min(grace, longest));
+}
+
+bool RunMachine::Gathered() const {
+  const bool late = now_ >= *grace_ends_;
+  const bool all_back = std::all_of(
+      resume_.expected.begin(), resume_.expected.end(),
+      [this](const std::string& client) { return trainers_.contains(client) || evaluators_.contains(client); });
+  if (!all_back && !late) return false;
+  if (Over()) return true;
+  // A run that was under way goes on with whom it has; one that has yet to start does not start without its evaluators.
+  const bool started = committed_round_ > 0 || evaluated_;
+  if (started && late) return true;
   const bool training_left = committed_round_ < total_rounds_;
   if (training_left && trainers_.size() < run_.PhaseAt(committed_round_ + 1).min_clients) return false;
-  if (run_.evaluation.every > 0 && evaluators_.size() < run_.evaluation.min_evaluators) return false;
-  return std::all_of(resume_.expected.begin(), resume_.expected.end(), [this](const std::string& client) {
-    return trainers_.contains(client) || evaluators_.contains(client);
-  });
+  return run_.evaluation.every == 0 || evaluators_.size() >= run_.evaluation.min_evaluators;
 }
 
 void RunMachine::OpenAttemptIfPossible() {

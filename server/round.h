@@ -113,10 +113,9 @@ struct ResumePoint {
   std::uint32_t lost_attempts = 0;
   /// Of the attempt that was open: it is repeated with the same clients if they come back.
   std::vector<std::string> cohort;
-  /// Clients that were joined: they are given some time to come back before anything starts without them.
+  /// Clients that were joined: they are given some time to come back before anything starts, or the run ends, without
+  /// them.
   std::set<std::string> expected;
-  /// A run that has been started before.
-  bool resumed = false;
 };
 
 /// What to do with an answer that names a key.
@@ -154,7 +153,11 @@ class RunMachine {
   void Departed(const std::string& client);
   /// Takes all steps that need no further event.
   void Advance();
-  bool Gathered();
+  /// No round is left, or early stopping says so.
+  bool Over() const;
+  Duration Grace() const;
+  /// Whether all are there that the first step of this process waits for.
+  bool Gathered() const;
   void OpenAttemptIfPossible();
   std::vector<std::string> ChooseCohort(const PhaseSpec& phase) const;
   void StartTraining();
@@ -176,13 +179,13 @@ class RunMachine {
   // Constant.
   const RunSpec run_;
   const std::uint32_t total_rounds_;
-  const Duration grace_;
 
   Stage stage_ = Stage::kWaiting;
   std::set<std::string> trainers_;
   std::set<std::string> evaluators_;
   ResumePoint resume_;
   bool gathered_ = false;
+  /// Until when clients of the former process are waited for; from the first event on.
   std::optional<Instant> grace_ends_;
 
   std::uint32_t committed_round_;

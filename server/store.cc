@@ -140,7 +140,6 @@ Result<Checkpoint> Store::LoadCheckpoint(std::uint32_t round, std::shared_ptr<co
 
 Result<ResumePoint> Store::LoadResumePoint() {
   ResumePoint resume;
-  resume.resumed = true;
   ASSIGN_OR_RETURN(const std::vector<RoundRecord> rounds, ReadRounds(database_, "ORDER BY r.round"));
   FEDPEFT_CHECK(!rounds.empty());
   resume.committed_round = rounds.back().round;

@@ -49,6 +49,24 @@ TEST(CrashTest, CoordinatorKilledTenTimesEndsAsIfNothingHadBeen) {
   EXPECT_EQ(federation.Hashes(), undisturbed.Hashes());
 }
 
+TEST(CrashTest, ClientsThatHaveNotHeardOfTheEndAreToldByTheNextCoordinator) {
+  Federation federation({.rounds = 1, .clients = 2, .deadline_s = 3, .evaluation = "{every: 1, min_evaluators: 1}"});
+  federation.Serve();
+  Clients clients = JoinThree(federation);
+  for (const auto& client : clients) {
+    ASSERT_TRUE(Eventually([&] { return client->errors().find("session.joined") != std::string::npos; }));
+  }
+  // Hears nothing more until the coordinator is gone; the round goes on without it at the deadline.
+  clients.front()->Signal(SIGSTOP);
+  clients.push_back(federation.Join("eve", federation.Data(300, 10), {"--role", "evaluator"}));
+  ASSERT_TRUE(federation.WaitForRound(1));
+  federation.server().Kill();
+  clients.front()->Signal(SIGCONT);
+  federation.Serve();
+  federation.Finish(clients);
+  EXPECT_NE(federation.server().output().find("run finished"), std::string::npos) << federation.server().output();
+}
+
 TEST(CrashTest, RoundEndsWithoutAKilledClientThatThenComesBack) {
   Federation federation({.rounds = 1'000'000, .clients = 2, .deadline_s = 3, .limits = "{client_timeout_s: 1}"});
   federation.Serve();

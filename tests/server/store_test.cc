@@ -110,7 +110,6 @@ TEST_F(StoreTest, AnOpenAttemptIsAbandonedAndRepeatedWithItsCohort) {
   }
   Store store = Open();
   const ResumePoint resume = *store.LoadResumePoint();
-  EXPECT_TRUE(resume.resumed);
   EXPECT_EQ(resume.committed_round, 1u);
   EXPECT_EQ(resume.last_attempt, 2u);
   EXPECT_EQ(resume.lost_attempts, 1u);
