@@ -4,11 +4,31 @@
 
 #include "peft/core/log.h"
 #include "proto/chunks.h"
+#include "server/tls.h"
 #include "server/wire.h"
 
 namespace fedpeft::server {
 
+void WriterEnd::Finish(const grpc::Status& status) {
+  State state = State::kOpen;
+  if (!state_.compare_exchange_strong(state, State::kOver) && state == State::kCancelling &&
+      state_.compare_exchange_strong(state, State::kLeft)) {
+    return;
+  }
+  reactor_->Finish(status);
+}
+
+void WriterEnd::Cancel() {
+  State state = State::kOpen;
+  if (!state_.compare_exchange_strong(state, State::kCancelling)) return;
+  context_->TryCancel();
+  if (state_.exchange(State::kOver) == State::kLeft) reactor_->Finish(ToGrpc(Cancelled("stream: was cancelled")));
+}
+
 UploadCall::UploadCall(Hub& hub, Hub::Certificate certificate) : hub_(hub), certificate_(std::move(certificate)) {
+  watched_ = hub_.streams().Add([end = end_] {
+    end->Finish(DeadlineExceeded("upload: no chunk since the stream was opened (open the upload again)"));
+  });
   StartRead(&chunk_);
 }
 
@@ -18,7 +38,8 @@ void UploadCall::OnReadDone(bool ok) {
     return;
   }
   if (const Status status = TakeChunk(); !status.ok()) {
-    if (upload_) hub_.DetachUpload(upload_->id(), /*drop=*/false);
+    // What is complete cannot be gone on with: there is no chunk left to send.
+    if (upload_) hub_.DetachUpload(upload_->id(), /*drop=*/upload_->complete());
     upload_.reset();
     Refuse(status);
     return;
@@ -48,6 +69,7 @@ Status UploadCall::Attach() {
   const auto end_stream = [end = end_](const Status& why) { end->Finish(why); };
   ASSIGN_OR_RETURN(upload_, hub_.AttachUpload(session_, chunk_.upload(), end_stream));
   token_ = chunk_.session();
+  watched_ = StreamWatch::Ticket();
   return OkStatus();
 }
 
@@ -82,11 +104,13 @@ void UploadCall::InputEnded() {
                 .answer = [end = end_](const Status& status) { end->Finish(status); }});
 }
 
-FetchCall::FetchCall(Hub& hub, const Hub::Certificate& certificate, const grpc::ByteBuffer& request) {
-  if (const Status status = Open(hub, certificate, request); !status.ok()) {
-    Finish(ToGrpc(status));
+FetchCall::FetchCall(Hub& hub, grpc::CallbackServerContext& context, const grpc::ByteBuffer& request)
+    : end_(std::make_shared<WriterEnd>(this, &context)) {
+  if (const Status status = Open(hub, CertificateName(context), request); !status.ok()) {
+    end_->Finish(ToGrpc(status));
     return;
   }
+  watched_ = hub.streams().Add([end = end_] { end->Cancel(); });
   WriteNext();
 }
 
@@ -106,7 +130,7 @@ Status FetchCall::Open(Hub& hub, const Hub::Certificate& certificate, const grpc
 
 void FetchCall::WriteNext() {
   if (offset_ == blob_->length()) {
-    Finish(grpc::Status::OK);
+    end_->Finish(grpc::Status::OK);
     return;
   }
   chunk_ = blob_->ChunkAt(offset_);
@@ -116,9 +140,10 @@ void FetchCall::WriteNext() {
 
 void FetchCall::OnWriteDone(bool ok) {
   if (ok) {
+    watched_.Touch();
     WriteNext();
   } else {
-    Finish(ToGrpc(Cancelled("fetch: the connection is gone")));
+    end_->Finish(ToGrpc(Cancelled("fetch: the connection is gone")));
   }
 }
 

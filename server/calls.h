@@ -54,6 +54,25 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   std::function<void()> on_cancel_;
 };
 
+/// The same for a call whose open write nothing but a cancellation ends. Whoever cancels holds the call until
+/// TryCancel() has returned: gRPC may end the call inside it, or on another thread, and the context goes with the call.
+class WriterEnd {
+ public:
+  using Reactor = grpc::ServerWriteReactor<grpc::ByteBuffer>;
+  WriterEnd(Reactor* reactor, grpc::CallbackServerContext* context) : reactor_(reactor), context_(context) {}
+  /// By the call itself, once, when it has no write open.
+  void Finish(const grpc::Status& status);
+  /// By anybody, at any time: the open write fails. Nothing, once the call has been finished.
+  void Cancel();
+
+ private:
+  /// kLeft: the call wanted to finish while it was being cancelled, and left that to who cancels.
+  enum class State { kOpen, kCancelling, kLeft, kOver };
+  std::atomic<State> state_{State::kOpen};
+  Reactor* const reactor_;
+  grpc::CallbackServerContext* const context_;
+};
+
 /// Takes an upload's chunks as they come. One chunk is in memory at a time; the next is read when it is dealt with, so
 /// gRPC's flow control slows a fast sender down.
 class UploadCall final : public grpc::ServerReadReactor<v1::UploadChunk> {
@@ -75,6 +94,8 @@ class UploadCall final : public grpc::ServerReadReactor<v1::UploadChunk> {
   Hub& hub_;
   const Hub::Certificate certificate_;
   const std::shared_ptr<End> end_ = std::make_shared<End>(this);
+  /// Until the first chunk; from then on the table of uploads watches.
+  StreamWatch::Ticket watched_;
   v1::UploadChunk chunk_;
   // From the first chunk on.
   std::string token_;
@@ -83,10 +104,10 @@ class UploadCall final : public grpc::ServerReadReactor<v1::UploadChunk> {
 };
 
 /// Writes a blob's chunks, which it shares with all other fetches of the blob. Everything after the constructor happens
-/// in OnWriteDone, and a cancellation makes the open write fail: so there is one place at a time that can finish it.
+/// in OnWriteDone, and a cancellation (by the peer, or because nobody reads) makes the open write fail.
 class FetchCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
-  FetchCall(Hub& hub, const Hub::Certificate& certificate, const grpc::ByteBuffer& request);
+  FetchCall(Hub& hub, grpc::CallbackServerContext& context, const grpc::ByteBuffer& request);
   void OnWriteDone(bool ok) override;
   void OnDone() override { delete this; }
 
@@ -94,6 +115,8 @@ class FetchCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   Status Open(Hub& hub, const Hub::Certificate& certificate, const grpc::ByteBuffer& request);
   void WriteNext();
 
+  const std::shared_ptr<WriterEnd> end_;
+  StreamWatch::Ticket watched_;
   std::shared_ptr<const EncodedBlob> blob_;
   std::uint64_t offset_ = 0;
   grpc::ByteBuffer chunk_;

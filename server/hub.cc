@@ -10,6 +10,7 @@ Hub::Hub(RunInfo run, std::shared_ptr<Spool> spool, Sink sink, const Clock& cloc
       sink_(std::move(sink)),
       clock_(clock),
       uploads_(std::make_shared<UploadTable>(run_.upload_window_bytes, std::move(spool))),
+      streams_(clock, UploadTable::kSilenceSeconds),
       sessions_(run_),
       timer_([this] { KeepTime(); }) {}
 
@@ -209,6 +210,7 @@ void Hub::KeepTime() {
       return true;
     });
     uploads_->DropSilent(clock_.Now());
+    streams_.EndSilent();
   }
 }
 

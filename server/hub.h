@@ -19,6 +19,7 @@
 #include "server/events.h"
 #include "server/run_info.h"
 #include "server/session.h"
+#include "server/stream_watch.h"
 #include "server/transfer.h"
 
 namespace fedpeft::server {
@@ -40,6 +41,8 @@ class Hub final : public Outbox {
 
   const RunInfo& run() const { return run_; }
   BlobStore& blobs() { return blobs_; }
+  /// For streams that no upload in the table speaks for.
+  StreamWatch& streams() { return streams_; }
 
   // ---- for the handlers ------------------------------------------------------------------------------------------
 
@@ -102,6 +105,7 @@ class Hub final : public Outbox {
   const Clock& clock_;
   const std::shared_ptr<UploadTable> uploads_;
   BlobStore blobs_;
+  StreamWatch streams_;
 
   /// Held while events are made and posted, so that they are posted in order; taken before mutex_. Nothing that a sink
   /// may call takes it.

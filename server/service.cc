@@ -29,6 +29,9 @@ using RpcBase = Rpc::WithCallbackMethod_GetRun<Rpc::WithCallbackMethod_Join<Rpc:
 constexpr const char* kServiceName = "fedpeft.v1.Coordinator";
 /// Calls of one connection at a time: a poll, a few transfers a virtual client in training, answers.
 constexpr int kMaxStreams = 128;
+/// What a client sends at once, a chunk and what it belongs to: gRPC parses messages of strangers too, and what parses
+/// takes many times its bytes.
+constexpr std::size_t kMaxRequestBytes = kChunkBytes + (std::size_t{64} << 10);
 /// How long calls under way may still take at the end.
 constexpr auto kShutdownGrace = std::chrono::seconds(1);
 
@@ -82,7 +85,7 @@ class Handlers final : public RpcBase {
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Fetch(grpc::CallbackServerContext* context,
                                                     const grpc::ByteBuffer* request) override {
-    return new FetchCall(hub_, CertificateName(*context), *request);
+    return new FetchCall(hub_, *context, *request);
   }
 
   grpc::ServerUnaryReactor* Leave(grpc::CallbackServerContext* context, const v1::LeaveRequest* request,
@@ -94,7 +97,7 @@ class Handlers final : public RpcBase {
 
  private:
   Status JoinNow(const grpc::CallbackServerContext& context, const v1::JoinRequest& request, v1::JoinReply& reply) {
-    ASSIGN_OR_RETURN(const JoinClaim claim, Decode(request));
+    ASSIGN_OR_RETURN(const JoinClaim claim, Decode(request, hub_.run()));
     ASSIGN_OR_RETURN(Hub::Joined joined, hub_.Join(claim, CertificateName(context)));
     LogInfo("client.joined", {{"client", joined.client_id},
                               {"role", claim.evaluator ? "evaluator" : "trainer"},
@@ -109,12 +112,7 @@ class Handlers final : public RpcBase {
   Status Poll(const grpc::CallbackServerContext& context, const v1::NextTaskRequest& request, v1::NextTaskReply& reply,
               UnaryCall& call) {
     ASSIGN_OR_RETURN(const SessionId session, hub_.Authenticate(request.session(), CertificateName(context)));
-    std::vector<TaskKey> received;
-    received.reserve(static_cast<std::size_t>(request.received_size()));
-    for (const v1::TaskKey& key : request.received()) {
-      ASSIGN_OR_RETURN(TaskKey decoded, Decode(key));
-      received.push_back(std::move(decoded));
-    }
+    ASSIGN_OR_RETURN(const std::vector<TaskKey> received, DecodeReceived(request));
     const auto answer = [end = call.end(), &reply](Result<std::vector<Task>> outcome) {
       end->Finish(outcome.ok() ? OkStatus() : outcome.status(), [&] {
         if (outcome.ok()) Encode(*outcome, reply);
@@ -204,7 +202,7 @@ Status GrpcServer::Listen(const std::string& address, const std::shared_ptr<grpc
   quota.Resize((std::size_t{64} << 20) + run.upload_window_bytes + run.max_clients * (std::size_t{64} << 10));
   grpc::ServerBuilder builder;
   builder.SetResourceQuota(quota);
-  builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxMessageBytes));
+  builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxRequestBytes));
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kServerKeepaliveMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 0);

@@ -81,10 +81,6 @@ Result<std::string> CheckJoin(const RunInfo& run, const JoinClaim& claim,
     return PermissionDenied("client name: got " + claim.name + ", want the certificate's common name " + *certificate +
                             " (leave --name out, or use that client's certificate)");
   }
-  if (claim.examples.empty() || claim.examples.size() > run.max_virtual_clients) {
-    return InvalidArgument("virtual clients: got " + std::to_string(claim.examples.size()) + ", want 1 to " +
-                           std::to_string(run.max_virtual_clients) + " (limits.max_virtual_clients of the run)");
-  }
   const auto absurd =
       std::ranges::find_if(claim.examples, [](std::uint64_t examples) { return examples > kMaxExamples; });
   if (absurd != claim.examples.end()) {

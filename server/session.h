@@ -30,15 +30,14 @@ struct JoinClaim {
   Digest weights{};
   Digest tokenizer{};
   Digest layout{};
-  /// One entry a virtual client.
+  /// One entry a virtual client; at least one, and not more than the run takes (wire.h).
   std::vector<std::uint64_t> examples;
   std::string software;
 };
 
 /// The identity under which the claim joins. `certificate`: the common name that TLS verified, if it did.
 /// Errors: kFailedPrecondition when protocol, run, base, tokenizer or layout differ (both values are named);
-/// kPermissionDenied for another name than the certificate's; kInvalidArgument for a bad name or number of clients or
-/// examples.
+/// kPermissionDenied for another name than the certificate's; kInvalidArgument for a bad name or number of examples.
 Result<std::string> CheckJoin(const RunInfo& run, const JoinClaim& claim,
                               const std::optional<std::string>& certificate);
 

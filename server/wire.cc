@@ -84,7 +84,7 @@ Result<Digest> DecodeDigest(const std::string& bytes, std::string_view what) {
   return digest;
 }
 
-Result<JoinClaim> Decode(const v1::JoinRequest& request) {
+Result<JoinClaim> Decode(const v1::JoinRequest& request, const RunInfo& run) {
   RETURN_IF_ERROR(CheckText(request.run_id(), kMaxTextBytes, "run_id"));
   RETURN_IF_ERROR(CheckText(request.software(), kMaxTextBytes, "software"));
   JoinClaim claim;
@@ -99,6 +99,11 @@ Result<JoinClaim> Decode(const v1::JoinRequest& request) {
   ASSIGN_OR_RETURN(claim.weights, DecodeDigest(request.weights_sha256(), "weights_sha256"));
   ASSIGN_OR_RETURN(claim.tokenizer, DecodeDigest(request.tokenizer_sha256(), "tokenizer_sha256"));
   ASSIGN_OR_RETURN(claim.layout, DecodeDigest(request.layout_sha256(), "layout_sha256"));
+  const auto clients = static_cast<std::size_t>(request.examples_size());
+  if (clients < 1 || clients > run.max_virtual_clients) {
+    return InvalidArgument("virtual clients: got " + std::to_string(clients) + ", want 1 to " +
+                           std::to_string(run.max_virtual_clients) + " (limits.max_virtual_clients of the run)");
+  }
   claim.examples.assign(request.examples().begin(), request.examples().end());
   return claim;
 }
@@ -106,6 +111,21 @@ Result<JoinClaim> Decode(const v1::JoinRequest& request) {
 Result<TaskKey> Decode(const v1::TaskKey& key) {
   RETURN_IF_ERROR(CheckText(key.client_id(), kMaxClientIdBytes, "key.client_id"));
   return TaskKey{.client_id = key.client_id(), .round = key.round(), .attempt = key.attempt(), .step = key.step()};
+}
+
+Result<std::vector<TaskKey>> DecodeReceived(const v1::NextTaskRequest& request) {
+  const auto count = static_cast<std::size_t>(request.received_size());
+  if (count > SessionRegistry::kMaxTasksAReply) {
+    return InvalidArgument("received: got " + std::to_string(count) + " keys, want at most " +
+                           std::to_string(SessionRegistry::kMaxTasksAReply) + ", the tasks of one reply");
+  }
+  std::vector<TaskKey> received;
+  received.reserve(count);
+  for (const v1::TaskKey& key : request.received()) {
+    ASSIGN_OR_RETURN(TaskKey decoded, Decode(key));
+    received.push_back(std::move(decoded));
+  }
+  return received;
 }
 
 Result<UploadManifest> Decode(const v1::UploadManifest& manifest, const RunInfo& run) {

@@ -11,6 +11,7 @@ namespace fedpeft::v1 {
 class GetRunReply;
 class JoinRequest;
 class NextTaskReply;
+class NextTaskRequest;
 class SubmitRequest;
 class TaskKey;
 class UploadManifest;
@@ -21,8 +22,11 @@ namespace fedpeft::server {
 /// `what: got N bytes, want 32`.
 Result<Digest> DecodeDigest(const std::string& bytes, std::string_view what);
 /// Errors, here and below: kInvalidArgument naming the field.
-Result<JoinClaim> Decode(const v1::JoinRequest& request);
+/// Also that it speaks for at most as many virtual clients as the run takes of a process: nothing is copied before.
+Result<JoinClaim> Decode(const v1::JoinRequest& request, const RunInfo& run);
 Result<TaskKey> Decode(const v1::TaskKey& key);
+/// The tasks that a poll acknowledges, at most those of one reply.
+Result<std::vector<TaskKey>> DecodeReceived(const v1::NextTaskRequest& request);
 /// Also checks that it is of this run.
 Result<UploadManifest> Decode(const v1::UploadManifest& manifest, const RunInfo& run);
 /// The answer of a SubmitRequest: counts, or the client's failure.

@@ -7,10 +7,14 @@
 #include <atomic>
 #include <future>
 #include <limits>
+#include <memory>
+#include <thread>
 
 #include "proto/chunks.h"
 #include "proto/limits.h"
 #include "proto/protocol.grpc.pb.h"
+#include "server/session.h"
+#include "server/transfer.h"
 #include "tests/server/service_fixture.h"
 
 namespace fedpeft::server {
@@ -93,6 +97,26 @@ TEST_F(ServiceTest, JoinOfAnotherBaseIsRefusedWithBothHashes) {
   EXPECT_EQ(TryJoin(request).error_code(), grpc::INVALID_ARGUMENT);
   v1::JoinRequest bad_name = JoinRequestOf("../../etc");
   EXPECT_EQ(TryJoin(bad_name).error_code(), grpc::INVALID_ARGUMENT);
+}
+
+TEST_F(ServiceTest, CountsOfAPeerAreBoundedBeforeItIsBelieved) {
+  v1::JoinRequest crowd = JoinRequestOf("crowd");
+  for (std::uint64_t i = 0; i < run().max_virtual_clients; ++i) crowd.add_examples(1);
+  EXPECT_THAT(TryJoin(crowd).error_message(), HasSubstr("virtual clients: got 10001"));
+  crowd.clear_examples();
+  EXPECT_EQ(TryJoin(crowd).error_code(), grpc::INVALID_ARGUMENT);
+
+  v1::NextTaskRequest poll;
+  poll.set_session(Join("alice").token);
+  const auto try_poll = [&](std::size_t keys) {
+    while (static_cast<std::size_t>(poll.received_size()) < keys) poll.add_received();
+    grpc::ClientContext context;
+    v1::NextTaskReply reply;
+    return stub().NextTask(Within(context), poll, &reply).error_code();
+  };
+  EXPECT_EQ(try_poll(SessionRegistry::kMaxTasksAReply + 1), grpc::INVALID_ARGUMENT);
+  // Two bytes a key: more than a message may have is not even parsed.
+  EXPECT_EQ(try_poll(kChunkBytes), grpc::RESOURCE_EXHAUSTED);
 }
 
 TEST_F(ServiceTest, NewerSessionAbortsTheOlderPoll) {
@@ -199,9 +223,13 @@ TEST_F(ServiceTest, ReplayedAndOversizeStreamsAreRefused) {
   const Session alice = Join("alice");
   const std::uint64_t id = OpenWanted(alice, ManifestOf("alice")).accepted().upload();
   EXPECT_EQ(SendChunks(alice, id, {0, 0}).error_code(), grpc::INVALID_ARGUMENT) << "the first chunk twice";
+  // An upload that is whole and was spoilt afterwards starts again: there is no chunk left to go on with.
+  EXPECT_EQ(SendChunks(alice, id, {kChunkBytes, 2 * kChunkBytes, 0}).error_code(), grpc::INVALID_ARGUMENT);
+  const v1::OpenUploadReply again = OpenWanted(alice, ManifestOf("alice"));
+  EXPECT_EQ(again.accepted().offset(), 0u);
   v1::UploadChunk oversize;
   oversize.set_session(alice.token);
-  oversize.set_upload(id);
+  oversize.set_upload(again.accepted().upload());
   oversize.mutable_chunk()->set_data(std::string(kMaxMessageBytes + 1, 'x'));
   EXPECT_EQ(SendMessages({oversize}).error_code(), grpc::RESOURCE_EXHAUSTED);
 }
@@ -303,6 +331,44 @@ TEST_F(TimedServiceTest, ClientThatVanishesHasLeftAfterTheTimeout) {
     clock().Advance(Seconds(15));
   } while (!EventComesWithin(std::chrono::milliseconds(200)));
   EXPECT_EQ(Next<ClientsLeft>().session, joined.session);
+}
+
+TEST_F(TimedServiceTest, AnUploadWhoseFirstChunkNeverComesIsEnded) {
+  grpc::ClientContext context;
+  v1::UploadReply reply;
+  const auto stream = stub().Upload(Within(context), &reply);
+  auto ended = std::async(std::launch::async, [&] { return stream->Finish(); });
+  // Again and again, because the silence begins when the server has the stream.
+  do {
+    clock().Advance(Seconds(UploadTable::kSilenceSeconds));
+  } while (ended.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready);
+  EXPECT_THAT(ended.get().error_message(), HasSubstr("no chunk"));
+}
+
+TEST_F(TimedServiceTest, AFetchThatNobodyReadsIsEndedAndLetsGoOfItsBlob) {
+  const Session alice = Join("alice");
+  // More than the connection takes on its own.
+  auto bytes = std::make_shared<const Bytes>(64 * kChunkBytes);
+  const std::weak_ptr<const Bytes> held = bytes;
+  const BlobRef blob = server().outbox().Publish(std::move(bytes));
+  v1::FetchRequest request;
+  request.set_session(alice.token);
+  request.set_sha256(blob.sha256.data(), blob.sha256.size());
+  grpc::ClientContext context;
+  const auto stream = stub().Fetch(Within(context), request);
+  stream->WaitForInitialMetadata();  // which comes with the first chunk
+  server().outbox().Retire(blob.sha256);
+  EXPECT_FALSE(held.expired());
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!held.expired() && std::chrono::steady_clock::now() < patience) {
+    clock().Advance(Seconds(UploadTable::kSilenceSeconds));
+    std::this_thread::yield();
+  }
+  EXPECT_TRUE(held.expired());
+  v1::Chunk chunk;
+  while (stream->Read(&chunk)) {
+  }
+  EXPECT_EQ(stream->Finish().error_code(), grpc::CANCELLED);
 }
 
 TEST(ServiceStartTest, PlainTextIsForLoopbackAlone) {

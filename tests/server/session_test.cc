@@ -27,7 +27,6 @@ RunInfo SomeRun() {
   run.tokenizer = Filled(2);
   run.layout = Filled(3);
   run.max_clients = 8;
-  run.max_virtual_clients = 5;
   run.client_timeout_s = 15;
   return run;
 }
@@ -142,9 +141,6 @@ TEST(CheckJoinTest, RefusesNamesAndNumbersOutOfBounds) {
   }
   EXPECT_TRUE(CheckName(std::string(kMaxNameBytes, 'a')).ok());
   EXPECT_TRUE(CheckName("box-7_b.site").ok());
-  for (std::size_t clients : {std::size_t{0}, std::size_t{6}}) {
-    EXPECT_EQ(CheckJoin(SomeRun(), GoodClaim(clients), std::nullopt).status().code(), Code::kInvalidArgument);
-  }
   JoinClaim absurd = GoodClaim(2);
   absurd.examples[1] = std::uint64_t{1} << 63;
   EXPECT_EQ(CheckJoin(SomeRun(), absurd, std::nullopt).status().code(), Code::kInvalidArgument);
