@@ -3,7 +3,9 @@
 
 Every table is asked of the package itself, one code point at a time, because its parts were built from different
 Unicode versions and none of them is the installed ICU's. Canonical combining classes are Python's, after checking that
-every code point the package reorders has one: a class never changes once a character is assigned.
+every code point the package reorders has one: a class never changes once a character is assigned. Grapheme breaking
+cannot be asked for by code point: its properties are those of the `regex` package (Unicode 17, as the `tokenizers`
+package has it), and tests/parity/tokenizer_parity.py compares what comes of them.
 
 Usage: build/venv/bin/python scripts/make_unicode_tables.py [--out FILE]
 """
@@ -12,11 +14,17 @@ import json
 import os
 import unicodedata
 
+import regex
 import tokenizers
-from tokenizers import Tokenizer, normalizers, pre_tokenizers
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 
 CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 HANGUL = range(0xAC00, 0xD7A4)  # decomposed by arithmetic, Unicode 3.12
+EVERYTHING = "".join(map(chr, CODE_POINTS))
+# In the order of enum Category; what is in none of them is unassigned.
+CATEGORIES = "Cn Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Co".split()
+# In the order of enum GraphemeBreak, after its first value, kOther; Hangul syllables are told by arithmetic.
+GRAPHEME_BREAKS = "CR LF Control Extend ZWJ Regional_Indicator Prepend SpacingMark L V T".split()
 LAST_CLASS = "\u0345"  # combining class 240, its only member: everything that reorders moves before it
 
 
@@ -57,6 +65,47 @@ def decompositions():
 
     assert all(expand(c) == text for c, text in full.items())
     return pairs
+
+
+def compositions(pairs):
+    """(first, second, composed) of the pairs that the package's NFC puts together; `first` may be a singleton's twin."""
+    nfc = normalizers.NFC().normalize_str
+    whole = [(ord(nfc(chr(first))[0]), second, c) for c, (first, second) in pairs.items() if second]
+    return sorted(row for row in whole if nfc(chr(row[0]) + chr(row[1])) == chr(row[2]))
+
+
+def compatibility():
+    """([code point, offset, length] rows, text): whole NFKD of the code points where it is not the NFD."""
+    nfd, nfkd = normalizers.NFD().normalize_str, normalizers.NFKD().normalize_str
+    rows, text = [], []
+    for c in CODE_POINTS:
+        if (full := nfkd(chr(c))) != nfd(chr(c)):
+            rows.append((c, len(text), len(full)))
+            text += map(ord, full)
+    return rows, text
+
+
+def matches(pattern):
+    """Code points that the package's regular expressions match, as ranges."""
+    split = pre_tokenizers.Split(Regex(f"{pattern}+"), "removed", invert=True)
+    spans = [span for _, span in split.pre_tokenize_str(EVERYTHING)]
+    return ranges(c for start, end in spans for c in CODE_POINTS[start:end])
+
+
+def categories():
+    """[first, last, category] as the package's regular expressions have it."""
+    out = [(first, last, i) for i, name in enumerate(CATEGORIES) if i for first, last in matches(rf"\p{{{name}}}")]
+    assert matches(r"\s") == ranges(sorted(properties()["kWhiteSpace"])), "a second notion of white space"
+    return sorted(out)
+
+
+def found_by_regex(names, form):
+    """[first, last, index of the name from 1] by the `regex` package."""
+    out = []
+    for i, name in enumerate(names, start=1):
+        for match in regex.finditer(form.format(name) + "+", EVERYTHING):
+            out += [(first, last, i) for first, last in ranges(map(ord, match.group()))]
+    return sorted(out)
 
 
 def combining_classes(decomposed):
@@ -110,6 +159,8 @@ def properties():
     clean, strip = bert(clean_text=True), bert(strip_accents=True)
     split = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
     nfd = normalizers.NFD().normalize_str
+    accents = normalizers.StripAccents().normalize_str
+    digits = pre_tokenizers.Digits(individual_digits=True).pre_tokenize_str("a".join(EVERYTHING))
     cleaned = [(c, clean(chr(c))) for c in CODE_POINTS]
     pieces = [(c, [word for word, _ in split("a" + chr(c) + "a")]) for c in CODE_POINTS]
     spaces = [c for c, words in pieces if words == ["a", "a"]]
@@ -122,6 +173,8 @@ def properties():
         "kWhiteSpace": spaces,
         "kBertPunctuation": [c for c, words in pieces if words == ["a", chr(c), "a"]],
         "kNonspacingMarks": [c for c in CODE_POINTS if strip(chr(c)) == "" and nfd(chr(c)) == chr(c)],
+        "kCombiningMarks": [c for c in CODE_POINTS if accents(chr(c)) == ""],
+        "kNumeric": [ord(word) for word, _ in digits if len(word) == 1 and word != "a"],
         "kWordCharacters": [c for c in word if c != ord("x")] + [ord("x")],
     }
 
@@ -130,7 +183,7 @@ def rows(items, form):
     """The initialisers, as many as fit a line of 120 columns."""
     lines, line = [], "   "
     for item in items:
-        text = " {" + ", ".join(form(value) for value in item) + "},"
+        text = f" {form(item)}," if isinstance(item, int) else " {" + ", ".join(map(form, item)) + "},"
         if len(line) + len(text) > 120:
             lines.append(line)
             line = "   "
@@ -154,6 +207,14 @@ def main():
     signed = lambda value: str(value) if abs(value) < 0x100000 and value < 256 else f"0x{value:X}"
     parts.append(table("LowercaseRange", "kLowercase", lowercase(), signed))
     parts.append(table("Decomposition", "kDecompositions", [(c, *pair) for c, pair in sorted(pairs.items())]))
+    compatible, compatible_text = compatibility()
+    parts.append(table("Composition", "kCompositions", compositions(pairs)))
+    parts.append(table("CompatibilityRow", "kCompatibility", compatible))
+    parts.append(table("char32_t", "kCompatibilityText", compatible_text))
+    parts.append(table("CategoryRange", "kCategories", categories()))
+    parts.append(table("GraphemeRange", "kGraphemeBreaks", found_by_regex(GRAPHEME_BREAKS, r"\p{{GCB={}}}")))
+    parts.append(table("CodePointRange", "kPictographs", [r[:2] for r in found_by_regex(["ExtPict"], r"\p{{{}}}")]))
+    parts.append(table("ConjunctRange", "kConjuncts", found_by_regex(["Linker", "Consonant"], r"\p{{InCB={}}}")))
     with open(args.out, "w", encoding="ascii") as handle:
         handle.write(f"// Made by scripts/make_unicode_tables.py from tokenizers {tokenizers.__version__}; do not edit.\n"
                      '#include "peft/text/unicode_tables.h"\n\nnamespace fedpeft::text {\n// clang-format off\n\n'

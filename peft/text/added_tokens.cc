@@ -13,10 +13,6 @@ using nlohmann::json;
 
 namespace {
 
-bool HasProperty(char32_t c, Property property) {
-  return (Properties(c) & property) != 0;
-}
-
 /// Whether no `\w` touches [start, end) from outside.
 bool StandsAlone(std::string_view text, std::size_t start, std::size_t end) {
   std::size_t before = start, after = end;
@@ -144,19 +140,25 @@ Result<AddedTokens> AddedTokens::FromJson(const json& config, const Vocabulary& 
   std::vector<TokenMatcher::Pattern> raw, normalized;
   for (std::size_t i = 0; i < out.tokens_.size(); ++i) {
     const AddedToken& token = out.tokens_[i];
-    std::string surface = token.content;
-    if (token.normalized && normalizer != nullptr) normalizer->Normalize(surface);
-    if (!surface.empty()) (token.normalized ? normalized : raw).push_back({surface, i});
-    out.surfaces_.push_back(std::move(surface));
+    NormalText surface{token.content};
+    if (token.normalized && normalizer != nullptr) RETURN_IF_ERROR(normalizer->Normalize(surface));
+    if (!surface.text.empty()) (token.normalized ? normalized : raw).push_back({surface.text, i});
+    out.surfaces_.push_back(std::move(surface.text));
   }
+  out.special_ = TokenIndex(out.tokens_.size());
+  for (std::size_t i = 0; i < out.tokens_.size(); ++i) {
+    out.by_id_.emplace_back(out.tokens_[i].id, i);
+    if (out.tokens_[i].special) out.special_.Insert(out.tokens_[i].content, out.tokens_[i].id);
+  }
+  std::sort(out.by_id_.begin(), out.by_id_.end());
   out.raw_ = TokenMatcher(std::move(raw));
   out.normalized_ = TokenMatcher(std::move(normalized));
   return out;
 }
 
 const AddedToken* AddedTokens::WithId(std::int32_t id) const {
-  const auto found = std::find_if(tokens_.begin(), tokens_.end(), [id](const AddedToken& t) { return t.id == id; });
-  return found == tokens_.end() ? nullptr : &*found;
+  const auto found = std::lower_bound(by_id_.begin(), by_id_.end(), std::pair(id, std::size_t{0}));
+  return found == by_id_.end() || found->first != id ? nullptr : &tokens_[found->second];
 }
 
 std::optional<std::int32_t> AddedTokens::Find(std::string_view content) const {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "peft/core/status.h"
@@ -73,11 +74,15 @@ class AddedTokens {
   std::optional<std::int32_t> Find(std::string_view content) const;
   /// What the token decodes to: its content, normalised where it is looked for so.
   const std::string& SurfaceOf(const AddedToken& token) const;
+  /// Whether decoding may leave out this text of a token. A special token that is normalised into another text is not.
+  bool IsSpecial(std::string_view surface) const { return special_.Find(surface).has_value(); }
   void AddTo(Fingerprint& fingerprint) const;
 
  private:
-  std::vector<AddedToken> tokens_;     // special ones first, else as in the file
-  std::vector<std::string> surfaces_;  // parallel to tokens_
+  std::vector<AddedToken> tokens_;                           // special ones first, else as in the file
+  std::vector<std::string> surfaces_;                        // parallel to tokens_
+  std::vector<std::pair<std::int32_t, std::size_t>> by_id_;  // id and index, in order of ids
+  TokenIndex special_;                                       // contents of the special tokens; views into tokens_
   TokenMatcher raw_, normalized_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "peft/text/json_object.h"
+#include "peft/text/normalization_forms.h"
 #include "peft/text/unicode.h"
 #include "peft/text/utf8.h"
 
@@ -38,20 +39,35 @@ Result<std::unique_ptr<Normalizer>> BertNormalizer::FromJson(JsonObject& object)
   return std::unique_ptr<Normalizer>(std::make_unique<BertNormalizer>(options));
 }
 
-void BertNormalizer::Normalize(std::string& text) const {
-  const bool ascii = std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-  if (ascii) return NormalizeAscii(text);
+Status BertNormalizer::Normalize(NormalText& normal) const {
+  normal.at_start = normal.at_start && !DropsStart(normal.text);
+  if (IsAscii(normal.text)) {
+    NormalizeAscii(normal.text);
+  } else {
+    NormalizeAny(normal.text);
+  }
+  return OkStatus();
+}
+
+bool BertNormalizer::DropsStart(std::string_view text) const {
+  if (text.empty()) return false;
+  std::size_t at = 0;
+  const std::uint16_t properties = Properties(NextCodePoint(text, at));
+  return (options_.clean_text && (properties & kRemoved) != 0) ||
+         (options_.strip_accents && (properties & kNonspacing) != 0);
+}
+
+void BertNormalizer::NormalizeAny(std::string& text) const {
   std::u32string points = Clean(text);
   if (options_.strip_accents) StripAccents(points);
   if (options_.lowercase) Lowercase(points);
-  text.clear();
-  for (char32_t c : points) AppendUtf8(c, text);
+  text = ToUtf8(points);
 }
 
 void BertNormalizer::NormalizeAscii(std::string& text) const {
   std::size_t kept = 0;
   for (char c : text) {
-    const std::uint8_t properties = Properties(static_cast<unsigned char>(c));
+    const std::uint16_t properties = Properties(static_cast<unsigned char>(c));
     if (options_.clean_text && (properties & kRemoved) != 0) continue;
     if (options_.clean_text && (properties & kSpace) != 0) c = ' ';
     if (options_.lowercase && (properties & kHasLowercase) != 0) c = static_cast<char>(c + ('a' - 'A'));
@@ -65,7 +81,7 @@ std::u32string BertNormalizer::Clean(const std::string& text) const {
   out.reserve(text.size() + 8);
   for (std::size_t at = 0; at < text.size();) {
     char32_t c = NextCodePoint(text, at);
-    const std::uint8_t properties = Properties(c);
+    const std::uint16_t properties = Properties(c);
     if (options_.clean_text && (properties & kRemoved) != 0) continue;
     if (options_.clean_text && (properties & kSpace) != 0) c = U' ';
     const bool apart = options_.handle_chinese_chars && IsIdeograph(c);

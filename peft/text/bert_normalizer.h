@@ -19,11 +19,14 @@ class BertNormalizer final : public Normalizer {
   /// Its `type` has been read.
   static Result<std::unique_ptr<Normalizer>> FromJson(JsonObject& object);
 
-  void Normalize(std::string& text) const override;
+  Status Normalize(NormalText& normal) const override;
   void AddTo(Fingerprint& fingerprint) const override;
 
  private:
   void NormalizeAscii(std::string& text) const;
+  void NormalizeAny(std::string& text) const;
+  /// Whether the text begins with something that is dropped.
+  bool DropsStart(std::string_view text) const;
   /// The code points of the text, cleaned and with spaces around ideographs.
   std::u32string Clean(const std::string& text) const;
 

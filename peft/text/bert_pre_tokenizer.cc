@@ -5,7 +5,7 @@
 
 namespace fedpeft::text {
 
-void BertPreTokenizer::Split(Words& words) const {
+Status BertPreTokenizer::Split(Words& words) const {
   std::vector<Words::Range> out;
   out.reserve(words.text.size() / 4 + 1);
   for (const Words::Range& range : words.ranges) {
@@ -15,7 +15,7 @@ void BertPreTokenizer::Split(Words& words) const {
     };
     for (std::size_t at = range.start; at < range.end;) {
       const std::size_t before = at;
-      const std::uint8_t properties = Properties(NextCodePoint(words.text, at));
+      const std::uint16_t properties = Properties(NextCodePoint(words.text, at));
       if ((properties & (kSpace | kPunctuation)) == 0) continue;
       close(before);
       if ((properties & kSpace) == 0) out.push_back({before, at});
@@ -23,7 +23,9 @@ void BertPreTokenizer::Split(Words& words) const {
     }
     close(range.end);
   }
+  words.at_start = words.at_start && !out.empty() && out.front().start == words.ranges.front().start;
   words.ranges = std::move(out);
+  return OkStatus();
 }
 
 }  // namespace fedpeft::text

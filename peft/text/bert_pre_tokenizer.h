@@ -7,7 +7,7 @@ namespace fedpeft::text {
 
 class BertPreTokenizer final : public PreTokenizer {
  public:
-  void Split(Words& words) const override;
+  Status Split(Words& words) const override;
   void AddTo(Fingerprint& fingerprint) const override { fingerprint.Text("BertPreTokenizer"); }
 };
 

@@ -1,53 +1,63 @@
 #include "peft/text/decoder.h"
 
 #include <nlohmann/json.hpp>
-#include <string_view>
-#include <utility>
 
+#include "peft/text/byte_level.h"
 #include "peft/text/json_object.h"
+#include "peft/text/metaspace.h"
+#include "peft/text/token_decoders.h"
 
 namespace fedpeft::text {
 
 namespace {
 
-void ReplaceAll(std::string& text, std::string_view from, std::string_view to) {
-  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
-    text.replace(at, from.size(), to);
+class DecoderSequence final : public Decoder {
+ public:
+  static Result<std::unique_ptr<Decoder>> FromJson(JsonObject& object) {
+    ASSIGN_OR_RETURN(const auto members, object.Array("decoders", kMostStages));
+    RETURN_IF_ERROR(object.RefuseOtherKeys());
+    auto out = std::make_unique<DecoderSequence>();
+    for (std::size_t i = 0; i < members->size(); ++i) {
+      const std::string where = object.where() + ".decoders[" + std::to_string(i) + "]";
+      ASSIGN_OR_RETURN(out->stages_.emplace_back(), MakeDecoder((*members)[i], where));
+    }
+    return std::unique_ptr<Decoder>(std::move(out));
   }
-}
 
-/// The replacements of the `tokenizers` package, in its order.
-void CleanUp(std::string& text) {
-  static constexpr std::pair<std::string_view, std::string_view> kReplacements[] = {
-      {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},
-      {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
-  for (const auto& [from, to] : kReplacements) ReplaceAll(text, from, to);
+  void Decode(std::vector<std::string>& tokens) const override {
+    for (const auto& stage : stages_) stage->Decode(tokens);
+  }
+
+ private:
+  std::vector<std::unique_ptr<Decoder>> stages_;
+};
+
+/// A decoder without settings.
+template <typename Plain>
+Result<std::unique_ptr<Decoder>> MakePlain(const JsonObject& object) {
+  RETURN_IF_ERROR(object.RefuseOtherKeys());
+  return std::unique_ptr<Decoder>(std::make_unique<Plain>());
 }
 
 }  // namespace
 
-void WordPieceDecoder::Decode(std::vector<std::string>& tokens) const {
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    std::string& token = tokens[i];
-    if (i != 0) {
-      if (token.starts_with(prefix_)) {
-        token.erase(0, prefix_.size());
-      } else {
-        token.insert(0, 1, ' ');
-      }
-    }
-    if (cleanup_) CleanUp(token);
-  }
-}
-
-Result<std::unique_ptr<Decoder>> MakeDecoder(const nlohmann::json& config) {
-  ASSIGN_OR_RETURN(JsonObject object, JsonObject::Of(config, "decoder"));
+Result<std::unique_ptr<Decoder>> MakeDecoder(const nlohmann::json& config, const std::string& where) {
+  ASSIGN_OR_RETURN(JsonObject object, JsonObject::Of(config, where));
   ASSIGN_OR_RETURN(const std::string type, object.Type());
-  if (type != "WordPiece") return UnknownType("decoder", type, "WordPiece");
-  ASSIGN_OR_RETURN(std::string prefix, object.String("prefix"));
-  ASSIGN_OR_RETURN(const bool cleanup, object.Bool("cleanup"));
-  RETURN_IF_ERROR(object.RefuseOtherKeys());
-  return std::unique_ptr<Decoder>(std::make_unique<WordPieceDecoder>(std::move(prefix), cleanup));
+  if (type == "WordPiece") return WordPieceDecoder::FromJson(object);
+  if (type == "ByteLevel") {
+    RETURN_IF_ERROR(ReadByteLevelSettings(object).status());
+    return std::unique_ptr<Decoder>(std::make_unique<ByteLevelDecoder>());
+  }
+  if (type == "ByteFallback") return MakePlain<ByteFallbackDecoder>(object);
+  if (type == "Fuse") return MakePlain<FuseDecoder>(object);
+  if (type == "Metaspace") return MetaspaceDecoder::FromJson(object);
+  if (type == "Replace") return ReplaceDecoder::FromJson(object);
+  if (type == "Strip") return StripDecoder::FromJson(object);
+  if (type == "BPEDecoder") return SuffixDecoder::FromJson(object);
+  if (type == "Sequence") return DecoderSequence::FromJson(object);
+  return UnknownType(where, type,
+                     "BPEDecoder, ByteFallback, ByteLevel, Fuse, Metaspace, Replace, Sequence, Strip or WordPiece");
 }
 
 }  // namespace fedpeft::text

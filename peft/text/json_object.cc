@@ -98,6 +98,13 @@ Result<std::int64_t> JsonObject::Integer(std::string_view key, std::int64_t low,
                          std::to_string(low) + " to " + std::to_string(high));
 }
 
+Result<const json*> JsonObject::Array(std::string_view key, std::size_t most) {
+  ASSIGN_OR_RETURN(const json* value, Required(key));
+  if (value->is_array() && value->size() <= most) return value;
+  return InvalidArgument(where_ + "." + std::string(key) + ": got " + Describe(*value) + ", want an array of at most " +
+                         std::to_string(most) + " elements");
+}
+
 Status JsonObject::RefuseOtherKeys() const {
   for (const auto& item : value_->items()) {
     if (std::find(asked_.begin(), asked_.end(), item.key()) == asked_.end()) {

@@ -32,6 +32,8 @@ class JsonObject {
   Result<bool> Bool(std::string_view key);
   /// `low` to `high`, both included.
   Result<std::int64_t> Integer(std::string_view key, std::int64_t low, std::int64_t high);
+  /// At most `most` elements.
+  Result<const nlohmann::json*> Array(std::string_view key, std::size_t most);
   /// The value of the key `type`, the tag by which every stage is chosen.
   Result<std::string> Type() { return String("type"); }
 
@@ -45,6 +47,9 @@ class JsonObject {
   std::string where_;
   std::vector<std::string> asked_;
 };
+
+/// Most members of a sequence of stages.
+inline constexpr std::size_t kMostStages = 64;
 
 /// The error for a stage of a type that is not built in.
 Status UnknownType(std::string_view where, std::string_view type, std::string_view known);

@@ -1,17 +1,71 @@
 #include "peft/text/normalizer.h"
 
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "peft/text/bert_normalizer.h"
+#include "peft/text/character_normalizers.h"
 #include "peft/text/json_object.h"
+#include "peft/text/text_normalizers.h"
 
 namespace fedpeft::text {
 
-Result<std::unique_ptr<Normalizer>> MakeNormalizer(const nlohmann::json& config) {
-  ASSIGN_OR_RETURN(JsonObject object, JsonObject::Of(config, "normalizer"));
+namespace {
+
+class NormalizerSequence final : public Normalizer {
+ public:
+  static Result<std::unique_ptr<Normalizer>> FromJson(JsonObject& object) {
+    ASSIGN_OR_RETURN(const auto members, object.Array("normalizers", kMostStages));
+    RETURN_IF_ERROR(object.RefuseOtherKeys());
+    auto out = std::make_unique<NormalizerSequence>();
+    for (std::size_t i = 0; i < members->size(); ++i) {
+      const std::string where = object.where() + ".normalizers[" + std::to_string(i) + "]";
+      ASSIGN_OR_RETURN(out->stages_.emplace_back(), MakeNormalizer((*members)[i], where));
+    }
+    return std::unique_ptr<Normalizer>(std::move(out));
+  }
+
+  Status Normalize(NormalText& normal) const override {
+    for (const auto& stage : stages_) RETURN_IF_ERROR(stage->Normalize(normal));
+    return OkStatus();
+  }
+  void AddTo(Fingerprint& fingerprint) const override {
+    fingerprint.Text("Sequence");
+    fingerprint.Number(stages_.size());
+    for (const auto& stage : stages_) stage->AddTo(fingerprint);
+  }
+
+ private:
+  std::vector<std::unique_ptr<Normalizer>> stages_;
+};
+
+/// A normalizer without settings in the file.
+template <typename Plain, typename... Arguments>
+Result<std::unique_ptr<Normalizer>> MakePlain(const JsonObject& object, Arguments... arguments) {
+  RETURN_IF_ERROR(object.RefuseOtherKeys());
+  return std::unique_ptr<Normalizer>(std::make_unique<Plain>(arguments...));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Normalizer>> MakeNormalizer(const nlohmann::json& config, const std::string& where) {
+  ASSIGN_OR_RETURN(JsonObject object, JsonObject::Of(config, where));
   ASSIGN_OR_RETURN(const std::string type, object.Type());
   if (type == "BertNormalizer") return BertNormalizer::FromJson(object);
-  return UnknownType("normalizer", type, "BertNormalizer");
+  if (type == "Prepend") return PrependNormalizer::FromJson(object);
+  if (type == "Replace") return ReplaceNormalizer::FromJson(object);
+  if (type == "Strip") return StripNormalizer::FromJson(object);
+  if (type == "NFC") return MakePlain<UnicodeFormNormalizer>(object, false, true);
+  if (type == "NFD") return MakePlain<UnicodeFormNormalizer>(object, false, false);
+  if (type == "NFKC") return MakePlain<UnicodeFormNormalizer>(object, true, true);
+  if (type == "NFKD") return MakePlain<UnicodeFormNormalizer>(object, true, false);
+  if (type == "Lowercase") return MakePlain<LowercaseNormalizer>(object);
+  if (type == "StripAccents") return MakePlain<StripAccentsNormalizer>(object);
+  if (type == "Nmt") return MakePlain<NmtNormalizer>(object);
+  if (type == "Sequence") return NormalizerSequence::FromJson(object);
+  return UnknownType(where, type,
+                     "BertNormalizer, Lowercase, NFC, NFD, NFKC, NFKD, Nmt, Prepend, Replace, Sequence, Strip or "
+                     "StripAccents");
 }
 
 }  // namespace fedpeft::text

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "peft/text/byte_level.h"
 #include "peft/text/json_object.h"
 #include "peft/text/vocabulary.h"
 
@@ -152,6 +153,40 @@ Result<PostProcessor> ReadBertProcessing(JsonObject& object, const TokenLookup& 
   return PostProcessor(std::move(single), std::move(pair));
 }
 
+/// The order is `<s> A </s></s> B </s>`; RoBERTa has no type ids.
+Result<PostProcessor> ReadRobertaProcessing(JsonObject& object, const TokenLookup& lookup) {
+  ASSIGN_OR_RETURN(const auto sep, ReadTokenAndId(object, "sep", lookup));
+  ASSIGN_OR_RETURN(const auto cls, ReadTokenAndId(object, "cls", lookup));
+  for (const char* about_offsets : {"trim_offsets", "add_prefix_space"}) {
+    RETURN_IF_ERROR(object.Bool(about_offsets).status());
+  }
+  RETURN_IF_ERROR(object.RefuseOtherKeys());
+  PostProcessor::Template single = {{Kind::kSpecial, 0, cls}, {Kind::kFirst, 0, {}}, {Kind::kSpecial, 0, sep}};
+  PostProcessor::Template pair = single;
+  pair.push_back({Kind::kSpecial, 0, sep});
+  pair.push_back({Kind::kSecond, 0, {}});
+  pair.push_back({Kind::kSpecial, 0, sep});
+  return PostProcessor(std::move(single), std::move(pair));
+}
+
+/// At most one member may be more than ByteLevel, which is about offsets only.
+Result<PostProcessor> ReadSequence(JsonObject& object, const TokenLookup& lookup) {
+  ASSIGN_OR_RETURN(const json* members, object.Array("processors", kMostStages));
+  RETURN_IF_ERROR(object.RefuseOtherKeys());
+  PostProcessor out;
+  bool decided = false;
+  for (std::size_t i = 0; i < members->size(); ++i) {
+    const json& member = (*members)[i];
+    const std::string where = object.where() + ".processors[" + std::to_string(i) + "]";
+    ASSIGN_OR_RETURN(PostProcessor processor, MakePostProcessor(member, lookup, where));
+    if (member["type"] == "ByteLevel") continue;
+    if (decided) return Unimplemented(where + ": a second post-processor that adds tokens is not built in");
+    decided = true;
+    out = std::move(processor);
+  }
+  return out;
+}
+
 void AddTemplate(const PostProcessor::Template& pieces, Fingerprint& fingerprint) {
   fingerprint.Number(pieces.size());
   for (const TemplatePiece& piece : pieces) {
@@ -186,12 +221,18 @@ void PostProcessor::AddTo(Fingerprint& fingerprint) const {
   AddTemplate(pair_, fingerprint);
 }
 
-Result<PostProcessor> MakePostProcessor(const json& config, const TokenLookup& lookup) {
-  ASSIGN_OR_RETURN(JsonObject object, JsonObject::Of(config, "post_processor"));
+Result<PostProcessor> MakePostProcessor(const json& config, const TokenLookup& lookup, const std::string& where) {
+  ASSIGN_OR_RETURN(JsonObject object, JsonObject::Of(config, where));
   ASSIGN_OR_RETURN(const std::string type, object.Type());
   if (type == "TemplateProcessing") return ReadTemplateProcessing(object, lookup);
   if (type == "BertProcessing") return ReadBertProcessing(object, lookup);
-  return UnknownType("post_processor", type, "TemplateProcessing or BertProcessing");
+  if (type == "RobertaProcessing") return ReadRobertaProcessing(object, lookup);
+  if (type == "ByteLevel") {
+    RETURN_IF_ERROR(ReadByteLevelSettings(object).status());
+    return PostProcessor();
+  }
+  if (type == "Sequence") return ReadSequence(object, lookup);
+  return UnknownType(where, type, "BertProcessing, ByteLevel, RobertaProcessing, Sequence or TemplateProcessing");
 }
 
 }  // namespace fedpeft::text

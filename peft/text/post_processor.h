@@ -7,6 +7,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -47,9 +48,10 @@ class PostProcessor {
   Template bare_single_, bare_pair_;  // the same without special tokens
 };
 
-/// TemplateProcessing and BertProcessing. Errors: kUnimplemented on an unknown type; kInvalidArgument on a missing or
-/// wrong setting, a special token without definition or with another id than `lookup` gives, or a second text in the
-/// template of one.
-Result<PostProcessor> MakePostProcessor(const nlohmann::json& config, const TokenLookup& lookup);
+/// `where` names it in messages. Errors: kUnimplemented on an unknown type; kInvalidArgument on a missing or wrong
+/// setting, a special token without definition or with another id than `lookup` gives, or a second text in the template
+/// of one.
+Result<PostProcessor> MakePostProcessor(const nlohmann::json& config, const TokenLookup& lookup,
+                                        const std::string& where = "post_processor");
 
 }  // namespace fedpeft::text

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "peft/text/bpe.h"
 #include "peft/text/json_object.h"
 #include "peft/text/wordpiece.h"
 
@@ -11,7 +12,8 @@ Result<std::unique_ptr<TokenModel>> MakeTokenModel(const nlohmann::json& config)
   ASSIGN_OR_RETURN(JsonObject object, JsonObject::Of(config, "model"));
   ASSIGN_OR_RETURN(const std::string type, object.Type());
   if (type == "WordPiece") return WordPiece::FromJson(object);
-  return UnknownType("model", type, "WordPiece");
+  if (type == "BPE") return Bpe::FromJson(object);
+  return UnknownType("model", type, "BPE or WordPiece");
 }
 
 }  // namespace fedpeft::text

@@ -54,10 +54,10 @@ struct Tokenizer::Parts {
 
   std::optional<std::int32_t> TokenId(std::string_view token) const;
   /// All stages but the post-processor, on text of any bytes.
-  Ids IdsOf(std::string_view text) const;
-  void AppendIds(std::string_view text, Ids& ids) const;
-  void AppendNormalized(const std::string& text, text::Words& words, Ids& ids) const;
-  void AppendWords(std::string_view piece, text::Words& words, Ids& ids) const;
+  Result<Ids> IdsOf(std::string_view text) const;
+  Status AppendIds(std::string_view text, Ids& ids) const;
+  Status AppendNormalized(const text::NormalText& normal, text::Words& words, Ids& ids) const;
+  Status AppendWords(std::string_view piece, bool at_start, text::Words& words, Ids& ids) const;
 };
 
 Result<Tokenizer::Parts> Tokenizer::Parts::FromJson(const json& document) {
@@ -96,7 +96,7 @@ Result<Tokenizer::Parts> Tokenizer::Parts::FromJson(const json& document) {
 
 /// Computes what is asked for often.
 void Tokenizer::Parts::Seal() {
-  std::int32_t largest = model->vocabulary().entries().back().id;  // never empty: it has the unknown token
+  std::int32_t largest = model->vocabulary().entries().back().id;
   for (const text::AddedToken& token : added.tokens()) largest = std::max(largest, token.id);
   vocab_size = static_cast<std::size_t>(largest) + 1;
 
@@ -117,51 +117,57 @@ std::optional<std::int32_t> Tokenizer::Parts::TokenId(std::string_view token) co
   return id ? id : added.Find(token);
 }
 
-Ids Tokenizer::Parts::IdsOf(std::string_view text) const {
+Result<Ids> Tokenizer::Parts::IdsOf(std::string_view text) const {
   Ids ids;
   if (text::IsValidUtf8(text)) {
-    AppendIds(text, ids);
+    RETURN_IF_ERROR(AppendIds(text, ids));
   } else {
-    AppendIds(text::ReplaceInvalidUtf8(text), ids);
+    RETURN_IF_ERROR(AppendIds(text::ReplaceInvalidUtf8(text), ids));
   }
   return ids;
 }
 
-void Tokenizer::Parts::AppendIds(std::string_view text, Ids& ids) const {
+Status Tokenizer::Parts::AppendIds(std::string_view text, Ids& ids) const {
   text::Words words;
   std::vector<text::TextPiece> pieces;
   added.raw().Split(text, added.tokens(), pieces);
-  std::string normal;
+  text::NormalText normal;
   for (const text::TextPiece& piece : pieces) {
     if (piece.id) {
       ids.push_back(*piece.id);
       continue;
     }
-    normal.assign(piece.text);
-    if (normalizer) normalizer->Normalize(normal);
-    AppendNormalized(normal, words, ids);
+    normal.text.assign(piece.text);
+    normal.at_start = piece.text.data() == text.data();
+    if (normalizer) RETURN_IF_ERROR(normalizer->Normalize(normal));
+    RETURN_IF_ERROR(AppendNormalized(normal, words, ids));
   }
+  return OkStatus();
 }
 
-void Tokenizer::Parts::AppendNormalized(const std::string& text, text::Words& words, Ids& ids) const {
-  if (added.normalized().empty()) return AppendWords(text, words, ids);
+Status Tokenizer::Parts::AppendNormalized(const text::NormalText& normal, text::Words& words, Ids& ids) const {
+  if (added.normalized().empty()) return AppendWords(normal.text, normal.at_start, words, ids);
   std::vector<text::TextPiece> pieces;
-  added.normalized().Split(text, added.tokens(), pieces);
+  added.normalized().Split(normal.text, added.tokens(), pieces);
   for (const text::TextPiece& piece : pieces) {
     if (piece.id) {
       ids.push_back(*piece.id);
     } else {
-      AppendWords(piece.text, words, ids);
+      const bool at_start = normal.at_start && piece.text.data() == normal.text.data();
+      RETURN_IF_ERROR(AppendWords(piece.text, at_start, words, ids));
     }
   }
+  return OkStatus();
 }
 
-void Tokenizer::Parts::AppendWords(std::string_view piece, text::Words& words, Ids& ids) const {
-  if (piece.empty()) return;
+Status Tokenizer::Parts::AppendWords(std::string_view piece, bool at_start, text::Words& words, Ids& ids) const {
+  if (piece.empty()) return OkStatus();
   words.text.assign(piece);
   words.ranges.assign(1, {0, piece.size()});
-  if (pre_tokenizer) pre_tokenizer->Split(words);
+  words.at_start = at_start;
+  if (pre_tokenizer) RETURN_IF_ERROR(pre_tokenizer->Split(words));
   for (const text::Words::Range& range : words.ranges) model->Encode(words.WordAt(range), ids);
+  return OkStatus();
 }
 
 Result<Tokenizer> Tokenizer::FromFile(const std::string& path) {
@@ -188,9 +194,12 @@ Result<Encoding> Tokenizer::EncodePair(std::string_view first, std::string_view 
 
 Result<Encoding> Tokenizer::EncodeTexts(std::string_view first, const std::string_view* second,
                                         const EncodeOptions& options) const {
-  const Ids a = parts_->IdsOf(first);
-  const Ids b = second != nullptr ? parts_->IdsOf(*second) : Ids{};
   const bool pair = second != nullptr;
+  ASSIGN_OR_RETURN(const Ids a, parts_->IdsOf(first));
+  Ids b;
+  if (pair) {
+    ASSIGN_OR_RETURN(b, parts_->IdsOf(*second));
+  }
   text::KeptLengths kept{a.size(), b.size()};
   if (options.max_length) {
     const std::size_t special = options.add_special_tokens ? parts_->post_processor.AddedTokens(pair) : 0;
@@ -201,15 +210,19 @@ Result<Encoding> Tokenizer::EncodeTexts(std::string_view first, const std::strin
     ASSIGN_OR_RETURN(kept, text::Truncate(a.size(), pair ? std::optional(b.size()) : std::nullopt,
                                           *options.max_length - special, options.truncation));
   }
-  return Assemble(parts_->post_processor.For(pair, options.add_special_tokens), std::span(a).first(kept.first),
-                  std::span(b).first(kept.second), options.want_special_mask);
+  const auto keep = [&](const Ids& ids, std::size_t count) {
+    return options.truncate_left ? std::span(ids).last(count) : std::span(ids).first(count);
+  };
+  return Assemble(parts_->post_processor.For(pair, options.add_special_tokens), keep(a, kept.first),
+                  keep(b, kept.second), options.want_special_mask);
 }
 
 std::string Tokenizer::Decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const {
   std::vector<std::string> tokens;
   for (std::int32_t id : ids) {
     if (const text::AddedToken* token = parts_->added.WithId(id)) {
-      if (!token->special || !skip_special_tokens) tokens.push_back(parts_->added.SurfaceOf(*token));
+      const std::string& surface = parts_->added.SurfaceOf(*token);
+      if (!skip_special_tokens || !parts_->added.IsSpecial(surface)) tokens.push_back(surface);
     } else if (const auto text = parts_->model->vocabulary().TokenOf(id)) {
       tokens.emplace_back(*text);
     }

@@ -18,8 +18,9 @@
 namespace fedpeft {
 
 struct EncodeOptions {
-  /// Most ids in the result, special tokens included; the excess is cut on the right. None: nothing is cut.
+  /// Most ids in the result, special tokens included; the excess is cut. None: nothing is cut.
   std::optional<std::size_t> max_length = std::nullopt;
+  bool truncate_left = false;  ///< cuts at the start of a text rather than at its end
   text::TruncationStrategy truncation = text::TruncationStrategy::kLongestFirst;
   bool add_special_tokens = true;
   bool want_special_mask = false;
@@ -43,7 +44,8 @@ class Tokenizer {
   static Result<Tokenizer> FromJson(std::string_view json);
 
   /// Ill-formed UTF-8 is read as U+FFFD (text::ReplaceInvalidUtf8).
-  /// Errors: kInvalidArgument when `max_length` has no room for the special tokens; Truncate's.
+  /// Errors: kInvalidArgument when `max_length` has no room for the special tokens; Truncate's; kResourceExhausted
+  /// when a regular expression of the file takes too many steps.
   Result<Encoding> Encode(std::string_view text, const EncodeOptions& options = {}) const;
   Result<Encoding> EncodePair(std::string_view first, std::string_view second, const EncodeOptions& options = {}) const;
 

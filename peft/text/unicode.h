@@ -9,23 +9,63 @@
 namespace fedpeft::text {
 
 /// Bits of Properties().
-enum Property : std::uint8_t {
-  kRemoved = 1,        ///< dropped by BertNormalizer's clean_text
-  kSpace = 2,          ///< White_Space
-  kPunctuation = 4,    ///< a word of its own for BertPreTokenizer
-  kNonspacing = 8,     ///< category Mn, dropped by strip_accents
-  kWord = 16,          ///< `\w`
-  kHasLowercase = 32,  ///< Lowercase() changes it
-  kNotNfdInert = 64,   ///< decomposes, or has a combining class
+enum Property : std::uint16_t {
+  kRemoved = 1 << 0,           ///< dropped by BertNormalizer's clean_text
+  kSpace = 1 << 1,             ///< White_Space
+  kPunctuation = 1 << 2,       ///< a word of its own for BertPreTokenizer
+  kNonspacing = 1 << 3,        ///< category Mn, dropped by strip_accents
+  kWord = 1 << 4,              ///< `\w`
+  kHasLowercase = 1 << 5,      ///< Lowercase() changes it
+  kNotNfdInert = 1 << 6,       ///< decomposes, or has a combining class
+  kMark = 1 << 7,              ///< dropped by StripAccents
+  kNumericValue = 1 << 8,      ///< a digit for Digits
+  kHasCompatibility = 1 << 9,  ///< its compatibility decomposition is not the canonical one
+  kComposes = 1 << 10,         ///< the second of a pair that NFC puts together
 };
 
-/// The bits of a code point, in constant time. The table (1.1 MB) is made at the first call.
-std::uint8_t Properties(char32_t code_point);
+/// General category, as the package's regular expressions have it.
+enum class Category : std::uint8_t {
+  kUnassigned,
+  kLu,
+  kLl,
+  kLt,
+  kLm,
+  kLo,
+  kMn,
+  kMc,
+  kMe,
+  kNd,
+  kNl,
+  kNo,
+  kPc,
+  kPd,
+  kPs,
+  kPe,
+  kPi,
+  kPf,
+  kPo,
+  kSm,
+  kSc,
+  kSk,
+  kSo,
+  kZs,
+  kZl,
+  kZp,
+  kCc,
+  kCf,
+  kCo
+};
+inline constexpr int kCategoryCount = 29;
+
+/// The bits of a code point, in constant time. The table (2.2 MB) is made at the first call.
+std::uint16_t Properties(char32_t code_point);
+inline bool HasProperty(char32_t code_point, Property property) {
+  return (Properties(code_point) & property) != 0;
+}
+/// As fast as Properties().
+Category CategoryOf(char32_t code_point);
 
 /// Lower case of every code point by itself: no final sigma; U+0130 becomes two code points.
 void Lowercase(std::u32string& text);
-
-/// Canonical decomposition with canonical ordering (Unicode 3.11 and 3.12).
-void DecomposeCanonically(std::u32string& text);
 
 }  // namespace fedpeft::text

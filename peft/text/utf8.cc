@@ -114,6 +114,24 @@ void AppendUtf8(char32_t c, std::string& out) {
   }
 }
 
+std::u32string ToCodePoints(std::string_view text) {
+  std::u32string out;
+  out.reserve(text.size());
+  for (std::size_t at = 0; at < text.size();) out.push_back(NextCodePoint(text, at));
+  return out;
+}
+
+std::string ToUtf8(std::u32string_view code_points) {
+  std::string out;
+  out.reserve(code_points.size() + code_points.size() / 2);
+  for (char32_t c : code_points) AppendUtf8(c, out);
+  return out;
+}
+
+bool IsAscii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<std::uint8_t>(c) < 0x80; });
+}
+
 std::size_t CountCodePoints(std::string_view text) {
   return static_cast<std::size_t>(
       std::count_if(text.begin(), text.end(), [](char c) { return !IsContinuation(static_cast<std::uint8_t>(c)); }));

@@ -29,6 +29,13 @@ char32_t LastCodePoint(std::string_view text, std::size_t& end);
 void AppendUtf8(char32_t code_point, std::string& out);
 
 /// Pre: `text` is valid.
+std::u32string ToCodePoints(std::string_view text);
+/// Pre: scalar values all.
+std::string ToUtf8(std::u32string_view code_points);
+
+bool IsAscii(std::string_view text);
+
+/// Pre: `text` is valid.
 std::size_t CountCodePoints(std::string_view text);
 
 }  // namespace fedpeft::text

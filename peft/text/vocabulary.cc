@@ -49,6 +49,7 @@ std::optional<std::int32_t> TokenIndex::Find(std::string_view text) const {
 Result<Vocabulary> Vocabulary::FromJson(const json& object, std::string_view where) {
   const std::string name(where);
   if (!object.is_object()) return InvalidArgument(name + ": got " + Describe(object) + ", want an object of token ids");
+  if (object.empty()) return InvalidArgument(name + ": got no token, want at least one");
   std::size_t bytes = 0;
   for (const auto& item : object.items()) bytes += item.key().size();
 

@@ -35,7 +35,7 @@ class TokenIndex {
   std::vector<Slot> slots_;  // a power of two, at most half full
 };
 
-/// Immutable; moving keeps the text where it is.
+/// Never empty. Immutable; moving keeps the text where it is.
 class Vocabulary {
  public:
   struct Entry {

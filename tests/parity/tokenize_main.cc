@@ -3,7 +3,8 @@
 //
 //   fedpeft_tokenize TOKENIZER.json
 //   {"a": text, "b"?: text, "max_length"?: n, "truncation"?: "longest_first" | "only_first" | "only_second",
-//    "add_special_tokens"?: bool, "hex"?: bool}        with hex, texts are hexadecimal bytes (of any kind)
+//    "truncate_left"?: bool, "add_special_tokens"?: bool, "hex"?: bool}        with hex, texts are hexadecimal bytes
+//    (of any kind)
 //   {"decode": [ids], "skip_special_tokens"?: bool}
 // Answers: {"ids": [...], "type_ids": [...], "special": [...]}, {"text": ...} or {"error": ...}.
 // With --time N in front, each request is done N times and the texts per second are printed to standard error.
@@ -39,6 +40,7 @@ EncodeOptions Options(const json& request) {
   const std::string truncation = request.value("truncation", "longest_first");
   if (truncation == "only_first") options.truncation = text::TruncationStrategy::kOnlyFirst;
   if (truncation == "only_second") options.truncation = text::TruncationStrategy::kOnlySecond;
+  options.truncate_left = request.value("truncate_left", false);
   options.add_special_tokens = request.value("add_special_tokens", true);
   options.want_special_mask = true;
   return options;

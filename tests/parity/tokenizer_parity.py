@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
 """Compares fedpeft's tokenizer with the `tokenizers` package, id by id.
 
-Every text goes through `fedpeft_tokenize` and through the package, alone and as a pair, with and without truncation:
-a list of awkward texts, every line of Banking77 and SST-2 (left out, and said so, without --data or FEDPEFT_DATA), and
-random Unicode strings from a fresh, printed seed. It is done with the given tokenizer.json and with small variants of
-it: other normalizer switches, added tokens of every kind, BertProcessing, no post-processor.
+Every text goes through `fedpeft_tokenize` and through the package, alone and as a pair, with every truncation on both
+sides, and back: a list of awkward texts, the lines of the data sets (left out, and said so, without --data or
+FEDPEFT_DATA), and random Unicode strings from a fresh, printed seed; and random ids are decoded. It is done with the
+given tokenizer.json, with small variants of it, and with a tokenizer of each kind that tokenizer_kinds.py trains on the
+data (on the awkward texts where there is none). Without --full, or FEDPEFT_FULL, each gets a slice of the texts.
 
 Usage: tokenizer_parity.py --binary build/release/tests/parity/fedpeft_tokenize --tokenizer FOLDER/tokenizer.json
-(FEDPEFT_BUILD and FEDPEFT_BASE, which tests/parity/run.py sets, stand for both)
+(FEDPEFT_BUILD, FEDPEFT_BASE and FEDPEFT_FULL, which tests/parity/run.py sets, stand for these)
 """
 import argparse
 import csv
 import json
 import os
+import pathlib
 import random
 import subprocess
 import sys
@@ -22,13 +24,17 @@ from tokenizers import Tokenizer
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "scripts"))
 from make_tokenizer_golden import AWKWARD_TEXTS  # noqa: E402
+from tokenizer_kinds import kinds  # noqa: E402
 
 ALPHABETS = [
     (0x20, 0x7E), (0x0, 0x2FF), (0x300, 0x36F), (0x370, 0x5FF), (0x600, 0x8FF), (0x900, 0xFFF), (0x1000, 0x1FFF),
     (0x2000, 0x2FFF), (0x3000, 0x30FF), (0x4E00, 0x9FFF), (0xAC00, 0xD7A3), (0xE000, 0xFFFF), (0x10000, 0x11FFF),
     (0x16000, 0x1EFFF), (0x1F000, 0x1FAFF), (0x20000, 0x2FFFF), (0xE0000, 0xE01FF), (0x10FF00, 0x10FFFF),
 ]
-WORDS = ["card", "payment", "Transfer", "[MASK]", "[CLS]", "[SEP]", "naïve", "<ent>", "Glued", "ÉTÉ", "\u0345", "\u0301"]
+SLICE = 400  # texts that a tokenizer is given in all ways, without --full
+WORDS = ["card", "payment", "Transfer", "[MASK]", "[CLS]", "[SEP]", "naïve", "<ent>", "Glued", "ÉTÉ", "\u0345", "\u0301", "don't", "I'LL",
+         "'\u017f", "1234567", "  two", "\n\n", "<s>", "</s>", "<unk>", "<mask>", "<|endoftext|>", "\u2581", "<0x41>", "ﬁ", "ｶﾞ",
+         "①", "e\u0301", "ｱ", "\u00a0", "…", "™", "한국", "日本"]
 
 
 def random_text(rng):
@@ -46,13 +52,19 @@ def random_text(rng):
 
 
 def data_texts(folder):
-    texts = []
+    """Every line, or text field, of the data sets that the folder has."""
+    root, texts = pathlib.Path(folder), []
     for name in ("banking77/train.csv", "banking77/test.csv"):
-        with open(os.path.join(folder, name), newline="", encoding="utf-8") as handle:
+        with open(root / name, newline="", encoding="utf-8") as handle:
             texts += [row["text"] for row in csv.DictReader(handle)]
-    for name in ("sst2/train.tsv", "sst2/dev.tsv", "sst2/test.tsv"):
-        with open(os.path.join(folder, name), encoding="utf-8") as handle:
-            texts += [line.rstrip("\n") for line in handle]
+    for name in ("sst2/*.tsv", "wikitext2/*.txt", "shakespeare/*.txt"):
+        for path in sorted(root.glob(name)):
+            texts += path.read_text(encoding="utf-8").split("\n")
+    for path in sorted(root.glob("gsm8k/*.jsonl")):
+        rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+        texts += [text for row in rows for text in row.values()]
+    for path in sorted(root.glob("codealpaca/*.json")):
+        texts += [text for row in json.loads(path.read_text(encoding="utf-8")) for text in row.values() if text]
     return texts
 
 
@@ -99,21 +111,24 @@ def variants(path):
 
 
 def requests_for(texts, rng, with_pairs):
+    strategies = ["longest_first", "only_first", "only_second"]
     for text in texts:
         yield dict(a=text)
         if not with_pairs:
             continue
         other = rng.choice(texts)
         yield dict(a=text, b=other)
-        yield dict(a=text, max_length=rng.randrange(2, 12))
-        yield dict(a=text, b=other, max_length=rng.randrange(3, 24))
-        yield dict(a=text, b=other, max_length=rng.randrange(3, 24), truncation=rng.choice(["only_first", "only_second"]))
+        yield dict(a=text, max_length=rng.randrange(2, 12), truncate_left=rng.random() < 0.5)
+        for strategy in strategies:
+            yield dict(a=text, b=other, max_length=rng.randrange(4, 24), truncation=strategy,
+                       truncate_left=rng.random() < 0.5)
         yield dict(a=text, b=other, add_special_tokens=False)
 
 
 def reference(tokenizer, request):
     if "max_length" in request:
-        tokenizer.enable_truncation(request["max_length"], strategy=request.get("truncation", "longest_first"))
+        tokenizer.enable_truncation(request["max_length"], strategy=request.get("truncation", "longest_first"),
+                                    direction="left" if request["truncate_left"] else "right")
     else:
         tokenizer.no_truncation()
     try:
@@ -123,10 +138,12 @@ def reference(tokenizer, request):
     return {"ids": e.ids, "type_ids": e.type_ids, "special": e.special_tokens_mask}
 
 
-def decode_requests(answers, rng):
+def decode_requests(answers, vocab_size, rng):
+    """The ids of the answers, and as many lists of random ids."""
     for answer in answers:
-        if "ids" in answer:
-            yield dict(decode=answer["ids"], skip_special_tokens=rng.random() < 0.5)
+        for ids in (answer.get("ids"), [rng.randrange(vocab_size + 2) for _ in range(rng.randrange(8))]):
+            if ids is not None:
+                yield dict(decode=ids, skip_special_tokens=rng.random() < 0.5)
 
 
 def run(binary, path, requests):
@@ -137,7 +154,7 @@ def run(binary, path, requests):
     done = subprocess.run([binary, path], input="\n".join(map(line, requests)) + "\n", capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{binary}: {done.stderr}")
-    return [json.loads(answer) for answer in done.stdout.splitlines()]
+    return [json.loads(answer) for answer in done.stdout.rstrip("\n").split("\n")]  # not at U+2028
 
 
 def compare(name, binary, content, requests, rng):
@@ -148,7 +165,7 @@ def compare(name, binary, content, requests, rng):
         tokenizer = Tokenizer.from_str(content)
         tokenizer.no_padding()
         answers = run(binary, handle.name, requests)
-        decodes = list(decode_requests(answers, rng))
+        decodes = list(decode_requests(answers, tokenizer.get_vocab_size(), rng))
         texts = run(binary, handle.name, decodes)
     bad = []
     for request, answer in zip(requests, answers, strict=True):
@@ -171,29 +188,34 @@ def main():
     parser.add_argument("--binary", default=build and f"{build}/tests/parity/fedpeft_tokenize", required=not build)
     parser.add_argument("--tokenizer", default=base and f"{base}/tokenizer.json", required=not base,
                         help="a BERT-family tokenizer.json")
-    parser.add_argument("--data", default=os.environ.get("FEDPEFT_DATA"), help="folder with banking77/ and sst2/")
+    parser.add_argument("--data", default=os.environ.get("FEDPEFT_DATA"), help="folder with banking77/, sst2/, …")
+    parser.add_argument("--full", action="store_true", default=bool(os.environ.get("FEDPEFT_FULL")))
     parser.add_argument("--random", type=int, default=20000, help="random strings")
+    parser.add_argument("--only", default="", help="only tokenizers with this in their name")
     parser.add_argument("--seed", type=int, default=None)
     args = parser.parse_args()
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1 << 32)
     rng = random.Random(seed)
     print(f"seed {seed}")
     fuzzed = [random_text(rng) for _ in range(args.random)]
-    data = []
-    if args.data:
-        data = data_texts(args.data)
-    else:
-        print("Banking77 and SST-2 are left out: give --data or FEDPEFT_DATA")
+    data = data_texts(args.data) if args.data else []
+    if not args.data:
+        print("The data sets are left out: give --data or FEDPEFT_DATA")
+    training = rng.sample(data, min(len(data), 5000)) or AWKWARD_TEXTS * 10
 
+    tokenizers = {**{f"MiniLM, {name}": content for name, content in variants(args.tokenizer).items()}, **kinds(training)}
+    tokenizers = {name: content for name, content in tokenizers.items() if args.only in name}
+    share = len(fuzzed) if args.full else len(fuzzed) // len(tokenizers)
     bad = 0
-    for name, content in variants(args.tokenizer).items():
-        own = name == "as it is"
-        texts = AWKWARD_TEXTS + (fuzzed if own else fuzzed[:len(fuzzed) // 10])
-        requests = list(requests_for(texts, rng, with_pairs=True))
-        if own:
-            requests += requests_for(data, rng, with_pairs=False)
-            requests += requests_for(rng.sample(data, min(len(data), 2000)), rng, with_pairs=True)
+    for i, (name, content) in enumerate(tokenizers.items()):
+        texts = AWKWARD_TEXTS + [fuzzed[(i * share + k) % len(fuzzed)] for k in range(share)]
+        requests = list(requests_for(texts if args.full else texts[:SLICE], rng, with_pairs=True))
+        requests += requests_for(texts[SLICE:], rng, with_pairs=False)
+        lines = data if args.full else rng.sample(data, min(len(data), SLICE))
+        requests += requests_for(lines, rng, with_pairs=False)
+        requests += requests_for(rng.sample(data, min(len(data), SLICE // 2)), rng, with_pairs=True)
         bad += compare(name, args.binary, content, requests, rng)
+    print(f"{len(tokenizers)} tokenizers, {bad} differences")
     sys.exit(1 if bad else 0)
 
 

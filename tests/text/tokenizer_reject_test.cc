@@ -21,11 +21,11 @@ TEST(TokenizerRejectTest, UnknownStagesAndSettingsAreNamed) {
     json value;
     const char* named;
   } rows[] = {
-      {"/normalizer", {{"type", "NFKC"}}, "NFKC"},
-      {"/pre_tokenizer", {{"type", "Metaspace"}}, "Metaspace"},
-      {"/model/type", "Unigram", "Unigram"},
-      {"/post_processor/type", "RobertaProcessing", "RobertaProcessing"},
-      {"/decoder", {{"type", "Fuse"}}, "Fuse"},
+      {"/normalizer", {{"type", "Append"}}, "Append"},
+      {"/pre_tokenizer", {{"type", "UnicodeScripts"}}, "UnicodeScripts"},
+      {"/model/type", "WordLevel", "WordLevel"},
+      {"/post_processor/type", "ChatTemplate", "ChatTemplate"},
+      {"/decoder", {{"type", "CTC"}}, "CTC"},
       {"/normalizer/strip_digits", true, "strip_digits"},
       {"/pre_tokenizer/split", true, "split"},
       {"/model/dropout", 0.1, "dropout"},

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "peft/text/normalization_forms.h"
 #include "peft/text/unicode_tables.h"
 
 namespace fedpeft::text {
