@@ -300,7 +300,7 @@ TEST_F(ServiceTest, DeliveryIsAwaitedUntilAcknowledged) {
 }
 
 /// Time that stands still until it is moved.
-class HandClock : public Clock {
+class HandClock final : public Clock {
  public:
   Instant Now() const override { return Instant(Duration(now_.load())); }
   void Advance(Duration by) { now_ += by.count(); }
@@ -309,12 +309,16 @@ class HandClock : public Clock {
   std::atomic<Duration::rep> now_{0};
 };
 
-class TimedServiceTest : public ::testing::Test, private HandClock, protected ServiceFixture {
+/// A base, so that the clock is made before the server that reads it and outlives it.
+struct HasClock {
+  HandClock clock;
+};
+
+class TimedServiceTest : public ::testing::Test, protected HasClock, protected ServiceFixture {
  protected:
   TimedServiceTest()
-      : ServiceFixture({.tls_certificate = {}, .tls_key = {}, .client_ca = {}, .client_timeout_s = 15, .clock = this}) {
-  }
-  HandClock& clock() { return *this; }
+      : ServiceFixture(
+            {.tls_certificate = {}, .tls_key = {}, .client_ca = {}, .client_timeout_s = 15, .clock = &clock}) {}
 };
 
 TEST_F(TimedServiceTest, ClientThatVanishesHasLeftAfterTheTimeout) {
@@ -328,7 +332,7 @@ TEST_F(TimedServiceTest, ClientThatVanishesHasLeftAfterTheTimeout) {
   EXPECT_EQ(stub().NextTask(&context, request, &reply).error_code(), grpc::DEADLINE_EXCEEDED);
   // Again and again, because the timeout begins when the server notices that the poll is gone.
   do {
-    clock().Advance(Seconds(15));
+    clock.Advance(Seconds(15));
   } while (!EventComesWithin(std::chrono::milliseconds(200)));
   EXPECT_EQ(Next<ClientsLeft>().session, joined.session);
 }
