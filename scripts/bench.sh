@@ -17,21 +17,25 @@ parse_arguments() {
     case $1 in
       --rounds)
         option_value "$1" $#
+        want_count "$1" "$2"
         ROUNDS=$2
         shift
         ;;
       -h | --help) usage && exit ;;
-      *) COHORTS+=("$1") ;;
+      *)
+        want_count CLIENTS "$1"
+        COHORTS+=("$1")
+        ;;
     esac
     shift
   done
   if ((${#COHORTS[@]} == 0)); then COHORTS=(10 100); fi
 }
 
-# coordination CLIENTS: one measurement. The server ends by itself once the run is finished; until then its peak memory
-# is read again and again.
+# coordination CLIENTS: one measurement. Until the clients have seen the end of the run, the coordinator's peak memory is
+# read again and again.
 coordination() {
-  local clients=$1 state=$ROOT/runs/bench/$1 server port peak=0 now
+  local clients=$1 state=$ROOT/runs/bench/$1 server bench port peak=0 now
   rm -rf "$state" && mkdir -p "$state"
   start "$state/server.log" "$ROOT/build/bench/server/fedpeft-server" serve "$ROOT/configs/banking77.yaml" \
     --state "$state/state" --listen 127.0.0.1:0 --set "schedule.0.rounds=$ROUNDS" \
@@ -43,12 +47,13 @@ coordination() {
     sleep 0.05
   done
   start - "$ROOT/build/bench/tests/bench/round_bench" "127.0.0.1:$port" "$clients"
-  while now=$(awk '/^VmHWM:/ { print $2 }' "/proc/$server/status" 2>/dev/null) && [[ -n $now ]]; do
-    peak=$now
+  bench=$STARTED
+  while alive "$bench"; do
+    if now=$(awk '/^VmHWM:/ { print $2 }' "/proc/$server/status" 2>/dev/null) && [[ -n $now ]]; then peak=$now; fi
     sleep 0.05
   done
-  wait_child "$STARTED"
-  wait_child "$server"
+  wait_child "$bench" || die "the clients failed (see above, and $state/server.log)"
+  wait_child "$server" || die "the coordinator failed (see $state/server.log)"
   say "  coordinator's peak memory: $((peak / 1024)) MiB"
 }
 

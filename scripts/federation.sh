@@ -16,17 +16,26 @@ need_programs() {
   [[ -x $SERVER && -x $CLIENT ]] || die "build/release: has no fedpeft-server and fedpeft-client (run scripts/build.sh)"
 }
 
-# new_folder DIR: an empty DIR; what was there, if a script of ours made it, becomes DIR.previous.
-new_folder() {
-  if [[ -e $1 && -n $(ls -A "$1") ]]; then
-    [[ -e $1/.fedpeft ]] || die "$1: is not empty and was not made by this script (choose another folder)"
-    rm -rf "$1.previous"
-    mv "$1" "$1.previous"
-  fi
-  mkdir -p "$1"
-  # Held while we run, so that a second run does not move the folder away under the first.
-  exec 9>"$1/.fedpeft"
+# hold_folder DIR: locks DIR, which a script of ours made, until we end, as file descriptor 9.
+hold_folder() {
+  exec 9>>"$1/.fedpeft"
   flock -n 9 || die "$1: is in use by another run of this script"
+}
+
+# new_folder DIR: an empty DIR, held; what was there, if a script of ours made it, becomes DIR.previous.
+new_folder() {
+  local folder=${1%/} previous=${1%/}.previous found
+  if [[ -e $folder && -n $(ls -A "$folder") ]]; then
+    for found in "$folder" "$previous"; do
+      [[ ! -e $found || -e $found/.fedpeft ]] ||
+        die "$found: is not empty and was not made by this script (choose another folder)"
+    done
+    hold_folder "$folder"  # or we would move it away under a run
+    rm -rf "$previous"
+    mv "$folder" "$previous"
+  fi
+  mkdir -p "$folder"
+  hold_folder "$folder"
 }
 
 # die_with_log LOG MESSAGE: dies, and shows how LOG ends.
@@ -55,7 +64,8 @@ start_coordinator() {
 start_client() {
   local name=$1
   shift
-  start "$OUT/$name.log" "$CLIENT" join --server "127.0.0.1:$PORT" --name "$name" "$@" 9>&-
+  start "$OUT/$name.log" "$CLIENT" join --server "127.0.0.1:$PORT" --name "$name" --state "$OUT/clients/$name" \
+    "$@" 9>&-
   CLIENT_NAME[$STARTED]=$name
 }
 

@@ -12,7 +12,8 @@ VENV=$ROOT/build/venv BUILD=$ROOT/build/release
 export CCACHE_DIR=${CCACHE_DIR:-$ROOT/build/ccache} CCACHE_BASEDIR=${CCACHE_BASEDIR:-$ROOT}
 # Without these, ccache never reuses a unit that has a precompiled header.
 export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros,include_file_ctime,include_file_mtime}
-export HF_HUB_OFFLINE=1 HF_HOME=$ROOT/build/huggingface
+export HF_HUB_OFFLINE=1 HF_HOME=$ROOT/build/huggingface TMPDIR=$ROOT/build/tmp
+mkdir -p "$TMPDIR"
 
 say() { printf '%s\n' "$*"; }
 header() { printf '\n== %s\n' "$*"; }
@@ -30,6 +31,9 @@ usage() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"; }
 
 # option_value NAME VALUES_LEFT: dies when the option NAME is the last argument.
 option_value() { [[ $2 -ge 2 ]] || die "$1: got no value, want one (see --help)"; }
+
+# want_count NAME VALUE: VALUE is a number from 1 on.
+want_count() { [[ $2 =~ ^[1-9][0-9]*$ ]] || die "$1: got ${2:-nothing}, want a number from 1 on (see --help)"; }
 
 # base_folder: the base model's folder: FEDPEFT_BASE, or the one setup.sh prepares.
 base_folder() { printf '%s\n' "${FEDPEFT_BASE:-$ROOT/build/base/minilm}"; }
@@ -96,14 +100,4 @@ end_children_on_exit() {
   trap stop_children EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
-}
-
-# wait_for_port HOST PORT SECONDS PID: until HOST:PORT accepts connections; fails when PID ends or time is up.
-wait_for_port() {
-  local host=$1 port=$2 deadline=$((SECONDS + $3)) pid=$4
-  until (exec 3<>"/dev/tcp/$host/$port") 2>/dev/null; do
-    alive "$pid" || return 1
-    ((SECONDS < deadline)) || return 1
-    sleep 0.05
-  done
 }

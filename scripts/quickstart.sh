@@ -8,7 +8,8 @@
 #
 # Everything it makes is in runs/quickstart (an earlier one becomes runs/quickstart.previous) and build/.
 # summary.json there: accuracy_start, accuracy_end, accuracy_centralised, rounds, clients, seconds (all of it after the
-# build), bytes_up, bytes_down.
+# build), bytes_up, bytes_down. Fails when the federation did not learn: less than 0.85 of the centralised accuracy, or
+# less than 20 points above the start.
 #
 # Environment: FEDPEFT_BASE=DIR takes the base model from DIR; it must be the MiniLM-L6 that configs/quickstart.yaml names.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -87,6 +88,8 @@ print(f"accuracy on held-out text: {start:.1%} at the start, {end:.1%} after {su
       f"{centralised:.1%} with all the text in one place.")
 print(f"The clients sent {summary['bytes_up'] / 1e6:.1f} MB and were sent {summary['bytes_down'] / 1e6:.1f} MB; "
       f"their text stayed where it was. {seconds} s.")
+if end < 0.85 * centralised or end < start + 0.2:
+    sys.exit("quickstart: the federation did not learn as it should (look at runs/quickstart/*.log)")
 PYTHON
 }
 

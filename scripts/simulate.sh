@@ -61,8 +61,6 @@ parse_arguments() {
   done
 }
 
-# want_count NAME VALUE: VALUE is a number from 1 on.
-want_count() { [[ $2 =~ ^[1-9][0-9]*$ ]] || die "$1: got ${2:-nothing}, want a number from 1 on (see --help)"; }
 want_file() { [[ -f $2 ]] || die "$1: got ${2:-nothing}, want a file (see --help)"; }
 
 check_arguments() {

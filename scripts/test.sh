@@ -29,7 +29,7 @@ parse_arguments() {
       --fuzz-seconds)
         option_value "$1" $#
         FUZZ_SECONDS=$2
-        [[ $FUZZ_SECONDS =~ ^[1-9][0-9]*$ ]] || die "--fuzz-seconds: got $FUZZ_SECONDS, want a number from 1 on"
+        want_count "$1" "$FUZZ_SECONDS"
         shift
         ;;
       -h | --help) usage && exit ;;
@@ -201,13 +201,13 @@ run_all() {
 
 main() {
   parse_arguments "$@"
-  mkdir -p "$LOGS" "$ROOT/build/tmp"
+  mkdir -p "$LOGS"
   if [[ -n ${FEDPEFT_DATA:-} ]]; then
     [[ -d $FEDPEFT_DATA ]] || die "FEDPEFT_DATA=$FEDPEFT_DATA: no such folder"
     FEDPEFT_DATA=$(cd "$FEDPEFT_DATA" && pwd -P)
     export FEDPEFT_DATA
   fi
-  export TMPDIR=$ROOT/build/tmp FEDPEFT_BUILD=$BUILD UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+  export FEDPEFT_BUILD=$BUILD UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   if $FULL; then export FEDPEFT_FULL=1 && open_stamps; fi
   end_children_on_exit
   say "test: set up, build, test$($FULL && printf ' in full'); everything made stays in build/ (data: ${FEDPEFT_DATA:-none, set FEDPEFT_DATA})"

@@ -86,6 +86,6 @@ function(fedpeft_test name)
   if(FEDPEFT_SANITIZE)  # reports of the libraries below us, each with its reason in the file
     set(_support ${PROJECT_SOURCE_DIR}/tests/support)
     set_tests_properties(${name} PROPERTIES ENVIRONMENT
-      "LSAN_OPTIONS=suppressions=${_support}/lsan.supp;TSAN_OPTIONS=suppressions=${_support}/tsan.supp ignore_noninstrumented_modules=1 history_size=4")
+      "LSAN_OPTIONS=suppressions='${_support}/lsan.supp';TSAN_OPTIONS=suppressions='${_support}/tsan.supp' ignore_noninstrumented_modules=1 history_size=4")
   endif()
 endfunction()

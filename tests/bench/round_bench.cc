@@ -64,13 +64,20 @@ class ZeroClients {
       for (const v1::Task& task : reply.tasks()) {
         *request.add_received() = task.key();
         if (task.has_closed()) ends.push_back(Clock::System().Now());
-        if (task.has_finished()) return OkStatus();
+        if (task.has_finished()) return Leave();
         if (task.has_train()) RETURN_IF_ERROR(Answer(task));
       }
     }
   }
 
  private:
+  Status Leave() {
+    v1::LeaveRequest request;
+    request.set_session(session_);
+    transport_.Leave(request);
+    return OkStatus();
+  }
+
   Status Answer(const v1::Task& task) {
     const v1::BlobRef& params = task.train().params();
     if (params.sha256() != fetched_) {

@@ -5,6 +5,7 @@
 #include "peft/core/random.h"
 #include "peft/io/safetensors.h"
 #include "tests/io/safetensors_bytes.h"
+#include "tests/support/mutate.h"
 
 namespace fedpeft {
 namespace {
@@ -186,33 +187,13 @@ TEST(SafetensorsHostileTest, TruncationAtEveryByteIsRefused) {
   }
 }
 
-/// Changes, drops or repeats one to four bytes.
-void Mutate(RandomStream& random, Bytes& file) {
-  for (std::uint64_t i = 1 + random.NextBelow(4); i > 0; --i) {
-    const auto at = file.begin() + static_cast<std::ptrdiff_t>(random.NextBelow(file.size()));
-    switch (random.NextBelow(4)) {
-      case 0:
-        *at = static_cast<std::uint8_t>(random.NextU32());
-        break;
-      case 1:
-        *at = static_cast<std::uint8_t>(*at ^ (1u << random.NextBelow(8)));
-        break;
-      case 2:
-        file.erase(at);
-        break;
-      default:
-        file.insert(at, std::uint8_t{*at});
-    }
-  }
-}
-
 TEST(SafetensorsHostileTest, TenThousandMutationsAreRefusedOrConsistent) {
   RandomStream random(1, "safetensors mutations");
   const Bytes original = SampleFile();
   int accepted = 0;
   for (int i = 0; i < 10'000; ++i) {
     Bytes file = original;
-    Mutate(random, file);
+    testing::Mutate(random, file);
     const Result<Safetensors> parsed = ParseSafetensors(file);
     if (!parsed.ok()) continue;
     ++accepted;

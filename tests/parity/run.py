@@ -4,7 +4,7 @@
 A parity script takes no arguments and is told everything by environment variables: FEDPEFT_BUILD (the folder with the
 programs), FEDPEFT_BASE (the base model), FEDPEFT_DATA (a folder with banking77/ and sst2/; may be unset) and
 FEDPEFT_FULL (set: the whole matrix, else a seeded slice). Its exit status says how it went: 0 passed, 77 left out,
-anything else failed; its last line of output is shown. A comment line in it declares what is special:
+anything else failed; its last line of output is shown, and each that says what was left out or begins with "seed ". A comment line in it declares what is special:
 
     # parity: full              only run with --full
     # parity: timeout=900       seconds it may take (default 300; ten times as many with --full)
@@ -66,14 +66,21 @@ def kill_group(process):
 
 def report(script, status, output, seconds, timeout_s):
     """The lines to show for one finished script: one, or with the end of its output when it failed."""
-    lines = output.splitlines()
-    last = lines[-1] if lines else "no output"
+    lines = output.splitlines() or ["no output"]
     if status == 0:
-        return f"ok      {script.name} ({seconds:.1f} s): {last}"
-    if status == LEFT_OUT:
-        return f"left out {script.name}: {last}"
-    why = f"took longer than {timeout_s} s" if status is None else f"exit status {status}"
-    return "\n".join(lines[-TAIL_LINES:] + [f"FAILED  {script.name} ({seconds:.1f} s): {why}"])
+        shown, end = notes(lines[:-1]), f"ok      {script.name} ({seconds:.1f} s): {lines[-1]}"
+    elif status == LEFT_OUT:
+        shown, end = [], f"left out {script.name}: {lines[-1]}"
+    else:
+        why = f"took longer than {timeout_s} s" if status is None else f"exit status {status}"
+        shown = notes(lines[:-TAIL_LINES]) + lines[-TAIL_LINES:]
+        end = f"FAILED  {script.name} ({seconds:.1f} s): {why}"
+    return "\n".join(shown + [end])
+
+
+def notes(lines):
+    """What is worth showing however a script ends."""
+    return [line for line in lines if "left out" in line or line.startswith("seed ")]
 
 
 def main():
@@ -97,6 +104,9 @@ def main():
     environment = os.environ | ({"FEDPEFT_FULL": "1"} if arguments.full else {})
     environment.setdefault("FEDPEFT_BUILD", str(ROOT / "build/release"))
     environment.setdefault("FEDPEFT_BASE", str(ROOT / "build/base/minilm"))
+    for name in ("FEDPEFT_BUILD", "FEDPEFT_BASE", "FEDPEFT_DATA"):  # the scripts run from the checkout's root
+        if environment.get(name):
+            environment[name] = os.path.abspath(environment[name])
     environment.setdefault("OMP_WAIT_POLICY", "passive")  # or torch's threads spin, many times slower on a busy machine
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that run() still ends what it started
     log = open(arguments.log, "w", encoding="utf-8") if arguments.log else None

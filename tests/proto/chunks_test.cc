@@ -5,8 +5,11 @@
 
 #include <limits>
 
+#include "peft/core/hash.h"
+#include "peft/core/random.h"
 #include "proto/limits.h"
 #include "proto/protocol.pb.h"
+#include "tests/support/mutate.h"
 
 namespace fedpeft {
 namespace {
@@ -102,6 +105,34 @@ TEST(ChunksTest, RefusesTruncationAtEveryByte) {
     v1::Chunk chunk;
     EXPECT_FALSE(chunk.ParseFromString(encoded.substr(0, size)) && CheckChunk(chunk, 0, payload.size()).ok()) << size;
   }
+}
+
+/// Of a chunk's content, as a peer that wants to get through would send it.
+void Resign(Bytes& encoded) {
+  v1::Chunk chunk;
+  if (!chunk.ParseFromArray(encoded.data(), static_cast<int>(encoded.size()))) return;
+  chunk.set_crc32c(Crc32c(AsBytes(chunk.data())));
+  const std::string again = chunk.SerializeAsString();
+  encoded.assign(again.begin(), again.end());
+}
+
+TEST(ChunksTest, TenThousandMutationsAreRefusedOrAreWhatTheCodecMakes) {
+  const std::string good = ChunkAt(Pattern(64), 0).SerializeAsString();
+  RandomStream random(1, "chunk mutations");
+  int accepted = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    Bytes encoded(good.begin(), good.end());
+    testing::Mutate(random, encoded);
+    if (random.NextBelow(2) == 0) Resign(encoded);
+    v1::Chunk chunk;
+    if (!chunk.ParseFromArray(encoded.data(), static_cast<int>(encoded.size()))) continue;
+    if (!CheckChunk(chunk, 0, 64).ok()) continue;
+    ++accepted;
+    EXPECT_EQ(chunk.offset(), 0u);
+    EXPECT_EQ(chunk.data().size(), 64u);
+    EXPECT_EQ(chunk.crc32c(), Crc32c(AsBytes(chunk.data())));
+  }
+  EXPECT_GT(accepted, 100) << "the mutations no longer get past the parser";
 }
 
 }  // namespace

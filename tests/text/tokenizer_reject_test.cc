@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "peft/core/random.h"
+#include "tests/support/mutate.h"
 #include "tests/text/tokenizer_support.h"
 
 namespace fedpeft {
@@ -110,21 +111,9 @@ TEST(TokenizerRejectTest, MutationsNeverCrash) {
   RandomStream random(20240607, "tokenizer mutations");
   int loaded = 0;
   for (int i = 0; i < 10000; ++i) {
-    std::string mutated = content;
-    for (std::uint64_t edits = 1 + random.NextBelow(3); edits > 0; --edits) {
-      const std::size_t at = random.NextBelow(mutated.size());
-      switch (random.NextBelow(3)) {
-        case 0:
-          mutated[at] = static_cast<char>(random.NextBelow(256));
-          break;
-        case 1:
-          mutated.erase(at, 1 + random.NextBelow(8));
-          break;
-        default:
-          mutated.insert(at, mutated.substr(random.NextBelow(mutated.size()), random.NextBelow(12)));
-      }
-    }
-    const auto tokenizer = Tokenizer::FromJson(mutated);
+    Bytes mutated(content.begin(), content.end());
+    testing::Mutate(random, mutated);
+    const auto tokenizer = Tokenizer::FromJson(AsText(mutated));
     if (!tokenizer.ok()) continue;
     ++loaded;
     const auto encoding = tokenizer->EncodePair("hello W\xC3\xB6rld [MASK]", "un\xFFglued <ent>");
