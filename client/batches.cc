@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <numeric>
 
+#include "peft/core/bytes.h"
+#include "peft/core/hash.h"
+
 namespace fedpeft::client {
 
 namespace {
@@ -21,6 +24,14 @@ void Cut(std::span<const std::uint32_t> rows, std::size_t batch_size, BatchPlan&
 }
 
 }  // namespace
+
+std::uint64_t StreamId(const std::string& client) {
+  return LoadLe<std::uint64_t>(Sha256Of(AsBytes(client)));
+}
+
+RandomStream OrderStream(std::uint64_t seed, std::uint32_t round, const std::string& client) {
+  return {seed, "order", {round, StreamId(client)}};
+}
 
 BatchPlan ShuffledBatches(std::span<const std::uint32_t> lengths, std::size_t batch_size, RandomStream& stream) {
   std::vector<std::uint32_t> rows = RandomPermutation(stream, lengths.size());

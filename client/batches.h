@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "peft/core/random.h"
@@ -12,6 +13,12 @@ namespace fedpeft::client {
 
 /// Indices into the rows.
 using BatchPlan = std::vector<std::vector<std::uint32_t>>;
+
+/// Tells the random streams of one client from those of the others.
+std::uint64_t StreamId(const std::string& client);
+
+/// What ShuffledBatches draws from when `client` trains in `round`.
+RandomStream OrderStream(std::uint64_t seed, std::uint32_t round, const std::string& client);
 
 /// One pass over all rows: shuffled, sorted by length within windows of 16 batches, cut, and the batches shuffled.
 BatchPlan ShuffledBatches(std::span<const std::uint32_t> lengths, std::size_t batch_size, RandomStream& stream);

@@ -8,7 +8,6 @@
 
 #include "client/batches.h"
 #include "peft/core/clock.h"
-#include "peft/core/hash.h"
 #include "peft/core/random.h"
 #include "peft/method/classifier.h"
 #include "peft/method/optimizer.h"
@@ -26,10 +25,6 @@ std::unique_ptr<Optimizer> MakeOptimizer(const TrainSpec& train, const ParamLayo
     return MakeSgd({train.momentum, train.weight_decay}, layout.size(), std::move(ranges));
   }
   return MakeAdamW({train.beta1, train.beta2, train.epsilon, train.weight_decay}, layout.size(), std::move(ranges));
-}
-
-std::uint64_t StreamId(const std::string& client) {
-  return LoadLe<std::uint64_t>(Sha256Of(AsBytes(client)));
 }
 
 std::vector<std::uint32_t> Lengths(std::span<const Example> examples) {
@@ -129,8 +124,8 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
   const PeftClassifier model(*base, plan, *layout, bound);
   if (!request.keep_optimizer || !optimizer) optimizer = MakeOptimizer(train, *layout, view);
 
-  const std::uint64_t id = StreamId(request.client);
-  RandomStream order(seed, "order", {request.round, id}), dropout(seed, "dropout", {request.round, id});
+  RandomStream order = OrderStream(seed, request.round, request.client);
+  RandomStream dropout(seed, "dropout", {request.round, StreamId(request.client)});
   const ForwardMode mode{train.base_dropout, plan.lora.dropout, at::detail::createCPUGenerator(dropout.NextU64())};
   const std::vector<std::uint32_t> lengths = Lengths(examples);
   const auto batch_size = static_cast<std::size_t>(train.batch_size);

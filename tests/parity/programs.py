@@ -18,6 +18,7 @@ class Programs:
     def __init__(self, build, base):
         self.server = pathlib.Path(build) / "server/fedpeft-server"
         self.client = pathlib.Path(build) / "client/fedpeft-client"
+        self.batches = pathlib.Path(build) / "tests/parity/batches_main"
         self.base = pathlib.Path(base)
 
     @classmethod
@@ -35,8 +36,8 @@ class Programs:
         """Standard output of a verb that needs no coordinator."""
         return checked([self.client, verb, "--base", self.base, *options])
 
-    def export(self, state, folder):
-        checked([self.server, "export", "--state", state, folder])
+    def export(self, state, folder, *options):
+        checked([self.server, "export", "--state", state, *options, folder])
 
 
 def checked(command):
@@ -83,7 +84,8 @@ class Federation:
     def _log(self, name):
         return (self.folder / f"{name}.log").read_text(encoding="utf-8")
 
-    def _port(self):
+    def wait_until_listening(self):
+        """Its port."""
         give_up = time.monotonic() + LISTEN_WITHIN_S
         while time.monotonic() < give_up and self._server.poll() is None:
             if (found := re.search(r"^serving run .* on port (\d+),", self._log("server"), re.MULTILINE)):
@@ -93,7 +95,7 @@ class Federation:
 
     def join(self, name, data, *options):
         self._clients.append(self._start(name, [
-            self.programs.client, "join", "--server", f"127.0.0.1:{self._port()}", "--base", self.programs.base,
+            self.programs.client, "join", "--server", f"127.0.0.1:{self.wait_until_listening()}", "--base", self.programs.base,
             "--data", data, "--name", name, *options]))
 
     def run(self):
