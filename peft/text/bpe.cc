@@ -1,8 +1,8 @@
 #include "peft/text/bpe.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "peft/text/byte_token.h"
 #include "peft/text/json_object.h"
 #include "peft/text/utf8.h"
 
@@ -13,11 +13,6 @@ using nlohmann::json;
 namespace {
 
 constexpr std::int32_t kNoToken = -1;
-
-std::string ByteToken(std::size_t byte) {
-  constexpr char kDigits[] = "0123456789ABCDEF";
-  return {'<', '0', 'x', kDigits[byte / 16], kDigits[byte % 16], '>'};
-}
 
 Result<bool> BoolOrFalse(JsonObject& object, std::string_view key) {
   if (object.Optional(key) == nullptr) return false;
@@ -59,10 +54,8 @@ Result<std::unique_ptr<TokenModel>> Bpe::FromJson(JsonObject& object) {
   return std::unique_ptr<TokenModel>(std::move(out));
 }
 
-Bpe::Bpe(Vocabulary vocabulary, Options options) : vocabulary_(std::move(vocabulary)), options_(std::move(options)) {
-  for (std::size_t byte = 0; byte < byte_tokens_.size(); ++byte) {
-    byte_tokens_[byte] = vocabulary_.Find(ByteToken(byte)).value_or(kNoToken);
-  }
+Bpe::Bpe(Vocabulary vocabulary, Options options)
+    : vocabulary_(std::move(vocabulary)), options_(std::move(options)), byte_tokens_(FindByteTokens(vocabulary_)) {
   for (std::size_t c = 0; c < characters_.size(); ++c) {
     std::string text;
     AppendUtf8(static_cast<char32_t>(c), text);
@@ -159,19 +152,12 @@ void Bpe::AppendSymbols(std::string_view word, std::vector<std::int32_t>& symbol
       continue;
     }
     // As in the package, a waiting unknown token comes behind the bytes.
-    if (options_.byte_fallback && AppendBytes(spelled, symbols)) continue;
+    if (options_.byte_fallback && AppendByteTokens(byte_tokens_, spelled, symbols)) continue;
     if (!options_.unknown) continue;
     if (!options_.fuse_unknown) flush();
     unknown_waits = true;
   }
   flush();
-}
-
-bool Bpe::AppendBytes(std::string_view spelled, std::vector<std::int32_t>& symbols) const {
-  const auto token_of = [this](char c) { return byte_tokens_[static_cast<std::uint8_t>(c)]; };
-  if (std::any_of(spelled.begin(), spelled.end(), [&](char c) { return token_of(c) == kNoToken; })) return false;
-  for (char c : spelled) symbols.push_back(token_of(c));
-  return true;
 }
 
 void Bpe::AddTo(Fingerprint& fingerprint) const {

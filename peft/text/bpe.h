@@ -40,14 +40,12 @@ class Bpe final : public TokenModel {
   /// The id of the character `piece`, with prefix and suffix as its place asks for.
   std::optional<std::int32_t> SymbolOf(std::string_view piece, bool first, bool last, std::string& spelled) const;
   void AppendSymbols(std::string_view word, std::vector<std::int32_t>& symbols) const;
-  /// False when a byte has no token.
-  bool AppendBytes(std::string_view spelled, std::vector<std::int32_t>& symbols) const;
 
   Vocabulary vocabulary_;
   Options options_;
+  std::vector<std::int32_t> byte_tokens_;  // by byte
   Merges merges_;
   std::vector<std::array<std::int32_t, 2>> merge_list_;  // in order of rank
-  std::array<std::int32_t, 256> byte_tokens_;            // kNoToken: none
   std::array<std::int32_t, 0x180> characters_;           // ids of the first code points: the byte-level alphabet
   mutable WordCache cache_;
 };

@@ -6,6 +6,7 @@
 #include "peft/text/bert_normalizer.h"
 #include "peft/text/character_normalizers.h"
 #include "peft/text/json_object.h"
+#include "peft/text/precompiled.h"
 #include "peft/text/text_normalizers.h"
 
 namespace fedpeft::text {
@@ -52,6 +53,7 @@ Result<std::unique_ptr<Normalizer>> MakeNormalizer(const nlohmann::json& config,
   ASSIGN_OR_RETURN(JsonObject object, JsonObject::Of(config, where));
   ASSIGN_OR_RETURN(const std::string type, object.Type());
   if (type == "BertNormalizer") return BertNormalizer::FromJson(object);
+  if (type == "Precompiled") return PrecompiledNormalizer::FromJson(object);
   if (type == "Prepend") return PrependNormalizer::FromJson(object);
   if (type == "Replace") return ReplaceNormalizer::FromJson(object);
   if (type == "Strip") return StripNormalizer::FromJson(object);
@@ -63,9 +65,10 @@ Result<std::unique_ptr<Normalizer>> MakeNormalizer(const nlohmann::json& config,
   if (type == "StripAccents") return MakePlain<StripAccentsNormalizer>(object);
   if (type == "Nmt") return MakePlain<NmtNormalizer>(object);
   if (type == "Sequence") return NormalizerSequence::FromJson(object);
-  return UnknownType(where, type,
-                     "BertNormalizer, Lowercase, NFC, NFD, NFKC, NFKD, Nmt, Prepend, Replace, Sequence, Strip or "
-                     "StripAccents");
+  return UnknownType(
+      where, type,
+      "BertNormalizer, Lowercase, NFC, NFD, NFKC, NFKD, Nmt, Precompiled, Prepend, Replace, Sequence, Strip or "
+      "StripAccents");
 }
 
 }  // namespace fedpeft::text

@@ -4,6 +4,7 @@
 
 #include "peft/text/bpe.h"
 #include "peft/text/json_object.h"
+#include "peft/text/unigram.h"
 #include "peft/text/wordpiece.h"
 
 namespace fedpeft::text {
@@ -13,7 +14,8 @@ Result<std::unique_ptr<TokenModel>> MakeTokenModel(const nlohmann::json& config)
   ASSIGN_OR_RETURN(const std::string type, object.Type());
   if (type == "WordPiece") return WordPiece::FromJson(object);
   if (type == "BPE") return Bpe::FromJson(object);
-  return UnknownType("model", type, "BPE or WordPiece");
+  if (type == "Unigram") return Unigram::FromJson(object);
+  return UnknownType("model", type, "BPE, Unigram or WordPiece");
 }
 
 }  // namespace fedpeft::text

@@ -1,4 +1,7 @@
 """Small tokenizers of every kind that base models have, trained with the `tokenizers` package on given texts."""
+import io
+
+import sentencepiece
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 LLAMA3_PATTERN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -69,6 +72,65 @@ def llama2(texts, size):
     return out
 
 
+def fields(message):
+    """(number, bytes) of the length-delimited fields of a protobuf message, and None for others."""
+    at = 0
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(message):
+        key = varint()
+        size = {0: 0, 1: 8, 5: 4}.get(key & 7)
+        size = varint() if size is None else size
+        if key & 7 == 0:
+            varint()
+        yield key >> 3, message[at:at + size] if key & 7 == 2 else None
+        at += size
+
+
+def charsmap(rule):
+    """SentencePiece's own table of a normalization rule, taken from a model that it trains."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(["a b c d e f g"] * 20), model_writer=model,
+                                             model_type="char", vocab_size=8, hard_vocab_limit=False,
+                                             normalization_rule_name=rule, minloglevel=2)
+    spec = next(value for number, value in fields(model.getvalue()) if number == 3)  # normalizer_spec
+    return next(value for number, value in fields(spec) if number == 2)  # precompiled_charsmap
+
+
+def unigram(texts, size, rule, special, pre_tokenizer, template):
+    out = Tokenizer(models.Unigram())
+    out.normalizer = normalizers.Sequence([normalizers.Precompiled(charsmap(rule)),
+                                           normalizers.Replace(Regex(" {2,}"), " ")])
+    out.pre_tokenizer = pre_tokenizer
+    out.decoder = decoders.Metaspace()
+    out.train_from_iterator(texts, trainers.UnigramTrainer(vocab_size=size, special_tokens=special, unk_token="<unk>",
+                                                           show_progress=False))
+    ids = [(token, out.token_to_id(token)) for token in special]
+    out.post_processor = processors.TemplateProcessing(**template, special_tokens=ids)
+    return out
+
+
+def t5(texts, size):
+    return unigram(texts, size, "nmt_nfkc", ["<pad>", "</s>", "<unk>"], pre_tokenizers.Metaspace(prepend_scheme="first"),
+                   dict(single="$A </s>", pair="$A </s> $B </s>"))
+
+
+def xlm_roberta(texts, size):
+    stages = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    return unigram(texts, size, "nmt_nfkc_cf", ["<s>", "<pad>", "</s>", "<unk>"], stages,
+                   dict(single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>"))
+
+
 def kinds(texts, size=2000):
     """Name -> tokenizer.json."""
     made = {
@@ -78,5 +140,7 @@ def kinds(texts, size=2000):
         "RoBERTa (byte-level BPE, pairs)": roberta(texts, size),
         "Llama-3 (Split, ignore_merges)": llama3(texts, size),
         "Llama-2 (byte-fallback BPE)": llama2(texts, size),
+        "T5 (Unigram, nmt_nfkc)": t5(texts, size),
+        "XLM-R (Unigram, nmt_nfkc_cf)": xlm_roberta(texts, size),
     }
     return {name: tokenizer.to_str() for name, tokenizer in made.items()}
