@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "peft/metrics/classification.h"
 #include "proto/limits.h"
 
 namespace fedpeft::server {
@@ -36,8 +37,7 @@ Status CheckTrainStats(const TrainStats& stats) {
 
 Status CheckEvaluateStats(const EvaluateStats& stats, std::uint64_t held) {
   RETURN_IF_ERROR(CheckCount("evaluation: examples", stats.examples, 1, held));
-  RETURN_IF_ERROR(CheckCount("evaluation: correct", stats.correct, 0, stats.examples));
-  RETURN_IF_ERROR(CheckReal("evaluation: loss_sum", stats.loss_sum, kMaxReal * static_cast<double>(stats.examples)));
+  RETURN_IF_ERROR(ClassificationTotals().Add(stats.examples, stats.correct, stats.loss_sum));
   return CheckReal("evaluation: seconds", stats.seconds, kMaxReal);
 }
 

@@ -61,11 +61,12 @@ struct RunMachine::Handler {
   void operator()(const EvaluationCounted& event) const {
     const auto member = m.members_.find(event.client);
     FEDPEFT_CHECK(m.stage_ == Stage::kEvaluating && member != m.members_.end() && member->second != Member::kDone);
+    const EvaluateStats& stats = event.stats;
+    if (!m.totals_.Add(stats.examples, stats.correct, stats.loss_sum).ok()) {
+      return m.Mark(member->second, Member::kFailed);
+    }
     m.Mark(member->second, Member::kDone);
-    m.counts_.examples += event.stats.examples;
-    m.counts_.correct += event.stats.correct;
-    m.counts_.loss_sum += event.stats.loss_sum;
-    m.counts_.seconds = std::max(m.counts_.seconds, event.stats.seconds);
+    m.evaluation_seconds_ = std::max(m.evaluation_seconds_, stats.seconds);
   }
   void operator()(const SumSpoiled& event) const {
     FEDPEFT_CHECK(m.stage_ == Stage::kTraining || m.stage_ == Stage::kCommitting);
@@ -253,7 +254,8 @@ void RunMachine::StartEvaluation() {
   evaluators_due_.reset();
   const bool missing = evaluators_.empty() && run_.evaluation.min_evaluators > 0;
   if (missing) evaluators_due_ = now_ + Seconds(run_.limits.client_timeout_s);
-  counts_ = {};
+  totals_ = {};
+  evaluation_seconds_ = 0;
   for (const std::string& client : evaluators_) Ask(client);
 }
 
@@ -268,10 +270,13 @@ void RunMachine::CloseEvaluationIfDone() {
   deadline_.reset();
   evaluated_ = true;
   StoreEvaluation result{.round = committed_round_, .total = std::nullopt, .evaluators = 0, .best = false};
-  if (counts_.examples > 0) {
-    result.total = counts_;
+  if (totals_.examples() > 0) {
+    result.total = {.examples = totals_.examples(),
+                    .correct = totals_.correct(),
+                    .loss_sum = totals_.loss_sum(),
+                    .seconds = evaluation_seconds_};
     result.evaluators = static_cast<std::uint32_t>(Count(Member::kDone));
-    result.best = best_.Add(counts_);
+    result.best = best_.Add(*result.total);
   }
   actions_.emplace_back(result);
 }

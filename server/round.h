@@ -17,6 +17,7 @@
 
 #include "configs/run.h"
 #include "peft/core/clock.h"
+#include "peft/metrics/classification.h"
 #include "server/best_tracker.h"
 #include "server/events.h"
 
@@ -39,7 +40,7 @@ struct UpdateCounted {
 struct TaskFailed {
   std::string client;
 };
-/// Pre: CheckEvaluation said kWanted.
+/// Pre: CheckEvaluation said kWanted. Counts that do not fit the totals are the same as TaskFailed.
 struct EvaluationCounted {
   std::string client;
   EvaluateStats stats;
@@ -208,7 +209,9 @@ class RunMachine {
   std::optional<Instant> deadline_;
   /// Until when evaluators that are missing in the open evaluation are waited for.
   std::optional<Instant> evaluators_due_;
-  EvaluateStats counts_;
+  /// Of the open evaluation: what the evaluators counted, and the longest that one of them took.
+  ClassificationTotals totals_;
+  double evaluation_seconds_ = 0;
   BestTracker best_;
 
   // Of the call in progress.

@@ -38,6 +38,10 @@ Status ClassificationTotals::Add(std::uint64_t examples, std::uint64_t correct, 
   return OkStatus();
 }
 
+double ClassificationTotals::loss_sum() const {
+  return static_cast<double>(loss_) * kLossGrid;
+}
+
 std::optional<double> ClassificationTotals::accuracy() const {
   if (examples_ == 0) return std::nullopt;
   return static_cast<double>(correct_) / static_cast<double>(examples_);
@@ -45,7 +49,7 @@ std::optional<double> ClassificationTotals::accuracy() const {
 
 std::optional<double> ClassificationTotals::mean_loss() const {
   if (examples_ == 0) return std::nullopt;
-  return static_cast<double>(loss_) * kLossGrid / static_cast<double>(examples_);
+  return loss_sum() / static_cast<double>(examples_);
 }
 
 }  // namespace fedpeft

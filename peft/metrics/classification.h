@@ -20,6 +20,8 @@ class ClassificationTotals {
 
   std::uint64_t examples() const { return examples_; }
   std::uint64_t correct() const { return correct_; }
+  /// Nats over all examples.
+  double loss_sum() const;
   /// Fraction of examples answered right; nothing without examples.
   std::optional<double> accuracy() const;
   /// Nats an example; nothing without examples.

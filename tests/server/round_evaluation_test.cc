@@ -65,6 +65,26 @@ class EvaluationTest : public ::testing::Test {
   Player player_{run_};
 };
 
+TEST_F(EvaluationTest, TotalsDoNotDependOnTheOrderOfAnswers) {
+  const auto loss_sum = [this](std::vector<std::pair<std::string, double>> answers) {
+    Player player(run_);
+    player.Join({"e", "f", "g"}, true);
+    player.Join({"a"});
+    for (const auto& [client, loss] : answers) player.SendAndStore(EvaluationCounted{client, {10, 5, loss, 1}});
+    return player.Got<StoreEvaluation>().at(0).total->loss_sum;
+  };
+  // As doubles, 0.1 + 0.2 + 0.3 and 0.3 + 0.2 + 0.1 differ.
+  EXPECT_EQ(loss_sum({{"e", 0.1}, {"f", 0.2}, {"g", 0.3}}), loss_sum({{"g", 0.3}, {"f", 0.2}, {"e", 0.1}}));
+}
+
+TEST_F(EvaluationTest, CountsThatDoNotFitTheTotalsAreLeftOut) {
+  player_.Join({"liar"}, true);
+  player_.SendAndStore(EvaluationCounted{"liar", {10, 5, 0x1p60, 1}});
+  Evaluate("e");
+  EXPECT_EQ(Evaluators(), 1u);
+  EXPECT_EQ(player_.Got<StoreEvaluation>()[0].total->examples, 10u);
+}
+
 TEST_F(EvaluationTest, AnEvaluatorThatDiesInTheMiddleIsAskedAgainWhenItComesBack) {
   player_.Leave("e");
   EXPECT_EQ(player_.machine().stage(), Stage::kEvaluating);
