@@ -29,6 +29,11 @@ struct Reduced {
   std::uint64_t contributions = 0;
 };
 
+/// The most updates that a round can have, which fixes its grid: its cohort's, or (0) those of everybody who may join.
+constexpr std::uint64_t MaxContributions(std::uint32_t cohort, std::uint32_t max_clients) {
+  return cohort > 0 ? cohort : max_clients;
+}
+
 class SumReducer {
  public:
   /// `max_weight` caps a client's weight under kExamples and is not read under kUniform.
@@ -38,7 +43,7 @@ class SumReducer {
   Result<std::uint64_t> WeightOf(std::uint64_t examples) const;
 
   /// An empty sum of up to `max_contributions` updates. The grid depends on that number: give the same one in every
-  /// round of a run. Errors: those of IntegerSum::Make.
+  /// round of a phase. Errors: those of IntegerSum::Make.
   Result<IntegerSum> Begin(std::shared_ptr<const ParamLayout> layout, PayloadLayout payload,
                            std::uint64_t max_contributions) const;
 

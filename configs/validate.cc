@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "aggregation/integer_sum.h"
+#include "aggregation/reducer.h"
 #include "configs/keys.h"
 #include "configs/reader.h"
 #include "configs/translate.h"
@@ -145,8 +146,8 @@ class Rules {
   /// The grid of the sum over all clients of a round is fine enough.
   void CheckGrid(const std::string& path, const v1::Phase& phase) {
     const v1::Reducer& reducer = phase.reducer();
-    const std::uint32_t clients =
-        phase.participation().cohort() > 0 ? phase.participation().cohort() : config_.limits().max_clients();
+    const std::uint64_t clients =
+        aggregation::MaxContributions(phase.participation().cohort(), config_.limits().max_clients());
     const bool uniform = reducer.weights() == v1::Reducer::UNIFORM;
     const Result<int> bits =
         aggregation::GridExponent({reducer.max_abs(), uniform ? 1 : reducer.max_weight(), clients});

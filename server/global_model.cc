@@ -82,7 +82,9 @@ Bytes GlobalModel::Encode(const Checkpoint& checkpoint) const {
 }
 
 Result<aggregation::IntegerSum> GlobalModel::BeginSum(std::uint32_t round) const {
-  return ReducerOf(run_.PhaseAt(round)).Begin(layout_, Payload(round), run_.limits.max_clients);
+  const PhaseSpec& phase = run_.PhaseAt(round);
+  return ReducerOf(phase).Begin(layout_, Payload(round),
+                                aggregation::MaxContributions(phase.cohort, run_.limits.max_clients));
 }
 
 Result<std::uint64_t> GlobalModel::WeightOf(std::uint32_t round, std::uint64_t examples) const {
