@@ -3,7 +3,9 @@
 #include <ctime>
 #include <future>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "configs/loader.h"
 #include "configs/run.h"
@@ -47,6 +49,11 @@ RunInfo InfoOf(const Coordinator& coordinator, const std::string& run_config) {
   return info;
 }
 
+void Print(const std::vector<std::string>& lines) {
+  for (const std::string& line : lines) std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+}
+
 /// Prints rounds until the run ends or a signal asks to stop; then ends both sides in order.
 RunOutcome RunToTheEnd(Coordinator& coordinator, CoordinatorServer& server, const std::string& state) {
   Progress progress(state);
@@ -59,10 +66,10 @@ RunOutcome RunToTheEnd(Coordinator& coordinator, CoordinatorServer& server, cons
       coordinator.Post(StopRequested{});
       break;
     }
-    progress.Print();
+    Print(progress.NewLines());
   }
   RunOutcome outcome = ended.get();
-  progress.Print();
+  Print(progress.NewLines());
   if (outcome.kind != RunOutcome::Kind::kStopped) {
     server.WaitUntilDelivered(Seconds(kFarewellSeconds));
     coordinator.Post(StopRequested{});

@@ -27,7 +27,7 @@ std::string TimeText(double seconds) {
 
 }  // namespace
 
-std::string RoundLine(const RoundRecord& record, std::uint32_t total_rounds) {
+std::string RoundLine(const RoundRecord& record, std::uint32_t total_rounds, double seconds_a_round) {
   std::string line = "round " + std::to_string(record.round) + "/" + std::to_string(total_rounds);
   if (record.round > 0) line += "  " + std::to_string(record.participants) + " clients";
   if (record.train_loss) line += Format("  loss %.4f", *record.train_loss);
@@ -40,35 +40,50 @@ std::string RoundLine(const RoundRecord& record, std::uint32_t total_rounds) {
   line += Format("  %.1f s", record.seconds);
   const std::uint32_t left = total_rounds - record.round;
   if (left == 0) return line + "  last round";
-  return line + "  " + std::to_string(left) + " to go, about " + TimeText(record.seconds * left);
+  return line + "  " + std::to_string(left) + " to go, about " + TimeText(seconds_a_round * left);
 }
 
-void Progress::Print() {
-  if (!state_) {
-    auto opened = StateReader::Open(folder_);
-    if (!opened.ok()) return;
-    const auto run = opened->Run();
-    if (!run.ok()) return;
-    total_rounds_ = run->total_rounds;
-    state_.emplace(std::move(opened).value());
-  }
-  const auto rounds = state_->Rounds();
-  if (!rounds.ok()) return;
+bool Progress::Open() {
+  if (state_) return true;
+  auto opened = StateReader::Open(folder_);
+  if (!opened.ok()) return false;
+  const auto run = opened->Run();
+  if (!run.ok()) return false;
+  total_rounds_ = run->total_rounds;
+  state_.emplace(std::move(opened).value());
+  return true;
+}
+
+std::vector<std::string> Progress::NewLines() {
+  if (!Open()) return {};
+  const auto rounds = state_->Rounds(next_.value_or(0));
+  if (!rounds.ok()) return {};
+  std::vector<std::string> lines;
   if (!next_) {
     next_ = 0;
     for (const RoundRecord& record : *rounds) {
       if (record.complete) next_ = record.round + 1;
     }
-    if (*next_ > 1) std::printf("going on after round %u/%u\n", *next_ - 1, total_rounds_);
+    if (*next_ > 1) {
+      lines.push_back("going on after round " + std::to_string(*next_ - 1) + "/" + std::to_string(total_rounds_));
+    }
     // Of a run that begins only now the start is news.
     if (*next_ == 1) next_ = 0;
   }
   for (const RoundRecord& record : *rounds) {
     if (record.round < *next_ || !record.complete) continue;
-    std::printf("%s\n", RoundLine(record, total_rounds_).c_str());
+    lines.push_back(RoundLine(record, total_rounds_, SecondsARound(record)));
     next_ = record.round + 1;
   }
-  std::fflush(stdout);
+  return lines;
+}
+
+double Progress::SecondsARound(const RoundRecord& record) {
+  if (first_ && record.round > first_->round) {
+    return static_cast<double>(record.committed_ms - first_->committed_ms) / 1000 / (record.round - first_->round);
+  }
+  if (record.round > 0) first_ = record;
+  return record.seconds + (record.evaluation ? record.evaluation->counts.seconds : 0);
 }
 
 }  // namespace fedpeft::server

@@ -108,8 +108,8 @@ Result<RunRecord> StateReader::Run() {
   return *std::move(run);
 }
 
-Result<std::vector<RoundRecord>> StateReader::Rounds() {
-  return ReadRounds(database_, "ORDER BY r.round");
+Result<std::vector<RoundRecord>> StateReader::Rounds(std::uint32_t from) {
+  return ReadRounds(database_, "WHERE r.round >= " + std::to_string(from) + " ORDER BY r.round");
 }
 
 Result<RoundRecord> StateReader::Round(std::uint32_t round) {

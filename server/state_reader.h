@@ -30,8 +30,8 @@ class StateReader {
   static Result<StateReader> Open(const std::string& folder);
 
   Result<RunRecord> Run();
-  /// All committed rounds, in order.
-  Result<std::vector<RoundRecord>> Rounds();
+  /// The committed rounds from this one on, in order.
+  Result<std::vector<RoundRecord>> Rounds(std::uint32_t from = 0);
   /// Errors: kNotFound.
   Result<RoundRecord> Round(std::uint32_t round);
   /// The round with the best evaluation, or the last one when none was evaluated. Errors: kNotFound: no rounds yet.
