@@ -99,11 +99,11 @@ class Handlers final : public RpcBase {
   Status JoinNow(const grpc::CallbackServerContext& context, const v1::JoinRequest& request, v1::JoinReply& reply) {
     ASSIGN_OR_RETURN(const JoinClaim claim, Decode(request, hub_.run()));
     ASSIGN_OR_RETURN(Hub::Joined joined, hub_.Join(claim, CertificateName(context)));
-    LogInfo("client.joined", {{"client", joined.client_id},
-                              {"role", claim.evaluator ? "evaluator" : "trainer"},
-                              {"virtual_clients", claim.examples.size()},
-                              {"peer", context.peer()},
-                              {"software", claim.software}});
+    LogInfo("session.opened", {{"client", joined.client_id},
+                               {"role", claim.evaluator ? "evaluator" : "trainer"},
+                               {"virtual_clients", claim.examples.size()},
+                               {"peer", context.peer()},
+                               {"software", claim.software}});
     reply.set_session(std::move(joined.token));
     reply.set_client_id(std::move(joined.client_id));
     return OkStatus();
