@@ -262,6 +262,27 @@ TEST(CoordinatorTest, ParametersDoNotDependOnArrivalOrder) {
   EXPECT_EQ(PlayRun(first.path(), SmallRun(3, 5), 5, 1), PlayRun(second.path(), SmallRun(3, 5), 5, 2));
 }
 
+TEST(CoordinatorTest, ParametersDoNotDependOnHowManyThreadsUpdatesComeFrom) {
+  const auto play = [](std::size_t threads) {
+    TempFolder folder;
+    Federation federation(folder.path(), SmallRun(2, 16));
+    federation.JoinAll(16);
+    for (int round = 1; round <= 2; ++round) {
+      const Tasks tasks = federation.TakeTrain(16);
+      std::vector<std::thread> posting;
+      for (std::size_t thread = 0; thread < threads; ++thread) {
+        posting.emplace_back([&, thread] {
+          for (std::size_t i = thread; i < tasks.size(); i += threads) EXPECT_TRUE(federation.Upload(tasks[i]).ok());
+        });
+      }
+      for (std::thread& thread : posting) thread.join();
+    }
+    EXPECT_EQ(federation.coordinator().Wait().kind, RunOutcome::Kind::kFinished);
+    return LastHash(folder.path());
+  };
+  EXPECT_EQ(play(1), play(8));
+}
+
 TEST(CoordinatorTest, ZeroUpdatesLeaveTheParametersBitForBit) {
   TempFolder folder;
   Federation federation(folder.path(), SmallRun(1));

@@ -2,6 +2,7 @@
 #include "server/service.h"
 
 #include <gmock/gmock.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -283,6 +284,32 @@ TEST_F(ServiceTest, ShutdownEndsFiftyPollsAndAWaitingAnswerPromptly) {
   for (auto& poll : polls) EXPECT_EQ(poll.get().status.error_code(), grpc::UNAVAILABLE);
   EXPECT_FALSE(unanswered.get().ok());
   answered.answer(OkStatus());  // Later than the call, and the server.
+}
+
+TEST_F(ServiceTest, HealthServiceSaysServingUntilDrained) {
+  // grpc.health.v1.Health/Check by hand: {1: service} to {1: status}, of which 1 is SERVING and 2 NOT_SERVING.
+  grpc::GenericStub health(
+      grpc::CreateChannel("localhost:" + std::to_string(server().port()), grpc::InsecureChannelCredentials()));
+  const auto check = [&](const std::string& service) {
+    const grpc::Slice request("\x0a" + std::string(1, static_cast<char>(service.size())) + service);
+    const grpc::ByteBuffer message(&request, 1);
+    grpc::ClientContext context;
+    grpc::CompletionQueue queue;
+    const auto call = health.PrepareUnaryCall(Within(context), "/grpc.health.v1.Health/Check", message, &queue);
+    call->StartCall();
+    grpc::ByteBuffer reply;
+    grpc::Status status;
+    call->Finish(&reply, &status, nullptr);
+    void* tag = nullptr;
+    bool ok = false;
+    EXPECT_TRUE(queue.Next(&tag, &ok) && ok);
+    grpc::Slice bytes;
+    EXPECT_TRUE(status.ok() && reply.DumpToSingleSlice(&bytes).ok()) << status.error_message();
+    return std::string(bytes.begin(), bytes.end());
+  };
+  EXPECT_EQ(check("fedpeft.v1.Coordinator"), "\x08\x01");
+  server().Drain();
+  EXPECT_EQ(check("fedpeft.v1.Coordinator"), "\x08\x02");
 }
 
 TEST_F(ServiceTest, DeliveryIsAwaitedUntilAcknowledged) {
