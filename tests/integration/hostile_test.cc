@@ -7,6 +7,7 @@
 
 #include "tests/integration/federation.h"
 #include "tests/integration/peer.h"
+#include "tests/support/tiny_data.h"
 
 namespace fedpeft::testing {
 namespace {
@@ -32,9 +33,9 @@ Clients JoinHonest(Federation& federation) {
   return clients;
 }
 
-std::vector<std::string> HashesWithoutLiars(const Settings& settings) {
+std::vector<std::string> HashesWithoutLiars(const Settings& settings, const Arguments& serve = {}) {
   Federation federation(settings);
-  federation.Serve();
+  federation.Serve(serve);
   federation.Finish(JoinHonest(federation));
   return federation.Hashes();
 }
@@ -118,7 +119,8 @@ v1::Task LieAboutContent(Peer& peer, v1::Task task) {
   task = peer.NextTrainTask();
   EXPECT_THAT(Lie(peer, task, [&](auto& m) { m.set_payload_sha256(other); }), HasSubstr("payload"));
   task = peer.NextTrainTask();
-  EXPECT_THAT(Lie(peer, task, [](auto& m) { m.mutable_stats()->set_examples(~std::uint64_t{0}); }), HasSubstr("examples"));
+  EXPECT_THAT(Lie(peer, task, [](auto& m) { m.mutable_stats()->set_examples(~std::uint64_t{0}); }),
+              HasSubstr("examples"));
   task = peer.NextTrainTask();
   EXPECT_THAT(Lie(peer, task, [](auto& m) { m.mutable_stats()->set_loss(NAN); }), HasSubstr("finite"));
   task = peer.NextTrainTask();
@@ -167,6 +169,36 @@ TEST(HostileTest, SilentAndSlowClientsAreNotWaitedForBeyondTheDeadline) {
   EXPECT_EQ(slow.Send(upload, {Peer::ChunkOf(0, slow.Zeros())}).error_code(), grpc::StatusCode::NOT_FOUND);
   federation.Finish(clients);
   EXPECT_EQ(federation.Hashes(), HashesWithoutLiars(settings));
+}
+
+/// So many classes that the head makes an update larger than a chunk: it goes in several and through the spool.
+Arguments WithLargeUpdates() {
+  std::string labels;
+  for (const char* label : kTinyLabels) labels += std::string(label) + ",";
+  for (int i = 0; i < 10'000; ++i) labels += "l" + std::to_string(i) + ",";
+  labels.pop_back();
+  return {"--set", "problem.labels=[" + labels + "]"};
+}
+
+TEST(HostileTest, AnUploadThatStallsInTheMiddleIsEndedAtTheDeadlineAndTheOthersCount) {
+  const Settings settings = WithEvaluator({.rounds = 2, .deadline_s = 8});
+  Federation federation(settings);
+  federation.Serve(WithLargeUpdates());
+  Peer slow(federation.address(), "slow");
+  const Clients clients = JoinHonest(federation);
+  const v1::Task task = slow.NextTrainTask();
+  const Bytes update = slow.Zeros();
+  ASSERT_GT(update.size(), kChunkBytes);
+  std::uint64_t upload = 0;
+  EXPECT_EQ(slow.OpenRefusal(slow.ManifestOf(task, update), upload), "");
+  Peer::Stalled stalled(slow, upload, Peer::ChunkOf(0, ByteSpan(update).first(kChunkBytes)));
+  const grpc::Status ended = stalled.End();
+  EXPECT_EQ(ended.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(ended.error_message(), HasSubstr("round is closed"));
+  EXPECT_TRUE(slow.GiveUp(slow.NextTrainTask()).ok());
+  federation.Finish(clients);
+  for (const auto& round : federation.Rounds()) EXPECT_EQ(round["participants"], round["round"] == 0 ? 0 : 2);
+  EXPECT_EQ(federation.Hashes(), HashesWithoutLiars(settings, WithLargeUpdates()));
 }
 
 }  // namespace

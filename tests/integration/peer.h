@@ -138,6 +138,26 @@ class Peer {
     stream->WritesDone();
     return stream->Finish();
   }
+  /// An upload that stays open after its first chunk, until the coordinator ends it.
+  class Stalled {
+   public:
+    Stalled(Peer& peer, std::uint64_t upload, const v1::Chunk& first) {
+      SetDeadline(context_);
+      stream_ = peer.stub_->Upload(&context_, &reply_);
+      v1::UploadChunk message;
+      message.set_session(peer.session_);
+      message.set_upload(upload);
+      *message.mutable_chunk() = first;
+      FEDPEFT_CHECK(stream_->Write(message));
+    }
+    /// Blocks for the coordinator's verdict.
+    grpc::Status End() { return stream_->Finish(); }
+
+   private:
+    grpc::ClientContext context_;
+    v1::UploadReply reply_;
+    std::unique_ptr<grpc::ClientWriter<v1::UploadChunk>> stream_;
+  };
   static v1::Chunk ChunkOf(std::uint64_t offset, ByteSpan data) {
     v1::Chunk chunk;
     FillChunk(offset, data, chunk);
