@@ -371,7 +371,7 @@ TEST_F(TimedServiceTest, AnUploadWhoseFirstChunkNeverComesIsEnded) {
   auto ended = std::async(std::launch::async, [&] { return stream->Finish(); });
   // Again and again, because the silence begins when the server has the stream.
   do {
-    clock().Advance(Seconds(UploadTable::kSilenceSeconds));
+    clock.Advance(Seconds(UploadTable::kSilenceSeconds));
   } while (ended.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready);
   EXPECT_THAT(ended.get().error_message(), HasSubstr("no chunk"));
 }
@@ -392,7 +392,7 @@ TEST_F(TimedServiceTest, AFetchThatNobodyReadsIsEndedAndLetsGoOfItsBlob) {
   EXPECT_FALSE(held.expired());
   const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   while (!held.expired() && std::chrono::steady_clock::now() < patience) {
-    clock().Advance(Seconds(UploadTable::kSilenceSeconds));
+    clock.Advance(Seconds(UploadTable::kSilenceSeconds));
     std::this_thread::yield();
   }
   EXPECT_TRUE(held.expired());
