@@ -3,6 +3,7 @@
 #include "configs/print.h"
 #include "peft/core/files.h"
 #include "peft/io/model_folder.h"
+#include "peft/plan/base_config.h"
 #include "proto/run_config.pb.h"
 
 namespace fedpeft::client {
@@ -14,21 +15,32 @@ std::string ShapeLine(const BaseShape& shape) {
          std::to_string(shape.num_hidden_layers) + " layers, " + std::to_string(shape.num_attention_heads) +
          " heads, intermediate_size " + std::to_string(shape.intermediate_size) + ", vocab_size " +
          std::to_string(shape.vocab_size) + ", max_position_embeddings " +
-         std::to_string(shape.max_position_embeddings);
+         std::to_string(shape.max_position_embeddings) + ", num_key_value_heads " + std::to_string(shape.kv_heads()) +
+         ", head_dim " + std::to_string(shape.head_width()) + ", position_offset " +
+         std::to_string(shape.position_offset);
+}
+
+std::int64_t CountParameters(const ModelFolder& model) {
+  std::int64_t count = 0;
+  for (const auto& [name, tensor] : model.tensors()) {
+    if (!IsTaskHead(name)) count += static_cast<std::int64_t>(tensor.data.size() * 8 / DtypeBits(tensor.dtype));
+  }
+  return count;
 }
 
 }  // namespace
 
 Result<BaseInfo> OpenBase(const std::string& folder) {
   ASSIGN_OR_RETURN(const ModelFolder model, ModelFolder::Open(folder));
-  Result<BaseShape> shape = BaseShapeFromConfigJson(model.config_json());
-  if (!shape.ok()) return shape.status().Annotate(folder);
+  const Result<BaseConfig> config = ReadBaseConfig(model.config_json());
+  if (!config.ok()) return config.status().Annotate(folder);
+  const BaseShape& shape = config->shape;
   ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::FromFile(model.TokenizerPath()));
-  if (tokenizer.vocab_size() > static_cast<std::size_t>(shape->vocab_size)) {
+  if (tokenizer.vocab_size() > static_cast<std::size_t>(shape.vocab_size)) {
     return InvalidArgument(folder + ": tokenizer.json has ids up to " + std::to_string(tokenizer.vocab_size() - 1) +
-                           ", want below vocab_size " + std::to_string(shape->vocab_size) + " of config.json");
+                           ", want below vocab_size " + std::to_string(shape.vocab_size) + " of config.json");
   }
-  return BaseInfo{folder, *shape, model.BaseHash(), std::move(tokenizer)};
+  return BaseInfo{folder, shape, model.BaseHash(), std::move(tokenizer), CountParameters(model)};
 }
 
 Status CheckBaseIsRuns(const BaseInfo& base, const RunSpec& run) {
@@ -60,6 +72,9 @@ std::string RunBlocks(const BaseInfo& base, const ProblemSpec& problem) {
   block.set_intermediate_size(base.shape.intermediate_size);
   block.set_vocab_size(base.shape.vocab_size);
   block.set_max_position_embeddings(base.shape.max_position_embeddings);
+  if (base.shape.num_key_value_heads > 0) block.set_num_key_value_heads(base.shape.num_key_value_heads);
+  if (base.shape.head_dim > 0) block.set_head_dim(base.shape.head_dim);
+  if (base.shape.position_offset > 0) block.set_position_offset(base.shape.position_offset);
   if (!problem.labels.empty()) {
     v1::Problem& what = *config.mutable_problem();
     what.set_type(v1::Problem::SEQUENCE_CLASSIFICATION);

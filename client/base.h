@@ -2,6 +2,7 @@
 // from which the trainer loads the weights. Torch-free; reads headers and hashes, no weights into memory.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,8 @@ struct BaseInfo {
   BaseShape shape;
   Digest weights{};
   Tokenizer tokenizer;
+  /// Numbers in the folder's tensors, heads of tasks left out.
+  std::int64_t parameters = 0;
 };
 
 /// Errors: those of the folder, its config.json and its tokenizer.json; kInvalidArgument when the tokenizer has more

@@ -62,12 +62,15 @@ Status RunPredict(const AdapterOptions& options);
 
 struct InspectOptions {
   std::string base;
+  /// A run's YAML, to see what it would train; empty: none.
+  std::string run_yaml;
   std::string data;
   std::string text_column = "text";
   std::string text_pair_column;
   std::string label_column = "label";
 };
-/// Prints the `base:` and, with data, the `problem:` block of a run's YAML.
+/// Prints the `base:` and, with data, the `problem:` block of a run's YAML, and in comments the sites of the base; with
+/// a run, the sites and what the run would train and send.
 Status RunInspect(const InspectOptions& options);
 
 }  // namespace fedpeft::client

@@ -1,9 +1,8 @@
-// The verbs of fedpeft-client that need no coordinator: train, evaluate, predict, inspect.
+// The verbs of fedpeft-client that need no coordinator: train, evaluate, predict.
 #include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "client/base.h"
 #include "client/commands.h"
@@ -127,24 +126,6 @@ Status RunPredict(const AdapterOptions& options) {
       std::printf("%s\t%.4f\n", label.c_str(), static_cast<double>(p[best]));
     }
   }
-  return OkStatus();
-}
-
-Status RunInspect(const InspectOptions& options) {
-  ASSIGN_OR_RETURN(const BaseInfo base, OpenBase(options.base));
-  ProblemSpec problem;
-  problem.text_column = options.text_column;
-  problem.text_pair_column = options.text_pair_column;
-  problem.label_column = options.label_column;
-  problem.max_length = static_cast<int>(std::min<std::int64_t>(problem.max_length, base.shape.max_position_embeddings));
-  if (!options.data.empty()) {
-    ASSIGN_OR_RETURN(const Table table, ReadRunTable(options.data, problem));
-    ASSIGN_OR_RETURN(const std::size_t column, table.NeedColumn(problem.label_column));
-    std::set<std::string> labels;
-    for (const auto& row : table.rows) labels.insert(row[column]);
-    problem.labels.assign(labels.begin(), labels.end());
-  }
-  std::fputs(RunBlocks(base, problem).c_str(), stdout);
   return OkStatus();
 }
 

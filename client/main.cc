@@ -83,8 +83,12 @@ void AddAdapterVerb(CLI::App* verb, AdapterOptions& options) {
 }
 
 void AddInspect(CLI::App& app, InspectOptions& options) {
-  CLI::App* verb = app.add_subcommand("inspect", "print the base: and problem: blocks of a run's YAML");
+  CLI::App* verb = app.add_subcommand(
+      "inspect",
+      "look before you run: the base: and problem: blocks of a run's YAML, where a method can attach, what a "
+      "run would train");
   verb->add_option("--base", options.base, "Hugging Face folder of the base model")->required();
+  verb->add_option("--run", options.run_yaml, "a run's YAML: what it would train and send");
   verb->add_option("--data", options.data, "examples whose labels to list");
   verb->add_option("--text-column", options.text_column, "column of the text")->capture_default_str();
   verb->add_option("--text-pair-column", options.text_pair_column, "column of the second text");

@@ -15,7 +15,6 @@ constexpr std::string_view kTextPairColumn = "fedpeft.text_pair_column";
 constexpr std::string_view kLabelColumn = "fedpeft.label_column";
 constexpr std::string_view kMaxLength = "fedpeft.max_length";
 constexpr std::string_view kTokenizerHash = "fedpeft.tokenizer_hash";
-constexpr std::string_view kHeadWeight = "base_model.model.classifier.weight";
 
 /// The value, or `otherwise` when the folder was not written by fedpeft.
 std::string Text(const StringMap& metadata, std::string_view key, std::string otherwise) {
@@ -27,10 +26,11 @@ Digest DigestOr0(const StringMap& metadata, std::string_view key) {
   return configs::ParseDigest(Text(metadata, key, "")).value_or(Digest{});
 }
 
-Result<std::vector<std::string>> LabelsOf(const SafetensorsFile& file) {
-  const auto head = file.tensors().find(kHeadWeight);
+Result<std::vector<std::string>> LabelsOf(const SafetensorsFile& file, const BaseShape& base) {
+  const std::string weight = PeftName(HeadLayers(base, /*labels=*/1).back().path, "weight");
+  const auto head = file.tensors().find(weight);
   if (head == file.tensors().end() || head->second.shape.size() != 2) {
-    return InvalidArgument("has no classification head " + std::string(kHeadWeight) + " [labels, hidden]");
+    return InvalidArgument("has no classification head " + weight + " [labels, hidden]");
   }
   const auto rows = static_cast<std::size_t>(head->second.shape[0]);
   std::vector<std::string> labels;
@@ -46,9 +46,9 @@ Result<std::vector<std::string>> LabelsOf(const SafetensorsFile& file) {
   return labels;
 }
 
-Result<ProblemSpec> ProblemOf(const SafetensorsFile& file) {
+Result<ProblemSpec> ProblemOf(const SafetensorsFile& file, const BaseShape& base) {
   ProblemSpec problem;
-  ASSIGN_OR_RETURN(problem.labels, LabelsOf(file));
+  ASSIGN_OR_RETURN(problem.labels, LabelsOf(file, base));
   problem.text_column = Text(file.metadata(), kTextColumn, "text");
   problem.text_pair_column = Text(file.metadata(), kTextPairColumn, "");
   problem.label_column = Text(file.metadata(), kLabelColumn, "label");
@@ -97,8 +97,10 @@ Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::s
   config.r = run.plan.lora.rank;
   config.lora_alpha = run.plan.lora.alpha;
   config.lora_dropout = run.plan.lora.dropout;
-  config.target_modules = run.plan.lora.target_modules;
-  config.modules_to_save = {HeadSite(run.plan.base, run.plan.labels).path};
+  config.target_modules = PeftTargets(run.plan);
+  config.modules_to_save = HeadModules(run.plan.base);
+  ASSIGN_OR_RETURN(const std::vector<Site> sites, LoraSites(run.plan));
+  config.fan_in_fan_out = std::any_of(sites.begin(), sites.end(), [](const Site& site) { return site.transposed; });
   StringMap metadata = provenance;
   ASSIGN_OR_RETURN(metadata[std::string(adapter_metadata::kLabels)], EncodeLabels(run.problem.labels));
   metadata[std::string(adapter_metadata::kBaseHash)] = Hex(run.weights);
@@ -121,7 +123,7 @@ Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape
   run.base_name = adapter.config.base_model_name_or_path;
   run.weights = DigestOr0(adapter.file.metadata(), adapter_metadata::kBaseHash);
   run.tokenizer = DigestOr0(adapter.file.metadata(), kTokenizerHash);
-  Result<ProblemSpec> problem = ProblemOf(adapter.file);
+  Result<ProblemSpec> problem = ProblemOf(adapter.file, base);
   if (!problem.ok()) return problem.status().Annotate(folder);
   run.problem = std::move(*problem);
   run.plan.base = base;

@@ -28,8 +28,16 @@ PeftPlan ToPlan(const v1::RunConfig& config) {
   const v1::Base& base = config.base();
   const v1::Lora& lora = config.peft().lora();
   PeftPlan plan;
-  plan.base = {base.model_type(),        base.hidden_size(), base.num_hidden_layers(),      base.num_attention_heads(),
-               base.intermediate_size(), base.vocab_size(),  base.max_position_embeddings()};
+  plan.base.model_type = base.model_type();
+  plan.base.hidden_size = base.hidden_size();
+  plan.base.num_hidden_layers = base.num_hidden_layers();
+  plan.base.num_attention_heads = base.num_attention_heads();
+  plan.base.intermediate_size = base.intermediate_size();
+  plan.base.vocab_size = base.vocab_size();
+  plan.base.max_position_embeddings = base.max_position_embeddings();
+  plan.base.num_key_value_heads = base.num_key_value_heads();
+  plan.base.head_dim = base.head_dim();
+  plan.base.position_offset = base.position_offset();
   plan.lora.rank = lora.rank();
   plan.lora.alpha = lora.alpha();
   plan.lora.dropout = lora.dropout();

@@ -98,9 +98,10 @@ class Rules {
     Require(problem.text_pair_column() != problem.text_column() && problem.text_pair_column() != problem.label_column(),
             "problem.text_pair_column",
             "got " + Quoted(problem.text_pair_column()) + ", want a column of its own or nothing");
-    Require(problem.max_length() <= config_.base().max_position_embeddings(), "problem.max_length",
-            "got " + std::to_string(problem.max_length()) + ", want at most base.max_position_embeddings (" +
-                std::to_string(config_.base().max_position_embeddings()) + ")");
+    const std::int64_t longest = ToPlan(config_).base.longest();
+    Require(problem.max_length() <= longest, "problem.max_length",
+            "got " + std::to_string(problem.max_length()) + ", want at most " + std::to_string(longest) +
+                " (base.max_position_embeddings less base.position_offset)");
   }
 
   void CheckTrain() {

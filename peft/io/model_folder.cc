@@ -21,12 +21,14 @@ constexpr std::string_view kIndex = "model.safetensors.index.json";
 
 /// The prefix that a task model gives its base's tensors; empty for what has none.
 std::string_view BasePrefix(std::string_view model_type) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kPrefixes = {{{"bert", "bert."},
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kPrefixes = {{{"bert", "bert."},
                                                                                        {"roberta", "roberta."},
+                                                                                       {"distilbert", "distilbert."},
                                                                                        {"gpt2", "transformer."},
                                                                                        {"llama", "model."},
+                                                                                       {"mistral", "model."},
                                                                                        {"qwen2", "model."},
-                                                                                       {"vit", "vit."}}};
+                                                                                       {"qwen3", "model."}}};
   for (const auto& [type, prefix] : kPrefixes) {
     if (type == model_type) return prefix;
   }
@@ -43,10 +45,8 @@ bool IsBuffer(std::string_view name) {
 }
 
 std::string ModernName(std::string name) {
-  constexpr std::string_view kGamma = "LayerNorm.gamma";
-  constexpr std::string_view kBeta = "LayerNorm.beta";
-  if (name.ends_with(kGamma)) return name.replace(name.size() - 5, 5, "weight");
-  if (name.ends_with(kBeta)) return name.replace(name.size() - 4, 4, "bias");
+  if (name.ends_with(".gamma")) return name.replace(name.size() - 5, 5, "weight");
+  if (name.ends_with(".beta")) return name.replace(name.size() - 4, 4, "bias");
   return name;
 }
 
@@ -80,6 +80,14 @@ bool IsPlainFileName(std::string_view name) {
 }
 
 }  // namespace
+
+bool IsTaskHead(std::string_view name) {
+  constexpr std::array<std::string_view, 9> kHeads = {"classifier",     "cls",   "lm_head",          "pre_classifier",
+                                                      "qa_outputs",     "score", "vocab_layer_norm", "vocab_projector",
+                                                      "vocab_transform"};
+  const std::string_view module = name.substr(0, name.find('.'));
+  return std::find(kHeads.begin(), kHeads.end(), module) != kHeads.end();
+}
 
 Result<ModelFolder> ModelFolder::Open(const std::string& path) {
   if (!IsFolder(path)) return NotFound(path + ": is no folder, want a Hugging Face model folder");
@@ -183,7 +191,7 @@ Status ModelFolder::NameTensors() {
   for (const SafetensorsFile& file : files_) {
     for (const auto& [name, tensor] : file.tensors()) {
       if (IsBuffer(name)) continue;
-      std::string canonical = ModernName(std::string(prefix) + name);
+      std::string canonical = ModernName(IsTaskHead(name) ? name : std::string(prefix) + name);
       if (const auto [it, inserted] = tensors_.try_emplace(std::move(canonical), tensor); !inserted) {
         return InvalidArgument(path_ + ": tensors " + Quoted(name) + " and " + Quoted(it->second.name) + " are both " +
                                Quoted(it->first));

@@ -12,6 +12,10 @@
 
 namespace fedpeft {
 
+/// Whether a tensor belongs to the head of a task's model (`classifier.weight`, `lm_head.weight`, `cls.…`), which
+/// stands beside the base and not in it.
+bool IsTaskHead(std::string_view name);
+
 class ModelFolder {
  public:
   /// Errors: kNotFound: no folder, config.json or weights; kUnimplemented: only pickled weights (says how to convert
@@ -27,8 +31,8 @@ class ModelFolder {
   /// Where tokenizer.json is, or would be.
   std::string TokenizerPath() const;
 
-  /// By canonical name: with the base's prefix (`bert.`, `transformer.`, …) also where the file has none,
-  /// `LayerNorm.weight` and `.bias` for the old `gamma` and `beta`, and without the buffers that some files carry
+  /// By canonical name: with the base's prefix (`bert.`, `transformer.`, …) also where the file has none, but for the
+  /// heads of tasks; `weight` and `bias` for the old `gamma` and `beta`; and without the buffers that some files carry
   /// (`position_ids`, …). A view's own `name` stays the file's. The views are valid as long as the folder, which may be
   /// moved.
   const TensorMap& tensors() const { return tensors_; }

@@ -2,21 +2,42 @@
 
 namespace fedpeft {
 
+namespace {
+
+torch::Tensor Activated(HeadLayer::Activation activation, const torch::Tensor& x) {
+  switch (activation) {
+    case HeadLayer::Activation::kNone:
+      return x;
+    case HeadLayer::Activation::kTanh:
+      return torch::tanh(x);
+    case HeadLayer::Activation::kRelu:
+      return torch::relu(x);
+  }
+  FEDPEFT_CHECK(false);
+}
+
+}  // namespace
+
 PeftClassifier::PeftClassifier(const BaseModel& base, const PeftPlan& plan, const ParamLayout& layout,
                                const BoundParams& params)
     : base_(base), hook_(plan, layout, params.tensors()) {
-  for (std::size_t i = 0; i < layout.tensors().size(); ++i) {
-    const TensorSpec& spec = layout.tensors()[i];
-    if (spec.role != Role::kHead) continue;
-    (spec.shape.size() == 2 ? head_weight_ : head_bias_) = params.tensors()[i];
+  const auto tensor = [&](const HeadLayer& layer, const char* suffix) {
+    const auto index = layout.Find(PeftName(layer.path, suffix));
+    FEDPEFT_CHECK(index.has_value());
+    return params.tensors()[*index];
+  };
+  for (const HeadLayer& layer : HeadLayers(plan.base, plan.labels)) {
+    head_.push_back({layer, tensor(layer, "weight"), layer.bias ? tensor(layer, "bias") : torch::Tensor()});
   }
-  FEDPEFT_CHECK(head_weight_.defined() && head_bias_.defined());
 }
 
 torch::Tensor PeftClassifier::Logits(const PackedBatch& batch, const ForwardMode& mode) const {
-  const torch::Tensor pooled = base_.Pool(batch, hook_, mode);
-  const torch::Tensor features = Dropout(pooled, mode.base_dropout, mode.generator);
-  return torch::linear(features.to(head_weight_.scalar_type()), head_weight_, head_bias_);
+  torch::Tensor x = base_.Pool(batch, hook_, mode).to(torch::kFloat32);
+  for (const Layer& layer : head_) {
+    if (layer.what.dropout) x = Dropout(x, mode.base_dropout, mode.generator);
+    x = Activated(layer.what.activation, torch::linear(x, layer.weight, layer.bias));
+  }
+  return x;
 }
 
 }  // namespace fedpeft

@@ -3,7 +3,7 @@
 
 #include <torch/torch.h>
 
-#include <memory>
+#include <vector>
 
 #include "peft/method/bound_params.h"
 #include "peft/method/lora.h"
@@ -23,10 +23,15 @@ class PeftClassifier {
   torch::Tensor Logits(const PackedBatch& batch, const ForwardMode& mode = {}) const;
 
  private:
+  struct Layer {
+    HeadLayer what;
+    /// [out, in]; [out], or undefined.
+    torch::Tensor weight, bias;
+  };
+
   const BaseModel& base_;
   LoraHook hook_;
-  torch::Tensor head_weight_;
-  torch::Tensor head_bias_;
+  std::vector<Layer> head_;
 };
 
 }  // namespace fedpeft

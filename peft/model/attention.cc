@@ -1,6 +1,6 @@
 #include "peft/model/attention.h"
 
-#include <cmath>
+#include <limits>
 
 namespace fedpeft {
 
@@ -36,21 +36,54 @@ struct DropPadding : torch::autograd::Function<DropPadding> {
   }
 };
 
-/// [rows, H·D] of a group → [B, H, T, D].
+/// [rows, heads·D] of a group → [B, heads, T, D].
 Tensor Heads(const Tensor& rows, const AttentionGroup& group, std::int64_t heads) {
   const Tensor padded = group.mask.defined() ? PadRows::apply(rows, group.row_of_place, group.place_of_row) : rows;
   return padded.view({group.sequences, group.length, heads, -1}).transpose(1, 2);
 }
 
+/// Keys or values of a group, one head for each head of queries: [B, H, T, D].
+Tensor SharedHeads(const Tensor& rows, const AttentionGroup& group, const AttentionSpec& spec) {
+  const Tensor heads = Heads(rows, group, spec.kv_heads);
+  return spec.kv_heads == spec.heads ? heads : heads.repeat_interleave(spec.heads / spec.kv_heads, /*dim=*/1);
+}
+
+/// [T, T] 0 where query t may see key s, else −∞: t − window < s ≤ t.
+Tensor CausalMask(std::int64_t length, std::int64_t window, torch::ScalarType dtype) {
+  Tensor seen = torch::ones({length, length}, torch::kBool).tril();
+  if (window > 0) seen = seen.triu(1 - window);
+  return torch::zeros({length, length}, dtype)
+      .masked_fill(seen.logical_not(), -std::numeric_limits<double>::infinity());
+}
+
+/// What to add to all scores of a group; undefined: nothing. Padding stands after the tokens, where no causal query of
+/// a token looks. `plainly_causal` says that the fused kernel may do the masking itself.
+Tensor GroupMask(const AttentionGroup& group, const AttentionSpec& spec, torch::ScalarType dtype, bool plainly_causal) {
+  if (plainly_causal) return {};
+  if (spec.causal) return CausalMask(group.length, spec.window, dtype);
+  return group.mask.defined() ? group.mask.to(dtype) : Tensor();
+}
+
+/// The same for the queries of the last tokens, [B, 1, 1, T]: of the keys only the last `window` are seen.
+Tensor LastTokenMask(const AttentionGroup& group, const AttentionSpec& spec, torch::ScalarType dtype) {
+  Tensor mask = group.mask.defined() ? group.mask.to(dtype) : Tensor();
+  if (spec.window == 0 || spec.window >= group.length) return mask;
+  if (!mask.defined()) mask = torch::zeros({group.sequences, 1, 1, group.length}, dtype);
+  const Tensor lengths = (mask == 0).sum(-1, /*keepdim=*/true);
+  const Tensor too_far = torch::arange(group.length) < lengths - spec.window;
+  return mask.masked_fill(too_far, -std::numeric_limits<double>::infinity());
+}
+
 /// Shapes: q [B, H, Tq, D], k, v [B, H, T, D]; result as q. LibTorch's fused kernel, except that its dropout would draw
-/// from the process-wide generator.
-Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, const ForwardMode& mode) {
-  const Tensor bias = mask.defined() ? mask.to(q.scalar_type()) : Tensor();
+/// from the process-wide generator. `causal` goes without a mask.
+Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, bool causal, double scale,
+              const ForwardMode& mode) {
   if (mode.base_dropout == 0) {
-    return at::scaled_dot_product_attention(q, k, v, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
+    return at::scaled_dot_product_attention(q, k, v, mask.defined() ? std::optional<Tensor>(mask) : std::nullopt,
+                                            /*dropout_p=*/0, causal, scale);
   }
-  Tensor scores = q.matmul(k.transpose(2, 3)) / std::sqrt(static_cast<double>(q.size(3)));
-  if (bias.defined()) scores = scores + bias;
+  Tensor scores = q.matmul(k.transpose(2, 3)) * scale;
+  if (mask.defined()) scores = scores + mask;
   return Dropout(scores.softmax(-1), mode.base_dropout, mode.generator).matmul(v);
 }
 
@@ -73,28 +106,32 @@ Tensor Join(std::vector<Tensor> parts) {
 
 }  // namespace
 
-Tensor PackedAttention(const Tensor& q, const Tensor& k, const Tensor& v, const PackedBatch& batch, std::int64_t heads,
-                       const ForwardMode& mode) {
+Tensor PackedAttention(const Tensor& q, const Tensor& k, const Tensor& v, const PackedBatch& batch,
+                       const AttentionSpec& spec, const ForwardMode& mode) {
   const std::vector<Tensor> qs = ByGroup(q, batch), ks = ByGroup(k, batch), vs = ByGroup(v, batch);
   std::vector<Tensor> parts;
   for (std::size_t i = 0; i < batch.groups.size(); ++i) {
     const AttentionGroup& group = batch.groups[i];
-    const Tensor places = Rows(
-        Attend(Heads(qs[i], group, heads), Heads(ks[i], group, heads), Heads(vs[i], group, heads), group.mask, mode));
+    const bool fused = spec.causal && (spec.window == 0 || spec.window >= group.length) && mode.base_dropout == 0;
+    const Tensor places =
+        Rows(Attend(Heads(qs[i], group, spec.heads), SharedHeads(ks[i], group, spec), SharedHeads(vs[i], group, spec),
+                    GroupMask(group, spec, q.scalar_type(), fused), fused, spec.scale, mode));
     parts.push_back(group.mask.defined() ? DropPadding::apply(places, group.place_of_row) : places);
   }
   return Join(std::move(parts));
 }
 
-Tensor FirstTokenAttention(const Tensor& q, const Tensor& k, const Tensor& v, const PackedBatch& batch,
-                           std::int64_t heads, const ForwardMode& mode) {
+Tensor PooledAttention(const Tensor& q, const Tensor& k, const Tensor& v, const PackedBatch& batch,
+                       const AttentionSpec& spec, const ForwardMode& mode) {
   const std::vector<Tensor> ks = ByGroup(k, batch), vs = ByGroup(v, batch);
   std::vector<Tensor> parts;
   std::int64_t sequence = 0;
   for (std::size_t i = 0; i < batch.groups.size(); ++i) {
     const AttentionGroup& group = batch.groups[i];
-    const Tensor query = q.narrow(0, sequence, group.sequences).view({group.sequences, 1, heads, -1}).transpose(1, 2);
-    parts.push_back(Rows(Attend(query, Heads(ks[i], group, heads), Heads(vs[i], group, heads), group.mask, mode)));
+    const Tensor rows = q.narrow(0, sequence, group.sequences);
+    const Tensor query = rows.view({group.sequences, 1, spec.heads, -1}).transpose(1, 2);
+    parts.push_back(Rows(Attend(query, SharedHeads(ks[i], group, spec), SharedHeads(vs[i], group, spec),
+                                LastTokenMask(group, spec, q.scalar_type()), /*causal=*/false, spec.scale, mode)));
     sequence += group.sequences;
   }
   return Join(std::move(parts));

@@ -1,20 +1,34 @@
-// Multi-head self-attention over a packed batch: every token attends to the tokens of its own sequence.
+// Multi-head self-attention over a packed batch: every token attends to tokens of its own sequence alone.
 #pragma once
 
 #include <torch/torch.h>
+
+#include <optional>
 
 #include "peft/model/layers.h"
 #include "peft/model/packed_batch.h"
 
 namespace fedpeft {
 
-/// softmax(q·kᵀ / √D)·v for each head and sequence. Shapes: q, k, v and the result [N, H·D].
-torch::Tensor PackedAttention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
-                              const PackedBatch& batch, std::int64_t heads, const ForwardMode& mode);
+/// H heads of queries over Hkv heads of keys and values, each of which serves H / Hkv neighbouring queries.
+struct AttentionSpec {
+  std::int64_t heads = 1;
+  std::int64_t kv_heads = 1;
+  /// A token sees itself and those before it, instead of all.
+  bool causal = false;
+  /// With `causal`: how many tokens it sees, itself included; 0: no limit.
+  std::int64_t window = 0;
+  /// What scores are multiplied by.
+  double scale = 1;
+};
 
-/// The same for the queries of the sequences' first tokens only. Shapes: q and the result [B, H·D] in packed order
-/// (PackedBatch::rank); k, v [N, H·D].
-torch::Tensor FirstTokenAttention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
-                                  const PackedBatch& batch, std::int64_t heads, const ForwardMode& mode);
+/// softmax(scale · q·kᵀ)·v for each head and sequence. Shapes: q and the result [N, H·D], k, v [N, Hkv·D].
+torch::Tensor PackedAttention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
+                              const PackedBatch& batch, const AttentionSpec& spec, const ForwardMode& mode);
+
+/// The same for one query a sequence: that of its last token when `causal`, else of any. Shapes: q and the result
+/// [B, H·D] in packed order (PackedBatch::rank); k, v [N, Hkv·D].
+torch::Tensor PooledAttention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
+                              const PackedBatch& batch, const AttentionSpec& spec, const ForwardMode& mode);
 
 }  // namespace fedpeft

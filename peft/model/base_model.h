@@ -1,11 +1,12 @@
-// BaseModel: a frozen encoder with named sites. The model calls the hook at each site and knows nothing of methods; a
-// method gets a site's index into LinearSites(shape) and knows nothing of the architecture.
+// BaseModel: a frozen encoder or decoder with named sites. The model calls the hook at each site and knows nothing of
+// methods; a method gets a site's index into LinearSites(shape) and knows nothing of the architecture.
 #pragma once
 
 #include <torch/torch.h>
 
 #include <cstddef>
 
+#include "peft/core/check.h"
 #include "peft/model/layers.h"
 #include "peft/model/packed_batch.h"
 #include "peft/plan/base_shape.h"
@@ -28,8 +29,17 @@ class SiteHook {
 class BaseModel {
  public:
   virtual ~BaseModel() = default;
-  /// The representation of each sequence that the classification head reads. Shapes: [B, C], in the caller's order.
+  /// The last hidden states of all tokens, as a language model's head reads them. Shapes: [N, C], in packed order.
+  virtual torch::Tensor Hidden(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const = 0;
+  /// The representation of each sequence that the classification head (HeadLayers) reads: of an encoder its first
+  /// token's, of a decoder its last token's. Shapes: [B, C], in the caller's order.
+  /// Cost: less than Hidden, because the last layer is computed for these tokens alone.
   virtual torch::Tensor Pool(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const = 0;
+
+  /// Whether the base predicts the next token: a decoder whose folder has the head, or ties it to the embedding.
+  virtual bool has_language_head() const { return false; }
+  /// Scores of the token after each. Shapes: hidden [n, C] (rows of Hidden) → [n, V]. Pre: has_language_head().
+  virtual torch::Tensor LanguageLogits([[maybe_unused]] const torch::Tensor& hidden) const { FEDPEFT_CHECK(false); }
 
   const BaseShape& shape() const { return shape_; }
   const SequenceLimits& limits() const { return limits_; }

@@ -1,12 +1,14 @@
 #include "peft/model/layers.h"
 
+#include "peft/core/check.h"
+
 namespace fedpeft {
 
-Result<Activation> ActivationOf(const std::string& name) {
-  if (name == "gelu") return Activation::kGelu;
-  if (name == "gelu_new" || name == "gelu_pytorch_tanh") return Activation::kGeluNew;
-  if (name == "relu") return Activation::kRelu;
-  return Unimplemented("hidden_act: got \"" + name + "\", want gelu, gelu_new, gelu_pytorch_tanh or relu");
+torch::Tensor FrozenNorm::operator()(const torch::Tensor& x) const {
+  if (bias.defined()) return torch::layer_norm(x, {x.size(-1)}, weight, bias, epsilon, /*cudnn_enable=*/false);
+  const torch::Tensor wide = x.to(torch::kFloat32);
+  const torch::Tensor unit = wide * torch::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + epsilon);
+  return weight * unit.to(x.scalar_type());
 }
 
 torch::Tensor Activate(Activation activation, const torch::Tensor& x) {
@@ -17,6 +19,8 @@ torch::Tensor Activate(Activation activation, const torch::Tensor& x) {
       return torch::gelu(x, "tanh");
     case Activation::kRelu:
       return torch::relu(x);
+    case Activation::kSilu:
+      return torch::silu(x);
   }
   FEDPEFT_CHECK(false);
 }

@@ -1,12 +1,10 @@
-// The layers that encoders are made of, frozen: weights without gradients, rows in, rows out. They know neither
-// batches nor methods; attention is in attention.h, what a method adds comes in through SiteHook (base_model.h).
+// The layers that bases are made of, frozen: weights without gradients, rows in, rows out. They know neither batches
+// nor methods; attention is in attention.h, what a method adds comes in through SiteHook (base_model.h).
 #pragma once
 
 #include <torch/torch.h>
 
-#include <string>
-
-#include "peft/core/status.h"
+#include "peft/plan/base_config.h"
 
 namespace fedpeft {
 
@@ -18,21 +16,16 @@ struct FrozenLinear {
   torch::Tensor operator()(const torch::Tensor& x) const { return torch::linear(x, weight, bias); }
 };
 
-/// Layer normalisation over the last dimension.
+/// Normalisation over the last dimension: to mean 0 and variance 1 where there is a bias (LayerNorm), else to mean
+/// square 1 (RMSNorm), computed in float32 whatever the type of x.
 struct FrozenNorm {
   torch::Tensor weight;
   torch::Tensor bias;
   double epsilon = 1e-12;
 
-  torch::Tensor operator()(const torch::Tensor& x) const {
-    return torch::layer_norm(x, {x.size(-1)}, weight, bias, epsilon, /*cudnn_enable=*/false);
-  }
+  torch::Tensor operator()(const torch::Tensor& x) const;
 };
 
-/// Names as in config.json: `gelu` is the exact one (erf), `gelu_new` its tanh approximation.
-enum class Activation { kGelu, kGeluNew, kRelu };
-/// Errors: kUnimplemented.
-Result<Activation> ActivationOf(const std::string& name);
 torch::Tensor Activate(Activation activation, const torch::Tensor& x);
 
 /// Whether a forward pass trains, and from where it draws dropout.

@@ -94,19 +94,20 @@ Result<PackedBatch> Pack(std::span<const TokenSequence> sequences, const Sequenc
     return sequences[static_cast<std::size_t>(a)].ids.size() < sequences[static_cast<std::size_t>(b)].ids.size();
   });
 
-  Index ids, type_ids, positions, lengths, first_rows, rank(sequences.size());
+  Index ids, type_ids, positions, lengths, first_rows, last_rows, rank(sequences.size());
   for (const std::int64_t index : order) {
     const TokenSequence& sequence = sequences[static_cast<std::size_t>(index)];
     rank[static_cast<std::size_t>(index)] = static_cast<std::int64_t>(lengths.size());
     first_rows.push_back(static_cast<std::int64_t>(ids.size()));
     lengths.push_back(static_cast<std::int64_t>(sequence.ids.size()));
     ids.insert(ids.end(), sequence.ids.begin(), sequence.ids.end());
+    last_rows.push_back(static_cast<std::int64_t>(ids.size()) - 1);
     type_ids.insert(type_ids.end(), sequence.type_ids.begin(), sequence.type_ids.end());
     type_ids.resize(ids.size(), 0);
     for (std::int64_t t = 0; t < lengths.back(); ++t) positions.push_back(t);
   }
-  return PackedBatch{ToTensor(ids),        ToTensor(type_ids), ToTensor(positions),
-                     ToTensor(first_rows), ToTensor(rank),     MakeGroups(lengths)};
+  return PackedBatch{ToTensor(ids),       ToTensor(type_ids), ToTensor(positions), ToTensor(first_rows),
+                     ToTensor(last_rows), ToTensor(rank),     MakeGroups(lengths)};
 }
 
 }  // namespace fedpeft

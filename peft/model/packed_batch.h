@@ -47,8 +47,9 @@ struct PackedBatch {
   torch::Tensor ids;
   torch::Tensor type_ids;
   torch::Tensor positions;
-  /// int64 [B]: the row of each sequence's token 0, in packed order (ascending length).
+  /// int64 [B]: the rows of each sequence's first and last token, in packed order (ascending length).
   torch::Tensor first_rows;
+  torch::Tensor last_rows;
   /// int64 [B]: where the caller's i-th sequence is in packed order.
   torch::Tensor rank;
   std::vector<AttentionGroup> groups;

@@ -1,6 +1,5 @@
 #include "peft/model/weights.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <utility>
@@ -16,11 +15,24 @@ bool InPlace(const TensorView& view, torch::ScalarType dtype) {
          reinterpret_cast<std::uintptr_t>(view.data.data()) % alignof(float) == 0;
 }
 
+bool IsFloat(Dtype dtype) {
+  return dtype == Dtype::kF32 || dtype == Dtype::kF16 || dtype == Dtype::kBF16 || dtype == Dtype::kF64;
+}
+
 }  // namespace
 
+WeightReader::WeightReader(std::shared_ptr<const ModelFolder> folder, const BaseShape& shape, torch::ScalarType dtype)
+    : folder_(std::move(folder)), sites_(LinearSites(shape)), dtype_(dtype) {
+  for (std::size_t i = 0; i < sites_.size(); ++i) site_of_path_[sites_[i].path] = i;
+}
+
 Result<torch::Tensor> WeightReader::Take(const std::string& name, const Shape& shape) {
-  ASSIGN_OR_RETURN(const TensorView view, folder_->Find(prefix_ + name, shape));
-  taken_.insert(prefix_ + name);
+  ASSIGN_OR_RETURN(const TensorView view, folder_->Find(name, shape));
+  taken_.insert(name);
+  if (!IsFloat(view.dtype)) {
+    return Unimplemented(folder_->path() + ": tensor " + Quoted(view.name) + " has dtype " +
+                         std::string(DtypeName(view.dtype)) + ", want F32, F16, BF16 or F64 (convert it)");
+  }
   if (InPlace(view, dtype_)) {
     // LibTorch has no tensors of const memory. Nothing writes here: the base is frozen, and the map is read-only.
     auto* data = const_cast<std::uint8_t*>(view.data.data());
@@ -32,22 +44,38 @@ Result<torch::Tensor> WeightReader::Take(const std::string& name, const Shape& s
   return values.to(dtype_);
 }
 
-Result<FrozenLinear> WeightReader::Linear(const std::string& name, std::int64_t in, std::int64_t out) {
-  ASSIGN_OR_RETURN(torch::Tensor weight, Take(name + ".weight", {out, in}));
-  ASSIGN_OR_RETURN(torch::Tensor bias, Take(name + ".bias", {out}));
-  return FrozenLinear{std::move(weight), std::move(bias)};
+bool WeightReader::Has(const std::string& name) const {
+  return folder_->tensors().contains(name);
 }
 
-Result<FrozenNorm> WeightReader::Norm(const std::string& name, std::int64_t width, double epsilon) {
-  ASSIGN_OR_RETURN(torch::Tensor weight, Take(name + ".weight", {width}));
-  ASSIGN_OR_RETURN(torch::Tensor bias, Take(name + ".bias", {width}));
-  return FrozenNorm{std::move(weight), std::move(bias), epsilon};
+Result<SiteLinear> WeightReader::Linear(const std::string& path, bool bias) {
+  const auto found = site_of_path_.find(path);
+  FEDPEFT_CHECK(found != site_of_path_.end());
+  const Site& site = sites_[found->second];
+  SiteLinear result{{}, found->second};
+  const Shape shape = site.transposed ? Shape{site.in, site.out} : Shape{site.out, site.in};
+  ASSIGN_OR_RETURN(result.linear.weight, Take(path + ".weight", shape));
+  if (site.transposed) result.linear.weight = result.linear.weight.t();
+  if (bias) {
+    ASSIGN_OR_RETURN(result.linear.bias, Take(path + ".bias", {site.out}));
+  }
+  return result;
 }
 
-Status WeightReader::CheckAllUsed(const std::vector<std::string>& ignored) const {
+Result<FrozenNorm> WeightReader::Norm(const std::string& name, NormKind kind, std::int64_t width, double epsilon) {
+  FrozenNorm norm;
+  norm.epsilon = epsilon;
+  ASSIGN_OR_RETURN(norm.weight, Take(name + ".weight", {width}));
+  if (kind == NormKind::kLayer) {
+    ASSIGN_OR_RETURN(norm.bias, Take(name + ".bias", {width}));
+  }
+  return norm;
+}
+
+Status WeightReader::CheckAllUsed(const char* unused) const {
   for (const auto& [name, view] : folder_->tensors()) {
-    const auto begins = [&name = name](const std::string& start) { return name.starts_with(start); };
-    if (taken_.contains(name) || std::any_of(ignored.begin(), ignored.end(), begins)) continue;
+    const bool known = unused != nullptr && name.starts_with(std::string(unused) + ".");
+    if (known || taken_.contains(name) || IsTaskHead(name)) continue;
     return InvalidArgument(folder_->path() + ": has a tensor " + Quoted(name) +
                            " that the model of its config.json has no place for");
   }

@@ -4,38 +4,54 @@
 
 #include <torch/torch.h>
 
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "peft/io/model_folder.h"
+#include "peft/model/base_model.h"
 #include "peft/model/layers.h"
+#include "peft/plan/sites.h"
 
 namespace fedpeft {
 
+/// A linear of the base that methods may attach to.
+struct SiteLinear {
+  FrozenLinear linear;
+  /// Index into LinearSites.
+  std::size_t site = 0;
+
+  torch::Tensor operator()(const torch::Tensor& x, const SiteHook& hook, const ForwardMode& mode) const {
+    return hook.Linear(site, x, linear, mode);
+  }
+};
+
+enum class NormKind { kLayer, kRms };
+
 class WeightReader {
  public:
-  /// Names given to the functions below are canonical ones (ModelFolder) without `prefix`. Tensors that are used in
-  /// place keep the folder alive.
-  WeightReader(std::shared_ptr<const ModelFolder> folder, std::string prefix, torch::ScalarType dtype)
-      : folder_(std::move(folder)), prefix_(std::move(prefix)), dtype_(dtype) {}
+  /// Tensors that are used in place keep the folder alive. Pre: `shape` is that of the folder's config.json, checked.
+  WeightReader(std::shared_ptr<const ModelFolder> folder, const BaseShape& shape, torch::ScalarType dtype);
 
-  /// A float32 tensor asked for as float32 borrows the file's memory.
-  /// Errors: kInvalidArgument for a missing tensor, another shape, or numbers that are not floats.
+  /// By canonical name (ModelFolder). A float32 tensor asked for as float32 borrows the file's memory.
+  /// Errors: kInvalidArgument for a missing tensor or another shape, kUnimplemented for numbers that are not floats.
   Result<torch::Tensor> Take(const std::string& name, const Shape& shape);
-  /// `name.weight` [out, in] and `name.bias` [out].
-  Result<FrozenLinear> Linear(const std::string& name, std::int64_t in, std::int64_t out);
-  /// `name.weight` and `name.bias` [width].
-  Result<FrozenNorm> Norm(const std::string& name, std::int64_t width, double epsilon);
+  bool Has(const std::string& name) const;
+  /// The linear of the site at `path`, its widths and orientation being the site's. Pre: there is such a site.
+  Result<SiteLinear> Linear(const std::string& path, bool bias);
+  /// `name.weight` and, for kLayer, `name.bias` [width].
+  Result<FrozenNorm> Norm(const std::string& name, NormKind kind, std::int64_t width, double epsilon);
 
-  /// Errors: kInvalidArgument when the folder has a tensor that nobody took and whose canonical name begins with none
-  /// of `ignored`.
-  Status CheckAllUsed(const std::vector<std::string>& ignored) const;
+  /// Errors: kInvalidArgument when the folder has a tensor that nobody took, that is of no task's head (TaskHeads: the
+  /// run brings its own) and not in module `unused`, which may be null.
+  Status CheckAllUsed(const char* unused = nullptr) const;
 
  private:
   std::shared_ptr<const ModelFolder> folder_;
-  std::string prefix_;
+  std::vector<Site> sites_;
+  std::map<std::string, std::size_t> site_of_path_;
   torch::ScalarType dtype_;
   std::set<std::string> taken_;
 };

@@ -1,17 +1,16 @@
-// BaseShape and its sites: what planning needs to know of a frozen base model, without its weights and without
-// LibTorch. A run's YAML carries it, so that the coordinator plans the same layout as the clients.
+// BaseShape: the dimensions of a frozen base model, without its weights and without LibTorch. A run's YAML carries it,
+// so that the coordinator plans the same layout as the clients. What a forward pass needs beyond it is BaseSettings
+// (base_config.h); what can be attached to is in sites.h.
 #pragma once
 
 #include <cstdint>
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include "peft/core/status.h"
 
 namespace fedpeft {
 
-/// The dimensions of a base. Names as in Hugging Face's config.json.
+/// Names as in Hugging Face's config.json, under which families that say it otherwise (`n_embd`) are read too.
 struct BaseShape {
   std::string model_type;
   std::int64_t hidden_size = 0;
@@ -20,31 +19,25 @@ struct BaseShape {
   std::int64_t intermediate_size = 0;
   std::int64_t vocab_size = 0;
   std::int64_t max_position_embeddings = 0;
+  /// Heads of keys and values, each shared by num_attention_heads / kv_heads() queries; 0: as many as queries.
+  std::int64_t num_key_value_heads = 0;
+  /// Width of a head; 0: hidden_size / num_attention_heads.
+  std::int64_t head_dim = 0;
+  /// Learned positions before that of the first token (RoBERTa: its padding token and one more).
+  std::int64_t position_offset = 0;
 
-  bool operator==(const BaseShape&) const = default;
-};
+  std::int64_t kv_heads() const { return num_key_value_heads > 0 ? num_key_value_heads : num_attention_heads; }
+  /// Pre: num_attention_heads > 0.
+  std::int64_t head_width() const { return head_dim > 0 ? head_dim : hidden_size / num_attention_heads; }
+  /// Tokens of the longest sequence.
+  std::int64_t longest() const { return max_position_embeddings - position_offset; }
 
-/// A place where a PEFT method attaches: so far a linear layer y = x·Wᵀ + b, W [out, in].
-struct Site {
-  /// Module path in the task model, as Hugging Face names it (`bert.encoder.layer.0.attention.self.query`).
-  std::string path;
-  /// Encoder layer, or −1 outside of them.
-  int layer = -1;
-  std::int64_t in = 0;
-  std::int64_t out = 0;
+  /// Whether they mean the same: a 0 equals what it stands for. Pre: both checked.
+  bool operator==(const BaseShape& other) const;
 };
 
 /// Range checks that bound what planning may allocate. Errors: kInvalidArgument naming the key; kUnimplemented for a
-/// model_type that is not built in.
+/// model_type that is not built in (it lists those that are).
 Status CheckBaseShape(const BaseShape& shape);
-
-/// All linear sites of the base in the order of its forward pass, the classification head excluded. Pre: shape checked.
-std::vector<Site> LinearSites(const BaseShape& shape);
-
-/// The classification head of the base's task model: its path (`classifier`), `in` and `out` = number of labels.
-Site HeadSite(const BaseShape& shape, std::int64_t labels);
-
-/// From the text of a config.json. Errors: kInvalidArgument for a missing or mistyped key, and CheckBaseShape's.
-Result<BaseShape> BaseShapeFromConfigJson(std::string_view json);
 
 }  // namespace fedpeft

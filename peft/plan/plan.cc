@@ -36,8 +36,21 @@ Status CheckLora(const LoraConfig& lora) {
   return OkStatus();
 }
 
-std::string PeftName(const Site& site, std::string_view suffix) {
-  return std::string(kPeftPrefix).append(site.path).append(suffix);
+bool MatchesAny(const Site& site, const std::vector<std::string>& targets) {
+  return std::any_of(targets.begin(), targets.end(), [&](const std::string& t) { return Matches(site, t); });
+}
+
+std::vector<std::string> Targets(const PeftPlan& plan) {
+  return plan.lora.target_modules.empty() ? DefaultTargets(plan.base) : plan.lora.target_modules;
+}
+
+void AddHead(const HeadLayer& layer, std::vector<TensorSpec>& tensors) {
+  tensors.push_back({PeftName(layer.path, "weight"),
+                     {layer.out, layer.in},
+                     Role::kHead,
+                     layer.path,
+                     {InitLaw::Kind::kNormal, kHeadInitStd}});
+  if (layer.bias) tensors.push_back({PeftName(layer.path, "bias"), {layer.out}, Role::kHead, layer.path, {}});
 }
 
 }  // namespace
@@ -45,7 +58,8 @@ std::string PeftName(const Site& site, std::string_view suffix) {
 Result<std::vector<Site>> LoraSites(const PeftPlan& plan) {
   RETURN_IF_ERROR(CheckLora(plan.lora));
   const std::vector<Site> sites = LinearSites(plan.base);
-  for (const std::string& target : plan.lora.target_modules) {
+  const std::vector<std::string> targets = Targets(plan);
+  for (const std::string& target : targets) {
     if (std::none_of(sites.begin(), sites.end(), [&](const Site& site) { return Matches(site, target); })) {
       return InvalidArgument("peft.lora.target_modules: \"" + target + "\" matches no linear layer of the " +
                              plan.base.model_type + " base (known names: " + KnownNames(sites) + ")");
@@ -53,8 +67,7 @@ Result<std::vector<Site>> LoraSites(const PeftPlan& plan) {
   }
   std::vector<Site> chosen;
   for (const Site& site : sites) {
-    const auto& targets = plan.lora.target_modules;
-    if (std::none_of(targets.begin(), targets.end(), [&](const std::string& t) { return Matches(site, t); })) continue;
+    if (!MatchesAny(site, targets)) continue;
     if (plan.lora.rank > std::min(site.in, site.out)) {
       return InvalidArgument("peft.lora.rank: got " + std::to_string(plan.lora.rank) + ", want at most " +
                              std::to_string(std::min(site.in, site.out)) + ", the smaller side of " + site.path);
@@ -62,6 +75,22 @@ Result<std::vector<Site>> LoraSites(const PeftPlan& plan) {
     chosen.push_back(site);
   }
   return chosen;
+}
+
+std::vector<std::string> PeftTargets(const PeftPlan& plan) {
+  std::vector<std::string> targets = Targets(plan);
+  const std::vector<HeadLayer> head = HeadLayers(plan.base, plan.labels);
+  const auto in_head = [&](const HeadLayer& layer) { return MatchesAny({.path = layer.path}, targets); };
+  if (std::none_of(head.begin(), head.end(), in_head)) return targets;
+  std::vector<std::string> paths;
+  for (const Site& site : LinearSites(plan.base)) {
+    if (MatchesAny(site, targets)) paths.push_back(site.path);
+  }
+  return paths;
+}
+
+std::string PeftName(const std::string& path, std::string_view suffix) {
+  return std::string(kPeftPrefix).append(path).append(".").append(suffix);
 }
 
 Result<std::shared_ptr<const ParamLayout>> PlanLayout(const PeftPlan& plan) {
@@ -73,17 +102,14 @@ Result<std::shared_ptr<const ParamLayout>> PlanLayout(const PeftPlan& plan) {
   std::vector<TensorSpec> tensors;
   for (const Site& site : sites) {
     const double bound = 1 / std::sqrt(static_cast<double>(site.in));
-    tensors.push_back({PeftName(site, ".lora_A.weight"),
+    tensors.push_back({PeftName(site.path, "lora_A.weight"),
                        {plan.lora.rank, site.in},
                        Role::kLoraA,
                        site.path,
                        {InitLaw::Kind::kUniform, bound}});
-    tensors.push_back({PeftName(site, ".lora_B.weight"), {site.out, plan.lora.rank}, Role::kLoraB, site.path, {}});
+    tensors.push_back({PeftName(site.path, "lora_B.weight"), {site.out, plan.lora.rank}, Role::kLoraB, site.path, {}});
   }
-  const Site head = HeadSite(plan.base, plan.labels);
-  tensors.push_back(
-      {PeftName(head, ".weight"), {head.out, head.in}, Role::kHead, head.path, {InitLaw::Kind::kNormal, kHeadInitStd}});
-  tensors.push_back({PeftName(head, ".bias"), {head.out}, Role::kHead, head.path, {}});
+  for (const HeadLayer& layer : HeadLayers(plan.base, plan.labels)) AddHead(layer, tensors);
   return ParamLayout::Make(std::move(tensors));
 }
 

@@ -4,11 +4,13 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "peft/core/status.h"
 #include "peft/params/layout.h"
 #include "peft/plan/base_shape.h"
+#include "peft/plan/sites.h"
 
 namespace fedpeft {
 
@@ -18,7 +20,7 @@ struct LoraConfig {
   double alpha = 16;
   /// Probability of zeroing an element of the branch's input while training.
   double dropout = 0;
-  /// A site matches a target t when its path is t or ends with `.t`.
+  /// A site matches a target t when its path is t or ends with `.t`. Empty: the base's DefaultTargets.
   std::vector<std::string> target_modules;
 
   double scaling() const { return alpha / static_cast<double>(rank); }
@@ -40,8 +42,16 @@ struct PeftPlan {
 /// names that would), for rank outside 1..min(in, out) of a site, or dropout outside [0, 1).
 Result<std::vector<Site>> LoraSites(const PeftPlan& plan);
 
+/// The targets as an adapter's configuration has to list them, so that `peft` finds these sites and no others: the
+/// run's words, or full paths where a word names a layer of the classification head as well. Pre: LoraSites succeeds.
+std::vector<std::string> PeftTargets(const PeftPlan& plan);
+
+/// What `peft` calls a parameter of the module at `path`: `base_model.model.PATH.SUFFIX`.
+std::string PeftName(const std::string& path, std::string_view suffix);
+
 /// For each LoRA site lora_A [rank, in] (uniform ±1/√in, which is peft's kaiming_uniform(√5)) and lora_B [out, rank]
-/// (zeros), then the head's weight [labels, in] (normal, std 0.02, as BERT's initializer_range) and bias (zeros).
+/// (zeros), then for each layer of the head its weight [out, in] (normal, std 0.02, transformers' initializer_range)
+/// and, where it has one, its bias (zeros).
 /// Errors: LoraSites', CheckBaseShape's, and kInvalidArgument for fewer than two labels.
 Result<std::shared_ptr<const ParamLayout>> PlanLayout(const PeftPlan& plan);
 

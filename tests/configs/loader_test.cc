@@ -32,7 +32,7 @@ TEST(LoaderTest, FillsDefaultsInMessagesAndListItems) {
   ASSERT_TRUE(run.ok()) << run.status().message();
   EXPECT_EQ(run->config.seed(), 1u);
   EXPECT_EQ(run->config.peft().lora().rank(), 8u);
-  EXPECT_THAT(run->config.peft().lora().target_modules(), ::testing::ElementsAre("query", "value"));
+  EXPECT_THAT(run->config.peft().lora().target_modules(), ::testing::IsEmpty());
   EXPECT_EQ(run->config.train().epsilon(), 1e-8);
   EXPECT_EQ(run->config.schedule(0).server_optimizer().kind(), v1::ServerOptimizer::FEDAVG);
   EXPECT_EQ(run->config.problem().labels(1), "yes");
@@ -75,10 +75,11 @@ TEST_P(LoaderRejectTest, NamesPlaceKeyAndReason) {
 INSTANTIATE_TEST_SUITE_P(
     Table, LoaderRejectTest,
     ::testing::Values(
-        Reject{"UnknownKey", "  model_type: bert", "  model_type: bert\n  hiden_size: 1",
-               "4:3: base.hiden_size: is not a key here, want one of name, model_type, weights_sha256, "
-               "tokenizer_sha256, hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, vocab_size, "
-               "max_position_embeddings (did you mean \"hidden_size\"?)"},
+        Reject{
+            "UnknownKey", "  model_type: bert", "  model_type: bert\n  hiden_size: 1",
+            "4:3: base.hiden_size: is not a key here, want one of name, model_type, weights_sha256, "
+            "tokenizer_sha256, hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, vocab_size, "
+            "max_position_embeddings, num_key_value_heads, head_dim, position_offset (did you mean \"hidden_size\"?)"},
         Reject{"MissingKey", "  hidden_size: 12\n", "",
                "2:1: base.hidden_size: is missing, want an integer: model width"},
         Reject{"MissingMap", "schedule:\n  - rounds: 3\n", "",

@@ -18,7 +18,7 @@ import tempfile
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from programs import Federation, Programs
 
@@ -55,14 +55,15 @@ def read_rows(path):
     return [row["text"] for row in rows], torch.tensor([LABELS.index(row["label"]) for row in rows])
 
 
-def base_model(base):
-    return AutoModelForSequenceClassification.from_pretrained(
-        base, num_labels=len(LABELS), hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, dtype=torch.float32)
+def base_model(base, **settings):
+    return AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(LABELS), dtype=torch.float32,
+                                                              **settings)
 
 
 @torch.no_grad()
 def log_probabilities(model, base, texts):
-    batch = AutoTokenizer.from_pretrained(base)(texts, padding=True, return_tensors="pt")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(base / "tokenizer.json"), pad_token="[PAD]")
+    batch = tokenizer(texts, padding=True, return_tensors="pt", return_token_type_ids=False)
     return model.eval()(**batch).logits.log_softmax(-1)
 
 
@@ -81,9 +82,9 @@ def check_keys(model, adapter, folder):
     return len(written)
 
 
-def check_out(programs, adapter, data, folder):
-    """Our adapter in peft; prints the worst difference of a log probability."""
-    model = PeftModel.from_pretrained(base_model(programs.base), adapter)
+def check_out(programs, adapter, data, folder, **settings):
+    """Our adapter in peft, whose base gets the `settings`; prints the worst difference of a log probability."""
+    model = PeftModel.from_pretrained(base_model(programs.base, **settings), adapter)
     tensors = check_keys(model, adapter, folder)
     want = log_probabilities(model, programs.base, read_rows(data)[0])
     output = programs.run_client("predict", "--adapter", adapter, "--data", data, "--json")
@@ -97,10 +98,10 @@ def check_out(programs, adapter, data, folder):
         assert row["label"] == LABELS[best] and row["probability"] == max(row["probabilities"].values()), row
 
 
-def check_in(programs, adapter, data):
+def check_in(programs, adapter, data, lora, **settings):
     """An adapter that peft saved, scored by us."""
-    model = get_peft_model(base_model(programs.base), LoraConfig(
-        task_type="SEQ_CLS", r=8, lora_alpha=24, lora_dropout=0.0, target_modules=["query", "key", "value", "dense"]))
+    model = get_peft_model(base_model(programs.base, **settings),
+                           LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=24, lora_dropout=0.0, **lora))
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for p in model.parameters():
@@ -143,7 +144,7 @@ def main():
         programs.run_client("train", run, folder / "centralised", "--data", train, "--eval-data", test)
         check_out(programs, folder / "centralised", test, folder / "saved_1")
         check_out(programs, federate(programs, run, train, test, folder), test, folder / "saved_2")
-        check_in(programs, folder / "from_peft", test)
+        check_in(programs, folder / "from_peft", test, {"target_modules": ["query", "key", "value", "dense"]})
     print("export parity: keys, probabilities, accuracy and loss agree")
     return 0
 

@@ -1,10 +1,13 @@
-// The C++ side of model_parity.py: model_main BASE_FOLDER WORK_FOLDER reads request.json and params.safetensors from
-// the work folder and writes logits and gradients of the first batch to out.safetensors and the losses of one AdamW
-// step a batch to losses.json.
+// The C++ side of model_parity.py. Each line of standard input is a case, BASE_FOLDER WORK_FOLDER; its answer is a line
+// of standard output, `ok` or why not. A case reads request.json and params.safetensors from its work folder and
+// writes, of the first batch, logits, hidden states, scores of a language-model head and gradients to out.safetensors,
+// and the losses of one AdamW step a batch to losses.json.
 #include <torch/torch.h>
 
 #include <cstdio>
+#include <iostream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "peft/core/files.h"
 #include "peft/io/json.h"
@@ -58,19 +61,42 @@ Status ReadParams(const std::string& path, ParamVector& params) {
   return OkStatus();
 }
 
-Status WriteOut(const std::string& path, const torch::Tensor& logits, const ParamVector& grads) {
+/// Rows of packed tokens, sequence after sequence in the caller's order.
+torch::Tensor InCallersOrder(const torch::Tensor& rows, const PackedBatch& batch) {
+  std::vector<torch::Tensor> sequences;
+  for (std::int64_t i = 0; i < batch.rank.size(0); ++i) {
+    const std::int64_t at = batch.rank[i].item<std::int64_t>();
+    const std::int64_t first = batch.first_rows[at].item<std::int64_t>();
+    sequences.push_back(rows.slice(0, first, batch.last_rows[at].item<std::int64_t>() + 1));
+  }
+  return torch::cat(sequences);
+}
+
+/// What the first batch gives, by name.
+using Outputs = std::map<std::string, torch::Tensor>;
+
+Outputs TokenOutputs(const BaseModel& base, const LoraHook& hook, const PackedBatch& batch) {
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor hidden = InCallersOrder(base.Hidden(batch, hook, {}), batch);
+  Outputs outputs = {{"hidden", hidden.contiguous()}};
+  if (base.has_language_head()) outputs["scores"] = base.LanguageLogits(hidden).contiguous();
+  return outputs;
+}
+
+Status WriteOutputs(const std::string& path, const Outputs& outputs, const ParamVector& grads) {
   std::vector<TensorView> views;
   const auto& specs = grads.layout()->tensors();
   for (std::size_t i = 0; i < specs.size(); ++i) {
     views.push_back(FloatView(specs[i].name, specs[i].shape, grads.tensor(i)));
   }
-  const torch::Tensor values = logits.detach().contiguous();
-  views.push_back(FloatView("logits", values.sizes().vec(),
-                            {values.const_data_ptr<float>(), static_cast<std::size_t>(values.numel())}));
+  for (const auto& [name, values] : outputs) {
+    views.push_back(FloatView(name, values.sizes().vec(),
+                              {values.const_data_ptr<float>(), static_cast<std::size_t>(values.numel())}));
+  }
   return WriteSafetensors(path, views);
 }
 
-Status Run(const std::string& base_folder, const std::string& folder) {
+Status RunCase(const std::string& base_folder, const std::string& folder) {
   ASSIGN_OR_RETURN(const std::shared_ptr<const BaseModel> base, LoadBaseModel(base_folder, BaseDtype::kFloat32));
   ASSIGN_OR_RETURN(const Request request, ReadRequest(folder, base->shape()));
   ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(request.plan));
@@ -88,25 +114,34 @@ Status Run(const std::string& base_folder, const std::string& folder) {
     const auto labels = json.at("labels").get<std::vector<std::int64_t>>();
     const torch::Tensor loss = torch::cross_entropy_loss(logits, torch::tensor(labels));
     loss.backward();
-    if (losses.empty()) RETURN_IF_ERROR(WriteOut(JoinPath(folder, "out.safetensors"), logits, grads));
+    if (losses.empty()) {
+      Outputs outputs = TokenOutputs(*base, LoraHook(request.plan, *layout, bound.tensors()), batch);
+      outputs["logits"] = logits.detach().contiguous();
+      RETURN_IF_ERROR(WriteOutputs(JoinPath(folder, "out.safetensors"), outputs, grads));
+    }
     losses.push_back(loss.item<double>());
     optimizer->Step(params.values(), grads.values(), request.learning_rate);
   }
   return WriteFileAtomically(JoinPath(folder, "losses.json"), AsBytes(losses.dump()));
 }
 
+void RunCases() {
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream words(line);
+    std::string base, folder;
+    words >> base >> folder;
+    const Status status = RunCase(base, folder);
+    std::cout << (status.ok() ? "ok" : status.message()) << std::endl;
+  }
+}
+
 }  // namespace
 }  // namespace fedpeft
 
-int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::fprintf(stderr, "usage: model_main BASE_FOLDER WORK_FOLDER\n");
-    return 2;
-  }
+int main() {
   try {
-    const fedpeft::Status status = fedpeft::Run(argv[1], argv[2]);
-    if (!status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
-    return status.ok() ? 0 : 1;
+    fedpeft::RunCases();
+    return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

@@ -1,4 +1,4 @@
-#include "peft/model/bert.h"
+#include "peft/model/encoder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -46,7 +46,7 @@ Texts MixedTexts() {
   return texts;
 }
 
-TEST(BertTest, PackedEqualsOneByOne) {
+TEST(EncoderTest, PackedEqualsOneByOne) {
   const auto base = LoadTiny();
   const Texts texts = MixedTexts();
   const torch::Tensor together = Pool(*base, texts);
@@ -57,7 +57,7 @@ TEST(BertTest, PackedEqualsOneByOne) {
   }
 }
 
-TEST(BertTest, Bfloat16IsNearFloat32) {
+TEST(EncoderTest, Bfloat16IsNearFloat32) {
   const torch::Tensor exact = Pool(*LoadTiny(), MixedTexts());
   const torch::Tensor narrow = Pool(*LoadTiny(BaseDtype::kBfloat16), MixedTexts());
   EXPECT_EQ(narrow.scalar_type(), torch::kBFloat16);
@@ -65,7 +65,7 @@ TEST(BertTest, Bfloat16IsNearFloat32) {
   EXPECT_LT((exact - narrow.to(torch::kFloat32)).abs().mean().item<float>(), 0.03);
 }
 
-TEST(BertTest, DropoutDrawsFromTheGivenGenerator) {
+TEST(EncoderTest, DropoutDrawsFromTheGivenGenerator) {
   const auto base = LoadTiny();
   const auto run = [&](std::uint64_t seed) {
     return Pool(*base, MixedTexts(), {0.2, 0, at::detail::createCPUGenerator(seed)});
@@ -74,14 +74,26 @@ TEST(BertTest, DropoutDrawsFromTheGivenGenerator) {
   EXPECT_FALSE(torch::equal(run(1), run(2)));
 }
 
-TEST(BertTest, RefusesSettingsThatAreNotBuiltIn) {
-  EXPECT_THAT(LoadStatus(R"(, "hidden_act": "silu")").message(), HasSubstr("hidden_act: got \"silu\""));
+TEST(EncoderTest, RefusesSettingsThatAreNotBuiltIn) {
+  EXPECT_THAT(LoadStatus(R"(, "hidden_act": "mish")").message(), HasSubstr("hidden_act: activation: got \"mish\""));
   EXPECT_THAT(LoadStatus(R"(, "position_embedding_type": "relative_key")").message(), HasSubstr("relative_key"));
   EXPECT_THAT(LoadStatus(R"(, "layer_norm_eps": "small")").message(), HasSubstr("layer_norm_eps"));
   EXPECT_TRUE(LoadStatus(R"(, "layer_norm_eps": 1e-5, "hidden_act": "gelu_new")").ok());
 }
 
-TEST(BertTest, NamesAMissingTensor) {
+TEST(EncoderTest, RefusesATensorOfAnotherShapeBeforeMakingOne) {
+  const testing::TempFolder folder;
+  ASSERT_TRUE(testing::WriteTinyBert(folder.path()).ok());
+  const auto config = ReadFile(folder.File("config.json"), 1 << 20);
+  ASSERT_TRUE(config.ok());
+  std::string larger = *config;
+  larger.replace(larger.find("\"vocab_size\": 50"), 16, "\"vocab_size\": 4000000");
+  ASSERT_TRUE(WriteFileAtomically(folder.File("config.json"), AsBytes(larger)).ok());
+  EXPECT_THAT(LoadBaseModel(folder.path(), BaseDtype::kBfloat16).status().message(),
+              HasSubstr("has shape [50,32], want [4000000,32]"));
+}
+
+TEST(EncoderTest, NamesAMissingTensor) {
   const Status status = LoadStatus("", "encoder.layer.1.attention.self.key.bias");
   EXPECT_EQ(status.code(), Code::kInvalidArgument);
   EXPECT_THAT(status.message(), HasSubstr("encoder.layer.1.attention.self.key.bias"));

@@ -1,0 +1,238 @@
+#include "peft/model/decoder.h"
+
+#include <cmath>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "peft/model/attention.h"
+#include "peft/model/rope.h"
+
+namespace fedpeft {
+
+namespace {
+
+using torch::Tensor;
+
+/// x += Wo·attention(Norm(x)); x += mlp(Norm(x)).
+struct Layer {
+  AttentionSpec attention;
+  FrozenNorm attention_norm;
+  /// Either this one or the three.
+  std::optional<SiteLinear> fused;
+  SiteLinear query, key, value;
+  std::optional<FrozenNorm> query_norm, key_norm;
+  SiteLinear output;
+  FrozenNorm mlp_norm;
+  std::optional<SiteLinear> gate;
+  SiteLinear up, down;
+};
+
+struct Parts {
+  Tensor words;
+  /// Learned, or else frequencies of rotary ones.
+  Tensor positions, frequencies;
+  std::vector<Layer> layers;
+  FrozenNorm final_norm;
+  /// [V, C]; undefined where the folder has none.
+  Tensor language_head;
+  Activation activation = Activation::kSilu;
+  bool residual_dropout = false;
+};
+
+/// One pass of a batch: what all layers need.
+struct Pass {
+  const PackedBatch& batch;
+  const SiteHook& hook;
+  const ForwardMode& mode;
+  /// Of all rows, and of the last tokens'; none with learned positions.
+  std::optional<Rotation> turn, turn_last;
+};
+
+class Decoder final : public BaseModel {
+ public:
+  Decoder(const BaseShape& shape, Parts parts)
+      : BaseModel(shape, {shape.vocab_size, /*types=*/1, shape.longest()}), parts_(std::move(parts)) {}
+
+  Tensor Hidden(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const override {
+    const Pass pass = Begin(batch, hook, mode);
+    Tensor x = Embed(pass);
+    for (const Layer& layer : parts_.layers) x = RunLayer(layer, x, pass);
+    return parts_.final_norm(x);
+  }
+
+  Tensor Pool(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const override {
+    const Pass pass = Begin(batch, hook, mode);
+    Tensor x = Embed(pass);
+    for (std::size_t i = 0; i + 1 < parts_.layers.size(); ++i) x = RunLayer(parts_.layers[i], x, pass);
+    x = RunLastLayer(parts_.layers.back(), x, pass);
+    return parts_.final_norm(x).index_select(0, batch.rank);
+  }
+
+  bool has_language_head() const override { return parts_.language_head.defined(); }
+  Tensor LanguageLogits(const Tensor& hidden) const override { return torch::linear(hidden, parts_.language_head); }
+
+ private:
+  struct Projected {
+    Tensor q, k, v;
+  };
+
+  Pass Begin(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const {
+    Pass pass{batch, hook, mode, std::nullopt, std::nullopt};
+    if (parts_.frequencies.defined()) {
+      const auto dtype = parts_.words.scalar_type();
+      pass.turn.emplace(batch.positions, parts_.frequencies, dtype);
+      pass.turn_last.emplace(batch.positions.index_select(0, batch.last_rows), parts_.frequencies, dtype);
+    }
+    return pass;
+  }
+
+  /// [N] ids → [N, C].
+  Tensor Embed(const Pass& pass) const {
+    Tensor x = parts_.words.index_select(0, pass.batch.ids);
+    if (parts_.positions.defined()) x = x + parts_.positions.index_select(0, pass.batch.positions);
+    return DropResidual(x, pass);
+  }
+
+  Tensor DropResidual(const Tensor& x, const Pass& pass) const {
+    return parts_.residual_dropout ? Dropout(x, pass.mode.base_dropout, pass.mode.generator) : x;
+  }
+
+  /// [N, C] → [N, C].
+  Tensor RunLayer(const Layer& layer, const Tensor& x, const Pass& pass) const {
+    Projected p = Project(layer, layer.attention_norm(x), nullptr, pass);
+    p.q = Place(layer.query_norm, p.q, layer.attention.heads, pass.turn);
+    return FinishLayer(layer, x, PackedAttention(p.q, p.k, p.v, pass.batch, layer.attention, pass.mode), pass);
+  }
+
+  /// [N, C] → [B, C], in packed order: only the last token's output is read, and it needs the other tokens' keys and
+  /// values alone.
+  Tensor RunLastLayer(const Layer& layer, const Tensor& x, const Pass& pass) const {
+    const Tensor& rows = pass.batch.last_rows;
+    Projected p = Project(layer, layer.attention_norm(x), &rows, pass);
+    p.q = Place(layer.query_norm, p.q, layer.attention.heads, pass.turn_last);
+    const Tensor attended = PooledAttention(p.q, p.k, p.v, pass.batch, layer.attention, pass.mode);
+    return FinishLayer(layer, x.index_select(0, rows), attended, pass);
+  }
+
+  /// Query, key and value of the normalised x; the query of `rows` alone unless null, and not placed yet.
+  Projected Project(const Layer& layer, const Tensor& x, const Tensor* rows, const Pass& pass) const {
+    const auto pick = [rows](const Tensor& all) { return rows == nullptr ? all : all.index_select(0, *rows); };
+    if (layer.fused) {
+      const std::vector<Tensor> parts = (*layer.fused)(x, pass.hook, pass.mode).chunk(3, /*dim=*/1);
+      return {pick(parts[0]), parts[1], parts[2]};
+    }
+    const Tensor q = layer.query(pick(x), pass.hook, pass.mode), k = layer.key(x, pass.hook, pass.mode);
+    return {q, Place(layer.key_norm, k, layer.attention.kv_heads, pass.turn), layer.value(x, pass.hook, pass.mode)};
+  }
+
+  /// Norm of each head, then its turn, where the family has them. Shapes: x and the result [n, heads·D].
+  static Tensor Place(const std::optional<FrozenNorm>& norm, const Tensor& x, std::int64_t heads,
+                      const std::optional<Rotation>& turn) {
+    if (!norm && !turn) return x;
+    Tensor split = x.view({x.size(0), heads, -1});
+    if (norm) split = (*norm)(split);
+    if (turn) split = (*turn)(split);
+    return split.flatten(1);
+  }
+
+  /// What follows attention, row by row. Shapes: x, attended and the result [n, C] and [n, H·D].
+  Tensor FinishLayer(const Layer& layer, const Tensor& x, const Tensor& attended, const Pass& pass) const {
+    const Tensor mixed = x + DropResidual(layer.output(attended, pass.hook, pass.mode), pass);
+    const Tensor in = layer.mlp_norm(mixed);
+    const Tensor up = layer.up(in, pass.hook, pass.mode);
+    const Tensor wide = layer.gate ? Activate(parts_.activation, (*layer.gate)(in, pass.hook, pass.mode)) * up
+                                   : Activate(parts_.activation, up);
+    return mixed + DropResidual(layer.down(wide, pass.hook, pass.mode), pass);
+  }
+
+  Parts parts_;
+};
+
+AttentionSpec AttentionOf(const BaseConfig& config, std::size_t layer) {
+  const BaseSettings& settings = config.settings;
+  AttentionSpec spec{.heads = config.shape.num_attention_heads, .kv_heads = config.shape.kv_heads(), .causal = true};
+  if (!settings.windows.empty()) spec.window = settings.windows[layer];
+  if (settings.scaled_scores) spec.scale /= std::sqrt(static_cast<double>(config.shape.head_width()));
+  if (settings.scaled_by_layer) spec.scale /= static_cast<double>(layer + 1);
+  return spec;
+}
+
+Status TakeProjections(const BaseConfig& config, const DecoderNames& names, const std::string& at,
+                       WeightReader& weights, Layer& layer) {
+  const BaseSettings& settings = config.settings;
+  if (names.fused != nullptr) {
+    ASSIGN_OR_RETURN(layer.fused, weights.Linear(at + names.fused, settings.projection_bias));
+    return OkStatus();
+  }
+  ASSIGN_OR_RETURN(layer.query, weights.Linear(at + names.query, settings.projection_bias));
+  ASSIGN_OR_RETURN(layer.key, weights.Linear(at + names.key, settings.projection_bias));
+  ASSIGN_OR_RETURN(layer.value, weights.Linear(at + names.value, settings.projection_bias));
+  if (!settings.query_key_norms) return OkStatus();
+  const std::int64_t width = config.shape.head_width();
+  ASSIGN_OR_RETURN(layer.query_norm,
+                   weights.Norm(at + names.query_norm, names.norm_kind, width, settings.norm_epsilon));
+  ASSIGN_OR_RETURN(layer.key_norm, weights.Norm(at + names.key_norm, names.norm_kind, width, settings.norm_epsilon));
+  return OkStatus();
+}
+
+Result<Layer> TakeLayer(const BaseConfig& config, const DecoderNames& names, std::size_t index, WeightReader& weights) {
+  const std::string at = names.layer + std::to_string(index) + ".";
+  const BaseSettings& settings = config.settings;
+  const auto norm = [&](const char* name) {
+    return weights.Norm(at + name, names.norm_kind, config.shape.hidden_size, settings.norm_epsilon);
+  };
+  Layer layer;
+  layer.attention = AttentionOf(config, index);
+  ASSIGN_OR_RETURN(layer.attention_norm, norm(names.attention_norm));
+  RETURN_IF_ERROR(TakeProjections(config, names, at, weights, layer));
+  ASSIGN_OR_RETURN(layer.output, weights.Linear(at + names.output, settings.output_bias));
+  ASSIGN_OR_RETURN(layer.mlp_norm, norm(names.mlp_norm));
+  if (names.gate != nullptr) {
+    ASSIGN_OR_RETURN(layer.gate, weights.Linear(at + names.gate, settings.mlp_bias));
+  }
+  ASSIGN_OR_RETURN(layer.up, weights.Linear(at + names.up, settings.mlp_bias));
+  ASSIGN_OR_RETURN(layer.down, weights.Linear(at + names.down, settings.mlp_bias));
+  return layer;
+}
+
+/// The file's own where it has one, even if config.json ties it, as transformers does when the two differ.
+Result<Tensor> TakeLanguageHead(const BaseConfig& config, const Tensor& words, WeightReader& weights) {
+  const std::string name = "lm_head.weight";
+  if (weights.Has(name)) return weights.Take(name, {config.shape.vocab_size, config.shape.hidden_size});
+  return config.settings.tied_head ? words : Tensor();
+}
+
+Result<Parts> TakeParts(const BaseConfig& config, const DecoderNames& names, WeightReader& weights) {
+  const BaseShape& shape = config.shape;
+  const std::int64_t width = shape.hidden_size;
+  Parts parts;
+  parts.activation = config.settings.activation;
+  parts.residual_dropout = names.residual_dropout;
+  ASSIGN_OR_RETURN(parts.words, weights.Take(std::string(names.words) + ".weight", {shape.vocab_size, width}));
+  if (names.positions != nullptr) {
+    ASSIGN_OR_RETURN(parts.positions,
+                     weights.Take(std::string(names.positions) + ".weight", {shape.max_position_embeddings, width}));
+  } else {
+    parts.frequencies = InverseFrequencies(config.settings.rope, shape.head_width());
+  }
+  for (std::int64_t i = 0; i < shape.num_hidden_layers; ++i) {
+    ASSIGN_OR_RETURN(Layer layer, TakeLayer(config, names, static_cast<std::size_t>(i), weights));
+    parts.layers.push_back(std::move(layer));
+  }
+  ASSIGN_OR_RETURN(parts.final_norm,
+                   weights.Norm(names.final_norm, names.norm_kind, width, config.settings.norm_epsilon));
+  ASSIGN_OR_RETURN(parts.language_head, TakeLanguageHead(config, parts.words, weights));
+  return parts;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const BaseModel>> MakeDecoder(const BaseConfig& config, const DecoderNames& names,
+                                                     WeightReader& weights) {
+  ASSIGN_OR_RETURN(Parts parts, TakeParts(config, names, weights));
+  RETURN_IF_ERROR(weights.CheckAllUsed());
+  return std::shared_ptr<const BaseModel>(std::make_shared<Decoder>(config.shape, std::move(parts)));
+}
+
+}  // namespace fedpeft

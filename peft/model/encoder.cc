@@ -1,0 +1,161 @@
+#include "peft/model/encoder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "peft/model/attention.h"
+
+namespace fedpeft {
+
+namespace {
+
+using torch::Tensor;
+
+/// x = Norm(x + Wo·attention(x)); x = Norm(x + W2·act(W1·x)).
+struct Layer {
+  SiteLinear query, key, value, output;
+  FrozenNorm attention_norm;
+  SiteLinear up, down;
+  FrozenNorm output_norm;
+};
+
+struct Parts {
+  Tensor words, positions;
+  /// Undefined where there are none.
+  Tensor types;
+  FrozenNorm embedding_norm;
+  std::vector<Layer> layers;
+  std::optional<SiteLinear> pooler;
+};
+
+AttentionSpec AttentionOf(const BaseShape& shape) {
+  return {.heads = shape.num_attention_heads,
+          .kv_heads = shape.num_attention_heads,
+          .scale = 1 / std::sqrt(static_cast<double>(shape.head_width()))};
+}
+
+class Encoder final : public BaseModel {
+ public:
+  Encoder(const BaseConfig& config, Parts parts)
+      : BaseModel(config.shape, {config.shape.vocab_size, std::max<std::int64_t>(1, config.settings.token_types),
+                                 config.shape.longest()}),
+        activation_(config.settings.activation),
+        attention_(AttentionOf(config.shape)),
+        parts_(std::move(parts)) {}
+
+  Tensor Hidden(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const override {
+    Tensor x = Embed(batch, mode);
+    for (const Layer& layer : parts_.layers) x = RunLayer(layer, x, batch, hook, mode);
+    return x;
+  }
+
+  Tensor Pool(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const override {
+    Tensor x = Embed(batch, mode);
+    for (std::size_t i = 0; i + 1 < parts_.layers.size(); ++i) x = RunLayer(parts_.layers[i], x, batch, hook, mode);
+    x = RunLastLayer(parts_.layers.back(), x, batch, hook, mode);
+    if (parts_.pooler) x = torch::tanh((*parts_.pooler)(x, hook, mode));
+    return x.index_select(0, batch.rank);
+  }
+
+ private:
+  /// [N] ids → [N, C].
+  Tensor Embed(const PackedBatch& batch, const ForwardMode& mode) const {
+    Tensor sum = parts_.words.index_select(0, batch.ids);
+    if (parts_.types.defined()) sum = sum + parts_.types.index_select(0, batch.type_ids);
+    sum = sum + parts_.positions.index_select(0, Positions(batch));
+    return Dropout(parts_.embedding_norm(sum), mode.base_dropout, mode.generator);
+  }
+
+  /// With an offset, padding tokens do not count and are at the position before the first, also where a text itself
+  /// holds one. Source: transformers, create_position_ids_from_input_ids.
+  Tensor Positions(const PackedBatch& batch) const {
+    const std::int64_t padding = shape().position_offset - 1;
+    if (padding < 0) return batch.positions;
+    const Tensor counts = (batch.ids != padding).to(torch::kInt64);
+    const Tensor sums = counts.cumsum(0);
+    const Tensor first_row = torch::arange(batch.ids.size(0)) - batch.positions;
+    return (sums - (sums - counts).index_select(0, first_row)) * counts + padding;
+  }
+
+  /// [N, C] → [N, C].
+  Tensor RunLayer(const Layer& layer, const Tensor& x, const PackedBatch& batch, const SiteHook& hook,
+                  const ForwardMode& mode) const {
+    const Tensor q = layer.query(x, hook, mode), k = layer.key(x, hook, mode), v = layer.value(x, hook, mode);
+    return FinishLayer(layer, x, PackedAttention(q, k, v, batch, attention_, mode), hook, mode);
+  }
+
+  /// [N, C] → [B, C], in packed order: of the last layer only the first token's output is read, and it needs the other
+  /// tokens' keys and values alone.
+  Tensor RunLastLayer(const Layer& layer, const Tensor& x, const PackedBatch& batch, const SiteHook& hook,
+                      const ForwardMode& mode) const {
+    const Tensor first = x.index_select(0, batch.first_rows);
+    const Tensor q = layer.query(first, hook, mode), k = layer.key(x, hook, mode), v = layer.value(x, hook, mode);
+    return FinishLayer(layer, first, PooledAttention(q, k, v, batch, attention_, mode), hook, mode);
+  }
+
+  /// What follows attention, row by row. Shapes: x, attended and the result [n, C].
+  Tensor FinishLayer(const Layer& layer, const Tensor& x, const Tensor& attended, const SiteHook& hook,
+                     const ForwardMode& mode) const {
+    const auto drop = [&](const Tensor& rows) { return Dropout(rows, mode.base_dropout, mode.generator); };
+    const Tensor mixed = layer.attention_norm(drop(layer.output(attended, hook, mode)) + x);
+    const Tensor wide = Activate(activation_, layer.up(mixed, hook, mode));
+    return layer.output_norm(drop(layer.down(wide, hook, mode)) + mixed);
+  }
+
+  Activation activation_;
+  AttentionSpec attention_;
+  Parts parts_;
+};
+
+Result<Layer> TakeLayer(const BaseConfig& config, const EncoderNames& names, std::int64_t index,
+                        WeightReader& weights) {
+  const std::string at = names.layer + std::to_string(index) + ".";
+  const std::int64_t width = config.shape.hidden_size;
+  const double epsilon = config.settings.norm_epsilon;
+  Layer layer;
+  ASSIGN_OR_RETURN(layer.query, weights.Linear(at + names.query, /*bias=*/true));
+  ASSIGN_OR_RETURN(layer.key, weights.Linear(at + names.key, /*bias=*/true));
+  ASSIGN_OR_RETURN(layer.value, weights.Linear(at + names.value, /*bias=*/true));
+  ASSIGN_OR_RETURN(layer.output, weights.Linear(at + names.output, /*bias=*/true));
+  ASSIGN_OR_RETURN(layer.attention_norm, weights.Norm(at + names.attention_norm, NormKind::kLayer, width, epsilon));
+  ASSIGN_OR_RETURN(layer.up, weights.Linear(at + names.up, /*bias=*/true));
+  ASSIGN_OR_RETURN(layer.down, weights.Linear(at + names.down, /*bias=*/true));
+  ASSIGN_OR_RETURN(layer.output_norm, weights.Norm(at + names.output_norm, NormKind::kLayer, width, epsilon));
+  return layer;
+}
+
+Result<Parts> TakeParts(const BaseConfig& config, const EncoderNames& names, WeightReader& weights) {
+  const BaseShape& shape = config.shape;
+  const std::int64_t width = shape.hidden_size;
+  const auto table = [](const char* name) { return std::string(name) + ".weight"; };
+  Parts parts;
+  ASSIGN_OR_RETURN(parts.words, weights.Take(table(names.words), {shape.vocab_size, width}));
+  ASSIGN_OR_RETURN(parts.positions, weights.Take(table(names.positions), {shape.max_position_embeddings, width}));
+  if (names.types != nullptr) {
+    ASSIGN_OR_RETURN(parts.types, weights.Take(table(names.types), {config.settings.token_types, width}));
+  }
+  ASSIGN_OR_RETURN(parts.embedding_norm,
+                   weights.Norm(names.embedding_norm, NormKind::kLayer, width, config.settings.norm_epsilon));
+  for (std::int64_t i = 0; i < shape.num_hidden_layers; ++i) {
+    ASSIGN_OR_RETURN(Layer layer, TakeLayer(config, names, i, weights));
+    parts.layers.push_back(std::move(layer));
+  }
+  if (names.pooler != nullptr) {
+    ASSIGN_OR_RETURN(parts.pooler, weights.Linear(names.pooler, /*bias=*/true));
+  }
+  return parts;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const BaseModel>> MakeEncoder(const BaseConfig& config, const EncoderNames& names,
+                                                     WeightReader& weights) {
+  ASSIGN_OR_RETURN(Parts parts, TakeParts(config, names, weights));
+  RETURN_IF_ERROR(weights.CheckAllUsed(names.unused));
+  return std::shared_ptr<const BaseModel>(std::make_shared<Encoder>(config, std::move(parts)));
+}
+
+}  // namespace fedpeft

@@ -1,0 +1,27 @@
+// Rotary position embedding (Su et al. 2021) in the half-split form of Hugging Face: element i of a head is turned
+// together with element i + D/2, not with its neighbour.
+#pragma once
+
+#include <torch/torch.h>
+
+#include "peft/plan/base_config.h"
+
+namespace fedpeft {
+
+/// Radians a position, float32 [width / 2]. Source: transformers, modeling_rope_utils.py.
+torch::Tensor InverseFrequencies(const RopeSettings& rope, std::int64_t width);
+
+/// The turns of a list of positions.
+class Rotation {
+ public:
+  /// Shapes: positions int64 [n], frequencies [D/2].
+  Rotation(const torch::Tensor& positions, const torch::Tensor& frequencies, torch::ScalarType dtype);
+
+  /// Shapes: x and the result [n, H, D].
+  torch::Tensor operator()(const torch::Tensor& x) const;
+
+ private:
+  torch::Tensor cos_, sin_;  // [n, 1, D/2]
+};
+
+}  // namespace fedpeft

@@ -1,0 +1,128 @@
+// Llama (Touvron et al. 2023) and what is built like it: Mistral with its sliding window, Qwen2 with biases on query,
+// key and value, Qwen3 with norms on queries and keys. They differ in defaults and settings alone.
+#include <algorithm>
+
+#include "peft/plan/architecture.h"
+#include "peft/plan/rope_settings.h"
+
+namespace fedpeft {
+
+namespace {
+
+/// Defaults of transformers where they differ within the family.
+struct Defaults {
+  std::int64_t vocab, intermediate, kv_heads, head_dim, positions;
+};
+
+void Read(ConfigReader& reader, const Defaults& defaults, BaseConfig& config) {
+  BaseShape& shape = config.shape;
+  shape.vocab_size = reader.Integer("vocab_size", defaults.vocab);
+  shape.hidden_size = reader.Integer("hidden_size", 4096);
+  shape.num_hidden_layers = reader.Integer("num_hidden_layers", 32);
+  shape.num_attention_heads = reader.Integer("num_attention_heads", 32);
+  // An explicit null means as many as there are query heads, whatever the default.
+  shape.num_key_value_heads =
+      reader.Integer("num_key_value_heads", reader.Left("num_key_value_heads") ? defaults.kv_heads : 0);
+  shape.head_dim = reader.Integer("head_dim", defaults.head_dim);
+  shape.intermediate_size = reader.Integer("intermediate_size", defaults.intermediate);
+  shape.max_position_embeddings = reader.Integer("max_position_embeddings", defaults.positions);
+  BaseSettings& settings = config.settings;
+  settings.norm_epsilon = reader.Positive("rms_norm_eps", 1e-6);
+  settings.tied_head = reader.Flag("tie_word_embeddings", false);
+  settings.projection_bias = settings.output_bias = settings.mlp_bias = false;
+  settings.rope = ReadRope(reader, shape.max_position_embeddings);
+  const Result<Activation> activation = ActivationOf(reader.Text("hidden_act", "silu"));
+  if (!activation.ok()) return reader.Fail(activation.status().Annotate("hidden_act"));
+  settings.activation = *activation;
+  reader.Ignore({"attention_dropout", "pretraining_tp"});
+}
+
+void ReadLlama(ConfigReader& reader, BaseConfig& config) {
+  Read(reader, {.vocab = 32000, .intermediate = 11008, .kv_heads = 0, .head_dim = 0, .positions = 2048}, config);
+  config.settings.projection_bias = config.settings.output_bias = reader.Flag("attention_bias", false);
+  config.settings.mlp_bias = reader.Flag("mlp_bias", false);
+}
+
+void ReadMistral(ConfigReader& reader, BaseConfig& config) {
+  Read(reader, {.vocab = 32000, .intermediate = 14336, .kv_heads = 8, .head_dim = 0, .positions = 4096 * 32}, config);
+  const std::int64_t window = reader.Integer("sliding_window", reader.Left("sliding_window") ? 4096 : 0);
+  const std::int64_t layers = std::min<std::int64_t>(config.shape.num_hidden_layers, 1 << 16);
+  config.settings.windows.assign(static_cast<std::size_t>(layers), window);
+}
+
+/// Some layers of a Qwen may have a window: those from max_window_layers on, unless layer_types lists them.
+void ReadWindows(ConfigReader& reader, BaseConfig& config) {
+  const bool used = reader.Flag("use_sliding_window", false);
+  const std::int64_t window = reader.Integer("sliding_window", used && reader.Left("sliding_window") ? 4096 : 0);
+  const std::int64_t first = reader.Integer("max_window_layers", 28, 0);
+  const std::int64_t layers = std::min<std::int64_t>(config.shape.num_hidden_layers, 1 << 16);
+  std::vector<std::string> types = reader.Texts("layer_types");
+  if (types.empty()) {
+    for (std::int64_t i = 0; i < layers; ++i) {
+      types.push_back(used && window > 0 && i >= first ? "sliding_attention" : "full_attention");
+    }
+  }
+  if (types.size() != static_cast<std::size_t>(layers)) {
+    reader.Fail(InvalidArgument("layer_types: has " + std::to_string(types.size()) + " entries, want one a layer"));
+  }
+  for (const std::string& type : types) {
+    const bool slides = type == "sliding_attention";
+    if (!slides && type != "full_attention") {
+      reader.Fail(Unimplemented("layer_types: got \"" + type + "\", want full_attention or sliding_attention"));
+    }
+    if (slides && !(used && window > 0)) {
+      reader.Fail(
+          InvalidArgument("layer_types: has sliding_attention, want use_sliding_window and sliding_window too"));
+    }
+    config.settings.windows.push_back(slides ? window : 0);
+  }
+}
+
+void ReadQwen2(ConfigReader& reader, BaseConfig& config) {
+  Read(reader, {.vocab = 151936, .intermediate = 22016, .kv_heads = 32, .head_dim = 0, .positions = 32768}, config);
+  config.settings.projection_bias = true;
+  ReadWindows(reader, config);
+}
+
+void ReadQwen3(ConfigReader& reader, BaseConfig& config) {
+  Read(reader, {.vocab = 151936, .intermediate = 22016, .kv_heads = 32, .head_dim = 128, .positions = 32768}, config);
+  config.settings.projection_bias = config.settings.output_bias = reader.Flag("attention_bias", false);
+  config.settings.query_key_norms = true;
+  ReadWindows(reader, config);
+}
+
+Status Check(const BaseShape& shape) {
+  if (shape.head_width() % 2 == 0) return OkStatus();
+  return InvalidArgument("base.head_dim: got " + std::to_string(shape.head_width()) +
+                         ", want an even number (rotary positions turn its halves)");
+}
+
+void Sites(const BaseShape& shape, BaseSites& sites) {
+  const std::int64_t width = shape.hidden_size, wide = shape.intermediate_size;
+  const std::int64_t queries = shape.num_attention_heads * shape.head_width();
+  const std::int64_t keys = shape.kv_heads() * shape.head_width();
+  sites.embedding = {"model.embed_tokens", shape.vocab_size, width};
+  for (int layer = 0; layer < static_cast<int>(shape.num_hidden_layers); ++layer) {
+    architecture::AddLayer(shape, layer, "model.layers." + std::to_string(layer) + ".", "self_attn",
+                           {{"self_attn.q_proj", width, queries},
+                            {"self_attn.k_proj", width, keys},
+                            {"self_attn.v_proj", width, keys},
+                            {"self_attn.o_proj", queries, width},
+                            {"mlp.gate_proj", width, wide},
+                            {"mlp.up_proj", width, wide},
+                            {"mlp.down_proj", wide, width}},
+                           sites);
+  }
+}
+
+}  // namespace
+
+void AddLlamaFamily(std::vector<Architecture>& rows) {
+  const std::vector<std::string_view> targets = {"q_proj", "v_proj"};
+  rows.push_back({"llama", targets, ReadLlama, Check, Sites, architecture::ScoreHead});
+  rows.push_back({"mistral", targets, ReadMistral, Check, Sites, architecture::ScoreHead});
+  rows.push_back({"qwen2", targets, ReadQwen2, Check, Sites, architecture::ScoreHead});
+  rows.push_back({"qwen3", targets, ReadQwen3, Check, Sites, architecture::ScoreHead});
+}
+
+}  // namespace fedpeft

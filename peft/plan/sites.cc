@@ -1,0 +1,47 @@
+#include "peft/plan/sites.h"
+
+#include <algorithm>
+
+#include "peft/plan/architecture.h"
+
+namespace fedpeft {
+
+namespace {
+
+const Architecture& Of(const BaseShape& shape) {
+  const Result<const Architecture*> found = FindArchitecture(shape.model_type);
+  FEDPEFT_CHECK(found.ok());  // the precondition of every function here
+  return **found;
+}
+
+}  // namespace
+
+BaseSites SitesOf(const BaseShape& shape) {
+  BaseSites sites;
+  Of(shape).sites(shape, sites);
+  return sites;
+}
+
+std::vector<Site> LinearSites(const BaseShape& shape) {
+  return SitesOf(shape).linears;
+}
+
+std::vector<HeadLayer> HeadLayers(const BaseShape& shape, std::int64_t labels) {
+  return Of(shape).head(shape, labels);
+}
+
+std::vector<std::string> HeadModules(const BaseShape& shape) {
+  std::vector<std::string> modules;
+  for (const HeadLayer& layer : HeadLayers(shape, /*labels=*/1)) {
+    std::string module = layer.path.substr(0, layer.path.find('.'));
+    if (std::find(modules.begin(), modules.end(), module) == modules.end()) modules.push_back(std::move(module));
+  }
+  return modules;
+}
+
+std::vector<std::string> DefaultTargets(const BaseShape& shape) {
+  const auto& targets = Of(shape).default_targets;
+  return {targets.begin(), targets.end()};
+}
+
+}  // namespace fedpeft
