@@ -1,14 +1,19 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/tokenizer/: a tiny BERT-style tokenizer.json and what the `tokenizers` package makes of texts.
+"""Writes tests/golden/tokenizer/: a tiny BERT-style tokenizer.json and what the `tokenizers` package makes of texts; and
+the same, as NAME.json and NAME_expected.json, for small tokenizers of other kinds, trained on the same texts.
 
 Usage: build/venv/bin/python scripts/make_tokenizer_golden.py [--out FOLDER]
 """
 import argparse
 import json
 import os
+import sys
 
 import tokenizers
 from tokenizers import Tokenizer
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "parity"))
+import tokenizer_kinds  # noqa: E402
 
 AWKWARD_TEXTS = [
     "", " ", "\t\r\n", "a", "hello world", "Hello, World!", "unaffable", "unaffableunaffable", "don't do not",
@@ -33,7 +38,7 @@ VOCABULARY = (["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
                  "\u4f60", "\u597d", "\u4e16", "\u754c", "\u1112\u1161\u11ab", "\u0438", "\u304b", "mask", "solo", "##solo", "##\u0301"]
               + [chr(c) for c in range(0x21, 0x7F) if not 0x41 <= c <= 0x5A] + ["##" + chr(c) for c in range(0x61, 0x7B)]
               + list("\u00a7\u00b6\u00bf\u00a1\u2014\u201c\u201d\u3002\u20ac\u00d7\u00df\u0131\u0430\u0431\u0432\u8c48\u2764\U0001f468\U0001f44d\U0001f3fd"))
-MAX_LENGTHS = (3, 5, 8)
+MAX_LENGTHS = (4, 5, 8)  # room for the special tokens of every kind
 
 
 def added(token_id, content, **on):
@@ -94,13 +99,19 @@ def main():
     parser.add_argument("--out", default=os.path.join(here, "..", "tests", "golden", "tokenizer"))
     args = parser.parse_args()
     os.makedirs(args.out, exist_ok=True)
-    content = json.dumps(tokenizer_json(), ensure_ascii=True, indent=1)
+    write(args.out, "tokenizer", "expected", json.dumps(tokenizer_json(), ensure_ascii=True, indent=1))
+    for name in ("roberta", "llama3", "llama2"):
+        trained = json.loads(getattr(tokenizer_kinds, name)(AWKWARD_TEXTS, 420).to_str())
+        write(args.out, name, f"{name}_expected", json.dumps(trained, ensure_ascii=True, separators=(",", ":")))
+
+
+def write(folder, name, expected, content):
     tokenizer = Tokenizer.from_str(content)
     tokenizer.no_padding()
-    with open(os.path.join(args.out, "tokenizer.json"), "w", encoding="ascii") as handle:
+    with open(os.path.join(folder, f"{name}.json"), "w", encoding="ascii") as handle:
         handle.write(content + "\n")
     rows = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases(tokenizer))
-    with open(os.path.join(args.out, "expected.json"), "w", encoding="ascii") as handle:
+    with open(os.path.join(folder, f"{expected}.json"), "w", encoding="ascii") as handle:
         handle.write(f'{{"tokenizers": "{tokenizers.__version__}", "cases": [\n{rows}\n]}}\n')
 
 

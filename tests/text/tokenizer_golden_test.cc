@@ -14,13 +14,21 @@ using testing::GoldenJson;
 using testing::GoldenPath;
 using Ids = std::vector<std::int32_t>;
 
-class TokenizerGoldenTest : public ::testing::Test {
+/// Names of a tokenizer and of what is expected of it.
+using Golden = std::pair<std::string, std::string>;
+
+class TokenizerGoldenTest : public ::testing::TestWithParam<Golden> {
  protected:
-  const Tokenizer tokenizer_ = *Tokenizer::FromFile(GoldenPath("tokenizer.json"));
-  const json cases_ = GoldenJson("expected.json")["cases"];
+  const Tokenizer tokenizer_ = *Tokenizer::FromFile(GoldenPath(GetParam().first + ".json"));
+  const json cases_ = GoldenJson(GetParam().second + ".json")["cases"];
 };
 
-TEST_F(TokenizerGoldenTest, SingleTextsAndPairsHaveTheRecordedIds) {
+INSTANTIATE_TEST_SUITE_P(Kinds, TokenizerGoldenTest,
+                         ::testing::Values(Golden("tokenizer", "expected"), Golden("roberta", "roberta_expected"),
+                                           Golden("llama3", "llama3_expected"), Golden("llama2", "llama2_expected")),
+                         [](const auto& kind) { return kind.param.first; });
+
+TEST_P(TokenizerGoldenTest, SingleTextsAndPairsHaveTheRecordedIds) {
   ASSERT_GT(cases_.size(), 50u);
   for (const json& row : cases_) {
     const std::string text = FromHex(row["hex"].get<std::string>());
@@ -34,7 +42,7 @@ TEST_F(TokenizerGoldenTest, SingleTextsAndPairsHaveTheRecordedIds) {
   }
 }
 
-TEST_F(TokenizerGoldenTest, TruncationGivesTheRecordedIds) {
+TEST_P(TokenizerGoldenTest, TruncationGivesTheRecordedIds) {
   for (const json& row : cases_) {
     const std::string text = FromHex(row["hex"].get<std::string>());
     const std::string other = FromHex(row["other_hex"].get<std::string>());
@@ -46,7 +54,7 @@ TEST_F(TokenizerGoldenTest, TruncationGivesTheRecordedIds) {
   }
 }
 
-TEST_F(TokenizerGoldenTest, DecodingGivesTheRecordedText) {
+TEST_P(TokenizerGoldenTest, DecodingGivesTheRecordedText) {
   for (const json& row : cases_) {
     const auto ids = row["ids"].get<Ids>();
     EXPECT_EQ(tokenizer_.Decode(ids), row["decoded"].get<std::string>()) << row["hex"];
@@ -54,7 +62,7 @@ TEST_F(TokenizerGoldenTest, DecodingGivesTheRecordedText) {
   }
 }
 
-TEST_F(TokenizerGoldenTest, ThreadsShareOneTokenizer) {
+TEST_P(TokenizerGoldenTest, ThreadsShareOneTokenizer) {
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([this] {
