@@ -5,7 +5,8 @@ Every text goes through `fedpeft_tokenize` and through the package, alone and as
 sides, and back: a list of awkward texts, the lines of the data sets (left out, and said so, without --data or
 FEDPEFT_DATA), and random Unicode strings from a fresh, printed seed; and random ids are decoded. It is done with the
 given tokenizer.json, with small variants of it, and with a tokenizer of each kind that tokenizer_kinds.py trains on the
-data (on the awkward texts where there is none). Without --full, or FEDPEFT_FULL, each gets a slice of the texts.
+data (on the awkward texts where there is none). Without --full, or FEDPEFT_FULL, each gets a slice of the texts; with it,
+the stages that none of these uses (tokenizer_stages.py) have their turn too.
 
 Usage: tokenizer_parity.py --binary build/release/tests/parity/fedpeft_tokenize --tokenizer FOLDER/tokenizer.json
 (FEDPEFT_BUILD, FEDPEFT_BASE and FEDPEFT_FULL, which tests/parity/run.py sets, stand for these)
@@ -25,6 +26,7 @@ from tokenizers import Tokenizer
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "scripts"))
 from make_tokenizer_golden import AWKWARD_TEXTS  # noqa: E402
 from tokenizer_kinds import kinds  # noqa: E402
+from tokenizer_stages import stages  # noqa: E402
 
 ALPHABETS = [
     (0x20, 0x7E), (0x0, 0x2FF), (0x300, 0x36F), (0x370, 0x5FF), (0x600, 0x8FF), (0x900, 0xFFF), (0x1000, 0x1FFF),
@@ -205,7 +207,13 @@ def main():
 
     tokenizers = {**{f"MiniLM, {name}": content for name, content in variants(args.tokenizer).items()}, **kinds(training)}
     tokenizers = {name: content for name, content in tokenizers.items() if args.only in name}
-    share = len(fuzzed) if args.full else len(fuzzed) // len(tokenizers)
+    if args.full:
+        with open(args.tokenizer, encoding="utf-8") as handle:
+            small = {f"stage {name}": json.dumps(content) for name, content in stages(json.load(handle)).items()}
+        small = {name: content for name, content in small.items() if args.only in name}
+    else:
+        small = {}
+    share = len(fuzzed) if args.full else len(fuzzed) // max(1, len(tokenizers))
     bad = 0
     for i, (name, content) in enumerate(tokenizers.items()):
         texts = AWKWARD_TEXTS + [fuzzed[(i * share + k) % len(fuzzed)] for k in range(share)]
@@ -215,7 +223,10 @@ def main():
         requests += requests_for(lines, rng, with_pairs=False)
         requests += requests_for(rng.sample(data, min(len(data), SLICE // 2)), rng, with_pairs=True)
         bad += compare(name, args.binary, content, requests, rng)
-    print(f"{len(tokenizers)} tokenizers, {bad} differences")
+    for name, content in small.items():
+        requests = list(requests_for(AWKWARD_TEXTS + rng.sample(fuzzed, min(len(fuzzed), 1000)), rng, with_pairs=False))
+        bad += compare(name, args.binary, content, requests, rng)
+    print(f"{len(tokenizers) + len(small)} tokenizers, {bad} differences")
     sys.exit(1 if bad else 0)
 
 
