@@ -58,6 +58,7 @@ void LieAboutManifests(Peer& peer, const v1::Task& task) {
   EXPECT_THAT(Lie(peer, task, [](auto& m) { m.set_length(std::uint64_t{1} << 60); }), HasSubstr("1152921504606846976"));
   EXPECT_THAT(Lie(peer, task, [](auto& m) { m.set_sha256("short"); }), HasSubstr("sha256"));
   EXPECT_THAT(Lie(peer, task, [](auto& m) { m.set_run_id("other"); }), HasSubstr("run_id"));
+  EXPECT_THAT(Lie(peer, task, [](auto& m) { m.mutable_stats()->set_loss(NAN); }), HasSubstr("finite"));
   EXPECT_THAT(Lie(peer, task, [](auto& m) { m.mutable_key()->set_client_id("a"); }), HasSubstr("does not speak for"));
   EXPECT_THAT(Lie(peer, task, [](auto& m) { m.mutable_key()->set_round(7); }), HasSubstr("not open"));
 }
@@ -122,7 +123,7 @@ v1::Task LieAboutContent(Peer& peer, v1::Task task) {
   EXPECT_THAT(Lie(peer, task, [](auto& m) { m.mutable_stats()->set_examples(~std::uint64_t{0}); }),
               HasSubstr("examples"));
   task = peer.NextTrainTask();
-  EXPECT_THAT(Lie(peer, task, [](auto& m) { m.mutable_stats()->set_loss(NAN); }), HasSubstr("finite"));
+  EXPECT_THAT(Lie(peer, task, [](auto& m) { m.mutable_stats()->set_loss(-1); }), HasSubstr("not negative"));
   task = peer.NextTrainTask();
   EXPECT_THAT(SendValues(peer, task, NAN), HasSubstr("finite"));
   return peer.NextTrainTask();
