@@ -7,6 +7,7 @@
 #include <set>
 
 #include "peft/core/files.h"
+#include "proto/address.h"
 #include "proto/chunks.h"
 #include "proto/limits.h"
 #include "proto/protocol.grpc.pb.h"
@@ -24,11 +25,6 @@ constexpr int kMaxStreamRestarts = 5;
 
 std::chrono::seconds TransferTimeout(std::uint64_t bytes) {
   return kCallTimeout + std::chrono::seconds(static_cast<std::int64_t>(bytes / kSlowestBytesPerSecond));
-}
-
-bool IsLoopback(const std::string& server) {
-  return server.starts_with("localhost:") || server.starts_with("127.") || server.starts_with("[::1]:") ||
-         server.starts_with("unix:");
 }
 
 Result<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const ConnectOptions& options) {

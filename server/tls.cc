@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "peft/core/files.h"
+#include "proto/address.h"
 
 namespace fedpeft::server {
 namespace {
@@ -38,14 +39,6 @@ Status CheckPem(const TlsFiles& files) {
 }
 
 }  // namespace
-
-bool IsLoopback(const std::string& listen) {
-  if (listen.starts_with("unix:")) return true;
-  const std::string host = listen.substr(0, listen.rfind(':'));
-  // Digits and dots alone: `127.example.org` is a name and may be anywhere.
-  const bool address = host.find_first_not_of("0123456789.") == std::string::npos;
-  return host == "localhost" || host == "[::1]" || (address && host.starts_with("127."));
-}
 
 Result<std::shared_ptr<grpc::ServerCredentials>> ServerCredentials(const TlsFiles& files, const std::string& listen,
                                                                    bool allow_plain_text) {

@@ -25,9 +25,6 @@ struct TlsFiles {
 Result<std::shared_ptr<grpc::ServerCredentials>> ServerCredentials(const TlsFiles& files, const std::string& listen,
                                                                    bool allow_plain_text);
 
-/// `localhost:…`, `127.…`, `[::1]:…` or a Unix socket.
-bool IsLoopback(const std::string& listen);
-
 /// The common name of the certificate that TLS verified (empty if it has none); nothing when it verified none.
 std::optional<std::string> CertificateName(const grpc::ServerContextBase& context);
 
