@@ -8,9 +8,10 @@ namespace fedpeft::client {
 void TaskQueue::Offer(Work work) {
   {
     const std::lock_guard lock(mutex_);
-    if (!seen_.insert(work.key).second) return;
-    auto& newest = newest_[{work.key.client, work.key.step}];
-    newest = std::max(newest, std::pair(work.key.round, work.key.attempt));
+    const std::pair offered(work.key.round, work.key.attempt);
+    const auto [newest, first] = newest_.try_emplace({work.key.client, work.key.step}, offered);
+    if (!first && offered <= newest->second) return;
+    newest->second = offered;
     // A newer attempt of the same round starts from the same parameters, so the work in progress is still of use.
     if (current_ && current_->client == work.key.client && current_->round < work.key.round) cancelled_ = true;
     queue_.push_back(std::move(work));
@@ -31,7 +32,6 @@ void TaskQueue::CloseRounds(std::uint32_t round) {
 void TaskQueue::Reset() {
   const std::lock_guard lock(mutex_);
   queue_.clear();
-  seen_.clear();
   newest_.clear();
 }
 

@@ -10,7 +10,6 @@
 #include <map>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <variant>
 
@@ -48,8 +47,8 @@ struct Work {
 /// Threads: all functions from any thread; Take from one.
 class TaskQueue {
  public:
-  /// A task that was offered before since the last Reset is dropped: the coordinator repeats tasks until they are
-  /// acknowledged.
+  /// A task that is not newer than what was offered for its client since the last Reset is dropped: the coordinator
+  /// repeats tasks until they are acknowledged.
   void Offer(Work work);
   /// Rounds up to `round` are committed: their tasks are obsolete, the one in progress is cancelled.
   void CloseRounds(std::uint32_t round);
@@ -77,8 +76,8 @@ class TaskQueue {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Work> queue_;
-  std::set<TaskKey> seen_;
-  /// Newest (round, attempt) offered, by client and step.
+  /// Newest (round, attempt) offered, by client and step: what is not newer is a repeat or obsolete. As many entries as
+  /// the process has clients and roles, however many rounds there are.
   std::map<std::pair<std::string, std::uint32_t>, std::pair<std::uint32_t, std::uint32_t>> newest_;
   /// Newest committed round; 0: none yet (the first is 1).
   std::uint32_t closed_ = 0;
