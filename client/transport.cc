@@ -196,8 +196,10 @@ Status Transport::Upload(const std::string& session, const v1::UploadManifest& m
   switch (reply.result_case()) {
     case v1::OpenUploadReply::kAccepted:
       if (reply.accepted().complete()) return OkStatus();
-      if (reply.accepted().offset() > content.size())
-        return OutOfRange("upload: the coordinator wants more than there is");
+      if (reply.accepted().offset() >= content.size()) {
+        return OutOfRange("upload: the coordinator wants to go on at " + std::to_string(reply.accepted().offset()) +
+                          ", want less than the update's " + std::to_string(content.size()) + " bytes");
+      }
       return impl_->UploadOnce(session, reply.accepted().upload(), reply.accepted().offset(), content);
     case v1::OpenUploadReply::kRetryAfterS:
       return ResourceExhausted("upload: the coordinator has no room, asks to come back in " +

@@ -54,8 +54,9 @@ class Transport {
   /// A blob by its hash; goes on after a broken stream, and checks length, every chunk and the SHA-256.
   Result<Bytes> Fetch(const std::string& session, const Digest& sha256, std::uint64_t length);
   /// Offers the update and streams what the coordinator does not have yet.
-  /// Errors: kFailedPrecondition when it is refused for good; kResourceExhausted when there is no room now, after the
-  /// wait that the coordinator asked for; what gRPC says when the stream breaks (call again to go on).
+  /// Errors: kFailedPrecondition when it is refused for good; kOutOfRange when it is to go on where nothing is left;
+  /// kResourceExhausted when there is no room now, after the wait that the coordinator asked for; what gRPC says when
+  /// the stream breaks (call again to go on).
   Status Upload(const std::string& session, const v1::UploadManifest& manifest, ByteSpan content);
 
   /// Ends the open poll and every wait; later calls fail with kCancelled. From any thread.

@@ -1,9 +1,39 @@
 #include "client/transport.h"
 
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
+
+#include "proto/protocol.grpc.pb.h"
 
 namespace fedpeft::client {
 namespace {
+
+/// A coordinator that answers every offer of an update with the same words, true or not.
+class OfferAnswerer : public v1::Coordinator::Service {
+ public:
+  explicit OfferAnswerer(v1::OpenUploadReply reply) : reply_(std::move(reply)) {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+  }
+  ~OfferAnswerer() override { server_->Shutdown(); }
+  grpc::Status OpenUpload(grpc::ServerContext*, const v1::OpenUploadRequest*, v1::OpenUploadReply* reply) override {
+    *reply = reply_;
+    return grpc::Status::OK;
+  }
+  std::unique_ptr<Transport> Connect() const {
+    ConnectOptions options;
+    options.server = "127.0.0.1:" + std::to_string(port_);
+    return std::move(Transport::Make(options)).value();
+  }
+
+ private:
+  const v1::OpenUploadReply reply_;
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+};
 
 TEST(TransportTest, PlainTextStaysOnLoopbackUnlessItIsAskedFor) {
   ConnectOptions options;
@@ -17,6 +47,17 @@ TEST(TransportTest, PlainTextStaysOnLoopbackUnlessItIsAskedFor) {
     EXPECT_EQ(Transport::Make(options).status().code(), Code::kFailedPrecondition) << server;
     options.insecure = true;
     EXPECT_TRUE(Transport::Make(options).ok()) << server;
+  }
+}
+
+TEST(TransportTest, UploadThatIsToGoOnAtOrPastItsEndIsRefused) {
+  const Bytes update(100);
+  for (const std::uint64_t offset : {update.size(), update.size() + 1}) {
+    v1::OpenUploadReply reply;
+    reply.mutable_accepted()->set_upload(1);
+    reply.mutable_accepted()->set_offset(offset);
+    const OfferAnswerer coordinator(reply);
+    EXPECT_EQ(coordinator.Connect()->Upload("session", v1::UploadManifest(), update).code(), Code::kOutOfRange);
   }
 }
 
