@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <chrono>
 #include <mutex>
 #include <set>
@@ -22,6 +23,7 @@ constexpr std::chrono::seconds kCallTimeout{30};
 constexpr std::uint64_t kSlowestBytesPerSecond = std::uint64_t{64} << 10;
 constexpr std::uint64_t kMaxPemBytes = std::uint64_t{1} << 20;
 constexpr int kMaxStreamRestarts = 5;
+constexpr double kLongestWaitSeconds = 60;
 
 std::chrono::seconds TransferTimeout(std::uint64_t bytes) {
   return kCallTimeout + std::chrono::seconds(static_cast<std::int64_t>(bytes / kSlowestBytesPerSecond));
@@ -62,6 +64,11 @@ grpc::ChannelArguments MakeArguments() {
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 500);
   arguments.SetInt(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, static_cast<int>(kMaxMessageBytes));
   return arguments;
+}
+
+/// A wait that a coordinator asks for, whatever the number.
+Duration WaitOf(double seconds) {
+  return Seconds(seconds > 0 ? std::min(seconds, kLongestWaitSeconds) : 0);  // not a number: 0
 }
 
 std::string AsString(const Digest& digest) {
@@ -188,22 +195,23 @@ Status Transport::Impl::FetchOnce(const v1::FetchRequest& request, std::uint64_t
   return bad.ok() ? end : bad;
 }
 
-Status Transport::Upload(const std::string& session, const v1::UploadManifest& manifest, ByteSpan content) {
+Result<std::optional<Duration>> Transport::Upload(const std::string& session, const v1::UploadManifest& manifest,
+                                                  ByteSpan content) {
   v1::OpenUploadRequest request;
   request.set_session(session);
   *request.mutable_manifest() = manifest;
   ASSIGN_OR_RETURN(const v1::OpenUploadReply reply, impl_->Unary(&v1::Coordinator::Stub::OpenUpload, request));
   switch (reply.result_case()) {
     case v1::OpenUploadReply::kAccepted:
-      if (reply.accepted().complete()) return OkStatus();
+      if (reply.accepted().complete()) return std::optional<Duration>();
       if (reply.accepted().offset() >= content.size()) {
         return OutOfRange("upload: the coordinator wants to go on at " + std::to_string(reply.accepted().offset()) +
                           ", want less than the update's " + std::to_string(content.size()) + " bytes");
       }
-      return impl_->UploadOnce(session, reply.accepted().upload(), reply.accepted().offset(), content);
+      RETURN_IF_ERROR(impl_->UploadOnce(session, reply.accepted().upload(), reply.accepted().offset(), content));
+      return std::optional<Duration>();
     case v1::OpenUploadReply::kRetryAfterS:
-      return ResourceExhausted("upload: the coordinator has no room, asks to come back in " +
-                               std::to_string(reply.retry_after_s()) + " s");
+      return std::optional(WaitOf(reply.retry_after_s()));
     case v1::OpenUploadReply::kRefusal:
       return FailedPrecondition("upload refused: " + reply.refusal());
     case v1::OpenUploadReply::RESULT_NOT_SET:

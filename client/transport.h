@@ -3,12 +3,12 @@
 // when to try again is the session's decision.
 #pragma once
 
-#include <atomic>
-#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "peft/core/bytes.h"
+#include "peft/core/clock.h"
 #include "peft/core/hash.h"
 #include "peft/core/status.h"
 
@@ -53,13 +53,14 @@ class Transport {
 
   /// A blob by its hash; goes on after a broken stream, and checks length, every chunk and the SHA-256.
   Result<Bytes> Fetch(const std::string& session, const Digest& sha256, std::uint64_t length);
-  /// Offers the update and streams what the coordinator does not have yet.
+  /// Offers the update and streams what the coordinator does not have yet. The result is empty once the coordinator has
+  /// all of it; else there is no room now, and the coordinator asks to be asked again after that long (0 to 60 s).
   /// Errors: kFailedPrecondition when it is refused for good; kOutOfRange when it is to go on where nothing is left;
-  /// kResourceExhausted when there is no room now, after the wait that the coordinator asked for; what gRPC says when
-  /// the stream breaks (call again to go on).
-  Status Upload(const std::string& session, const v1::UploadManifest& manifest, ByteSpan content);
+  /// what gRPC says when the stream breaks (call again to go on).
+  Result<std::optional<Duration>> Upload(const std::string& session, const v1::UploadManifest& manifest,
+                                         ByteSpan content);
 
-  /// Ends the open poll and every wait; later calls fail with kCancelled. From any thread.
+  /// Ends the calls in flight, the open poll among them; later calls fail with kCancelled. From any thread.
   void Stop();
 
  private:

@@ -1,5 +1,6 @@
 #include "client/worker.h"
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <variant>
@@ -65,12 +66,13 @@ Result<std::size_t> Worker::IndexOf(const TaskKey& key) const {
   return InvalidArgument("task: is for \"" + key.client + "\", which is not one of this process's clients");
 }
 
-Status Worker::Persist(const TaskKey& key, const std::function<Status()>& attempt) {
+Status Worker::Persist(const TaskKey& key, const std::function<Status(Duration& least_wait)>& attempt) {
   Backoff backoff(key.client);
   while (true) {
-    const Status status = attempt();
+    Duration least_wait{};
+    const Status status = attempt(least_wait);
     if (status.ok() || !IsPassing(status.code())) return status;
-    if (!tasks_.WaitWhileWanted(key, backoff.Next())) return status;
+    if (!tasks_.WaitWhileWanted(key, std::max(least_wait, backoff.Next()))) return status;
   }
 }
 
@@ -81,7 +83,7 @@ Status Worker::FetchParams(const TaskKey& key, const BlobRef& ref) {
                            std::to_string(want));
   }
   if (!params_.empty() && params_ref_.sha256 == ref.sha256) return OkStatus();
-  return Persist(key, [&]() -> Status {
+  return Persist(key, [&](Duration&) -> Status {
     ASSIGN_OR_RETURN(params_, transport_.Fetch(identity_.Token(), ref.sha256, ref.length));
     params_ref_ = ref;
     return OkStatus();
@@ -125,7 +127,13 @@ Status Worker::Upload(const TaskKey& key, const KeptUpdate& update) {
   stats.set_tokens(static_cast<std::uint64_t>(update.stats.tokens));
   stats.set_loss(update.stats.loss);
   stats.set_seconds(update.stats.seconds);
-  return Persist(key, [&] { return transport_.Upload(identity_.Token(), manifest, update.payload); });
+  return Persist(key, [&](Duration& least_wait) -> Status {
+    ASSIGN_OR_RETURN(const std::optional<Duration> asked,
+                     transport_.Upload(identity_.Token(), manifest, update.payload));
+    if (!asked) return OkStatus();
+    least_wait = *asked;
+    return ResourceExhausted("upload: the coordinator has no room now");
+  });
 }
 
 Status Worker::Evaluate(const TaskKey& key, const EvaluateWork& work) {
@@ -140,7 +148,7 @@ Status Worker::Evaluate(const TaskKey& key, const EvaluateWork& work) {
   counts.set_correct(static_cast<std::uint64_t>(stats.correct));
   counts.set_loss_sum(stats.loss_sum);
   counts.set_seconds(stats.seconds);
-  return Persist(key, [&] {
+  return Persist(key, [&](Duration&) {
     request.set_session(identity_.Token());
     return transport_.Submit(request);
   });

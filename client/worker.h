@@ -64,8 +64,9 @@ class Worker {
   Status FetchParams(const TaskKey& key, const BlobRef& ref);
   Result<KeptUpdate> TrainOrFind(const TaskKey& key, const TrainWork& work, std::size_t index);
   Status Upload(const TaskKey& key, const KeptUpdate& update);
-  /// Repeats `attempt` while its failure is a passing one and the task is still wanted.
-  Status Persist(const TaskKey& key, const std::function<Status()>& attempt);
+  /// Repeats `attempt` while its failure is a passing one and the task is still wanted. An attempt may set the wait
+  /// before the next one at least.
+  Status Persist(const TaskKey& key, const std::function<Status(Duration& least_wait)>& attempt);
 
   Transport& transport_;
   Runner& runner_;

@@ -4,6 +4,9 @@
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+#include <utility>
+
 #include "proto/protocol.grpc.pb.h"
 
 namespace fedpeft::client {
@@ -57,7 +60,20 @@ TEST(TransportTest, UploadThatIsToGoOnAtOrPastItsEndIsRefused) {
     reply.mutable_accepted()->set_upload(1);
     reply.mutable_accepted()->set_offset(offset);
     const OfferAnswerer coordinator(reply);
-    EXPECT_EQ(coordinator.Connect()->Upload("session", v1::UploadManifest(), update).code(), Code::kOutOfRange);
+    EXPECT_EQ(coordinator.Connect()->Upload("session", v1::UploadManifest(), update).status().code(),
+              Code::kOutOfRange);
+  }
+}
+
+TEST(TransportTest, UploadTellsHowLongTheCoordinatorAsksToWait) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  for (const auto& [asked, wait] : {std::pair(1.5, 1.5), {1e300, 60.0}, {-1.0, 0.0}, {nan, 0.0}}) {
+    v1::OpenUploadReply reply;
+    reply.set_retry_after_s(asked);
+    const OfferAnswerer coordinator(reply);
+    const auto told = coordinator.Connect()->Upload("session", v1::UploadManifest(), Bytes(100));
+    ASSERT_TRUE(told.ok());
+    EXPECT_EQ(*told, Seconds(wait)) << asked;
   }
 }
 
