@@ -134,11 +134,9 @@ struct BlobRef {
 struct TrainTask {
   BlobRef params;
   double learning_rate = 0;
-  double deadline_s = 0;
 };
 struct EvaluateTask {
   BlobRef params;
-  double deadline_s = 0;
 };
 /// Sent once a session, under the name of its first client; speaks for all of its clients. RunFinished likewise.
 struct RoundClosed {

@@ -124,11 +124,10 @@ void RunMachine::Departed(const std::string& client) {
 
 void RunMachine::Ask(const std::string& client) {
   Mark(members_.at(client), Member::kAsked);
-  const double left = std::max(0.0, ToSeconds(*deadline_ - now_));
   if (stage_ == Stage::kTraining) {
-    actions_.emplace_back(AskTrain{client, left});
+    actions_.emplace_back(AskTrain{client});
   } else {
-    actions_.emplace_back(AskEvaluate{client, left});
+    actions_.emplace_back(AskEvaluate{client});
   }
 }
 

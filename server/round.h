@@ -67,8 +67,6 @@ struct StoreAttempt {
 };
 struct AskTrain {
   std::string client;
-  /// What is left of the round.
-  double deadline_s = 0;
 };
 /// Step, store, then report RoundStored.
 struct CommitRound {
@@ -84,7 +82,6 @@ struct LoseAttempt {
 };
 struct AskEvaluate {
   std::string client;
-  double deadline_s = 0;
 };
 /// The evaluation of the last committed round is over; without counts when nobody evaluated.
 struct StoreEvaluation {

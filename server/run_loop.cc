@@ -255,15 +255,14 @@ struct RunLoop::ActionHandler {
     const RunMachine& machine = loop.machine_;
     loop.bytes_down_ += loop.params_.length;
     const double rate = LearningRateAt(loop.run_.train, machine.round(), loop.run_.total_rounds());
-    loop.Ask({action.client, machine.round(), machine.attempt(), kTrainStep},
-             TrainTask{loop.params_, rate, action.deadline_s});
+    loop.Ask({action.client, machine.round(), machine.attempt(), kTrainStep}, TrainTask{loop.params_, rate});
   }
   void operator()(const CommitRound& action) const { loop.Commit(action); }
   void operator()(const LoseAttempt& action) const { loop.Lost(action); }
   void operator()(const AskEvaluate& action) const {
     const RunMachine& machine = loop.machine_;
     loop.Ask({action.client, machine.committed_round(), machine.committed_attempt(), kEvaluateStep},
-             EvaluateTask{loop.params_, action.deadline_s});
+             EvaluateTask{loop.params_});
   }
   void operator()(const StoreEvaluation& action) const { loop.Evaluation(action); }
   void operator()(const FinishRun& action) const { loop.Finish(action); }

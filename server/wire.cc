@@ -59,11 +59,9 @@ struct BodyEncoder {
   void operator()(const TrainTask& task) const {
     EncodeBlob(task.params, *out.mutable_train()->mutable_params());
     out.mutable_train()->set_learning_rate(task.learning_rate);
-    out.mutable_train()->set_deadline_s(task.deadline_s);
   }
   void operator()(const EvaluateTask& task) const {
     EncodeBlob(task.params, *out.mutable_evaluate()->mutable_params());
-    out.mutable_evaluate()->set_deadline_s(task.deadline_s);
   }
   void operator()(const RoundClosed& task) const { out.mutable_closed()->set_committed_round(task.committed_round); }
   void operator()(const RunFinished& task) const {

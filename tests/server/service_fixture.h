@@ -139,7 +139,7 @@ class ServiceFixture {
 
   static Task EvaluateTaskFor(const std::string& client) {
     return {.key = {.client_id = client, .round = 1, .attempt = 0, .step = kEvaluateStep},
-            .body = EvaluateTask{.params = {}, .deadline_s = 5}};
+            .body = EvaluateTask{.params = {.sha256 = {}, .length = 5}}};
   }
   v1::SubmitRequest EvaluationOf(const Session& session, const std::string& client) const {
     v1::SubmitRequest request;
