@@ -8,6 +8,7 @@
 #include "client/commands.h"
 #include "client/compute.h"
 #include "client/dataset.h"
+#include "client/local_runner.h"
 #include "client/session.h"
 #include "client/signals.h"
 #include "peft/core/log.h"
@@ -56,7 +57,7 @@ Result<AgreedRun> AskRun(Transport& transport, double max_wait_s) {
   }
 }
 
-Result<std::unique_ptr<Runner>> MakeRunner(const JoinOptions& options, const BaseInfo& base, const RunSpec& run) {
+Result<std::unique_ptr<LocalRunner>> MakeRunner(const JoinOptions& options, const BaseInfo& base, const RunSpec& run) {
   ASSIGN_OR_RETURN(const PartitionSpec partition, ParsePartition(options.partition));
   ASSIGN_OR_RETURN(const Table table, ReadRunTable(options.data, run.problem));
   const std::size_t clients = std::max<std::size_t>(1, options.virtual_clients);
@@ -64,7 +65,7 @@ Result<std::unique_ptr<Runner>> MakeRunner(const JoinOptions& options, const Bas
   Result<std::vector<std::vector<Example>>> data = DealExamples(run, base.tokenizer, table, partition, clients, range);
   if (!data.ok()) return data.status().Annotate(options.data);
   ASSIGN_OR_RETURN(auto model, LoadRunBase(base, run));
-  return Runner::Make(run, std::move(model), std::move(*data));
+  return LocalRunner::Make(run, std::move(model), std::move(*data));
 }
 
 /// With a certificate the coordinator reads the name there, unless --name insists on one; a made-up name would be

@@ -133,7 +133,7 @@ void Session::Impl::Receive(const v1::Task& task) {
       const bool train = task.has_train();
       const Result<BlobRef> params = Decode(train ? task.train().params() : task.evaluate().params());
       if (!params.ok()) return LogWarning("task.malformed", {{"reason", params.status().message()}});
-      if (key.round > runner.run().total_rounds() || (train && key.round == 0)) {
+      if (key.round > runner.total_rounds() || (train && key.round == 0)) {
         return LogWarning("task.malformed", {{"reason", "its round is not one of the run"}, {"round", key.round}});
       }
       if (train) return tasks.Offer({key, TrainWork{*params, task.train().learning_rate()}});

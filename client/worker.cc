@@ -119,7 +119,7 @@ Status Worker::Upload(const TaskKey& key, const KeptUpdate& update) {
   Encode(key, *manifest.mutable_key());
   manifest.set_length(update.payload.size());
   manifest.set_sha256(Encode(Sha256Of(update.payload)));
-  manifest.set_payload_sha256(Encode(runner_.PayloadAt(key.round).digest));
+  manifest.set_payload_sha256(Encode(runner_.PayloadDigest(key.round)));
   manifest.set_base_sha256(Encode(update.base));
   v1::TrainStats& stats = *manifest.mutable_stats();
   stats.set_examples(static_cast<std::uint64_t>(update.stats.examples));

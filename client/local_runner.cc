@@ -1,9 +1,12 @@
-#include "client/runner.h"
+#include "client/local_runner.h"
 
 #include <algorithm>
 
 namespace fedpeft::client {
 
+namespace {
+
+/// The payload delta `trained − start`, in the payload's order.
 Bytes DeltaOf(const ParamVector& trained, const ParamVector& start, const PayloadLayout& payload) {
   Bytes bytes(payload.size * sizeof(float));
   std::uint8_t* out = bytes.data();
@@ -14,8 +17,10 @@ Bytes DeltaOf(const ParamVector& trained, const ParamVector& start, const Payloa
   return bytes;
 }
 
-Runner::Runner(RunSpec run, std::shared_ptr<const ParamLayout> layout, std::unique_ptr<LocalTrainer> trainer,
-               std::vector<std::vector<Example>> data)
+}  // namespace
+
+LocalRunner::LocalRunner(RunSpec run, std::shared_ptr<const ParamLayout> layout, std::unique_ptr<LocalTrainer> trainer,
+                         std::vector<std::vector<Example>> data)
     : run_(std::move(run)),
       layout_(std::move(layout)),
       trainer_(std::move(trainer)),
@@ -23,20 +28,21 @@ Runner::Runner(RunSpec run, std::shared_ptr<const ParamLayout> layout, std::uniq
       start_(ParamVector::Initial(layout_, run_.seed)),
       work_(layout_) {}
 
-Result<std::unique_ptr<Runner>> Runner::Make(RunSpec run, std::shared_ptr<const BaseModel> base,
-                                             std::vector<std::vector<Example>> data) {
+Result<std::unique_ptr<LocalRunner>> LocalRunner::Make(RunSpec run, std::shared_ptr<const BaseModel> base,
+                                                       std::vector<std::vector<Example>> data) {
   ASSIGN_OR_RETURN(auto layout, PlanLayout(run.plan));
   ASSIGN_OR_RETURN(auto trainer, LocalTrainer::Make(std::move(base), run, layout));
-  return std::unique_ptr<Runner>(new Runner(std::move(run), std::move(layout), std::move(trainer), std::move(data)));
+  return std::unique_ptr<LocalRunner>(
+      new LocalRunner(std::move(run), std::move(layout), std::move(trainer), std::move(data)));
 }
 
-PayloadLayout Runner::PayloadAt(std::uint32_t round) const {
+PayloadLayout LocalRunner::PayloadAt(std::uint32_t round) const {
   return DensePayload(*layout_, PlanView(run_.plan, *layout_), run_.PhaseAt(std::max(round, 1u)).reducer.max_abs);
 }
 
-Result<Runner::Update> Runner::Train(std::size_t index, const std::string& name, std::uint32_t round,
-                                     double learning_rate, ByteSpan start, const std::atomic<bool>& stop,
-                                     const LocalTrainer::Progress& progress) {
+Result<LocalRunner::Update> LocalRunner::Train(std::size_t index, const std::string& name, std::uint32_t round,
+                                               double learning_rate, ByteSpan start, const std::atomic<bool>& stop,
+                                               const LocalTrainer::Progress& progress) {
   FEDPEFT_CHECK(index < data_.size());
   const PayloadLayout payload = PayloadAt(round);
   RETURN_IF_ERROR(start_.Scatter(payload, start));
@@ -49,7 +55,7 @@ Result<Runner::Update> Runner::Train(std::size_t index, const std::string& name,
   return Update{DeltaOf(work_, start_, payload), stats};
 }
 
-Result<EvaluateStats> Runner::Evaluate(std::size_t index, ByteSpan params, const std::atomic<bool>& stop) {
+Result<EvaluateStats> LocalRunner::Evaluate(std::size_t index, ByteSpan params, const std::atomic<bool>& stop) {
   FEDPEFT_CHECK(index < data_.size());
   RETURN_IF_ERROR(start_.Scatter(PayloadAt(1), params));
   return trainer_->Evaluate(start_, data_[index], &stop);
