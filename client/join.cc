@@ -36,13 +36,13 @@ Result<AgreedRun> ReadRun(const v1::GetRunReply& reply) {
   return AgreedRun{reply.run_id(), std::move(spec)};
 }
 
+Status Stopped() {
+  return Cancelled("stopped");
+}
+
 /// Asks until the coordinator answers, so that clients may be started first.
-Result<AgreedRun> AskRun(Transport& transport, double max_wait_s) {
-  StopFlag stopped;
-  const StopOnSignal on_signal([&] {
-    stopped.Set();
-    transport.Stop();
-  });
+Result<AgreedRun> AskRun(Transport& transport, double max_wait_s, const std::stop_token& stop) {
+  const std::stop_callback on_stop(stop, [&] { transport.Stop(); });
   Backoff backoff(std::to_string(UnixMillis()));
   const Instant start = Clock::System().Now();
   while (true) {
@@ -53,17 +53,20 @@ Result<AgreedRun> AskRun(Transport& transport, double max_wait_s) {
     if (!passing) return reply.status();
     if (backoff.tries() == 0) LogWarning("coordinator.unreachable", {{"reason", reply.status().message()}});
     if (max_wait_s > 0 && ToSeconds(Clock::System().Now() - start) > max_wait_s) return reply.status();
-    if (!stopped.WaitUnlessSet(backoff.Next())) return Cancelled("stopped");
+    if (!WaitUnlessStopped(stop, backoff.Next())) return Stopped();
   }
 }
 
-Result<std::unique_ptr<LocalRunner>> MakeRunner(const JoinOptions& options, const BaseInfo& base, const RunSpec& run) {
+Result<std::unique_ptr<LocalRunner>> MakeRunner(const JoinOptions& options, const BaseInfo& base, const RunSpec& run,
+                                                const std::stop_token& stop) {
   ASSIGN_OR_RETURN(const PartitionSpec partition, ParsePartition(options.partition));
   ASSIGN_OR_RETURN(const Table table, ReadRunTable(options.data, run.problem));
   const std::size_t clients = std::max<std::size_t>(1, options.virtual_clients);
+  if (stop.stop_requested()) return Stopped();
   ASSIGN_OR_RETURN(const ClientRange range, ParseClientRange(options.client_range, clients));
   Result<std::vector<std::vector<Example>>> data = DealExamples(run, base.tokenizer, table, partition, clients, range);
   if (!data.ok()) return data.status().Annotate(options.data);
+  if (stop.stop_requested()) return Stopped();
   ASSIGN_OR_RETURN(auto model, LoadRunBase(base, run));
   return LocalRunner::Make(run, std::move(model), std::move(*data));
 }
@@ -75,18 +78,16 @@ Result<std::string> NameToClaim(const JoinOptions& options, UpdateStore& updates
   return updates.Name(options.name);
 }
 
-}  // namespace
-
-Status RunJoin(const JoinOptions& options) {
-  BlockStopSignals();
+/// Errors: also kCancelled after `stop`, at the end of the file that is being loaded.
+Status Join(const JoinOptions& options, const std::stop_token& stop) {
   ASSIGN_OR_RETURN(UpdateStore updates, UpdateStore::Open(options.state));
   ASSIGN_OR_RETURN(const std::string name, NameToClaim(options, updates));
   ASSIGN_OR_RETURN(const BaseInfo base, OpenBase(options.compute.base));
   ASSIGN_OR_RETURN(const auto transport, Transport::Make(options.connect));
-  ASSIGN_OR_RETURN(const AgreedRun agreed, AskRun(*transport, options.max_wait_s));
+  ASSIGN_OR_RETURN(const AgreedRun agreed, AskRun(*transport, options.max_wait_s, stop));
   RETURN_IF_ERROR(CheckBaseIsRuns(base, agreed.spec));
   UseThreads(options.compute.threads);
-  ASSIGN_OR_RETURN(const auto runner, MakeRunner(options, base, agreed.spec));
+  ASSIGN_OR_RETURN(const auto runner, MakeRunner(options, base, agreed.spec, stop));
 
   SessionOptions session_options;
   session_options.run_id = agreed.id;
@@ -96,10 +97,20 @@ Status RunJoin(const JoinOptions& options) {
   session_options.tokenizer = base.tokenizer.hash();
   session_options.max_wait_s = options.max_wait_s;
   Session session(*transport, *runner, updates, std::move(session_options));
-  const StopOnSignal on_signal([&] { session.Stop(); });
-  const Status outcome = session.Run();
+  const Status outcome = session.Run(stop);
   if (outcome.ok()) updates.Clear();
   return outcome;
+}
+
+}  // namespace
+
+Status RunJoin(const JoinOptions& options) {
+  BlockStopSignals();
+  std::stop_source stop;
+  const StopOnSignal on_signal([&] { stop.request_stop(); });
+  const Status outcome = Join(options, stop.get_token());
+  // What fails after a stop does so because of it, or is of no interest any more.
+  return !outcome.ok() && stop.stop_requested() ? Stopped() : outcome;
 }
 
 }  // namespace fedpeft::client

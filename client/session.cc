@@ -41,10 +41,16 @@ Session::Session(Transport& transport, Runner& runner, UpdateStore& updates, Ses
     : impl_(std::make_unique<Impl>(transport, runner, updates, std::move(options))) {}
 Session::~Session() = default;
 
-Status Session::Run() {
-  std::thread poller([this] { impl_->Poll(); });
+Status Session::Run(std::stop_token stop) {
+  const std::stop_callback on_stop(std::move(stop), [this] {
+    impl_->tasks.Finish(Cancelled("stopped"));
+    impl_->transport.Stop();
+  });
+  std::thread poller([this] {
+    impl_->Poll();
+    impl_->transport.Stop();  // what the worker is still sending is not wanted any more
+  });
   while (const std::optional<Work> work = impl_->tasks.Take()) impl_->worker.Do(*work);
-  impl_->transport.Stop();
   poller.join();
   const Status outcome = impl_->tasks.outcome();
   if (const std::string token = impl_->identity.Token(); !token.empty()) {
@@ -54,11 +60,6 @@ Status Session::Run() {
     impl_->transport.Leave(leave);
   }
   return outcome;
-}
-
-void Session::Stop() {
-  impl_->tasks.Finish(Cancelled("stopped"));
-  impl_->transport.Stop();
 }
 
 void Session::Impl::Poll() {

@@ -3,8 +3,8 @@
 // normal: the session waits, joins again, and hands in what it has trained.
 #pragma once
 
-#include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 
 #include "client/runner.h"
@@ -32,12 +32,10 @@ class Session {
   Session(Transport& transport, Runner& runner, UpdateStore& updates, SessionOptions options);
   ~Session();
 
-  /// Joins and works until the run is finished. Errors: the coordinator's refusal to join; kAborted when another
-  /// process joined under the same name; kUnavailable after max_wait_s; kCancelled after Stop().
-  Status Run();
-
-  /// Ends the session: the task in progress is given up, and the coordinator is told. From any thread.
-  void Stop();
+  /// Joins and works until the run is finished; `stop` gives up the task in progress and tells the coordinator.
+  /// Afterwards the transport is stopped. Errors: the coordinator's refusal to join; kAborted when another process
+  /// joined under the same name; kUnavailable after max_wait_s; kCancelled after `stop`. Once.
+  Status Run(std::stop_token stop = {});
 
  private:
   struct Impl;

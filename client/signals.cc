@@ -1,6 +1,8 @@
 #include "client/signals.h"
 
+#include <condition_variable>
 #include <csignal>
+#include <mutex>
 
 #include "peft/core/log.h"
 
@@ -39,17 +41,12 @@ StopOnSignal::~StopOnSignal() {
   thread_.join();
 }
 
-void StopFlag::Set() {
-  {
-    const std::lock_guard lock(mutex_);
-    set_ = true;
-  }
-  changed_.notify_all();
-}
-
-bool StopFlag::WaitUnlessSet(Duration duration) {
-  std::unique_lock lock(mutex_);
-  return !changed_.wait_for(lock, duration, [this] { return set_; });
+bool WaitUnlessStopped(const std::stop_token& stop, Duration duration) {
+  std::mutex mutex;
+  std::condition_variable_any nothing_else;
+  std::unique_lock lock(mutex);
+  nothing_else.wait_for(lock, stop, duration, [] { return false; });
+  return !stop.stop_requested();
 }
 
 }  // namespace fedpeft::client

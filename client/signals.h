@@ -1,9 +1,8 @@
 // SIGINT and SIGTERM as an ordinary call on an ordinary thread: nothing is ever interrupted in a signal handler.
 #pragma once
 
-#include <condition_variable>
 #include <functional>
-#include <mutex>
+#include <stop_token>
 #include <thread>
 
 #include "peft/core/clock.h"
@@ -26,17 +25,7 @@ class StopOnSignal {
   std::thread thread_;
 };
 
-/// A flag that can be waited for.
-class StopFlag {
- public:
-  void Set();
-  /// False as soon as the flag is set.
-  bool WaitUnlessSet(Duration duration);
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool set_ = false;
-};
+/// Waits for `duration`; false as soon as the stop is requested.
+bool WaitUnlessStopped(const std::stop_token& stop, Duration duration);
 
 }  // namespace fedpeft::client
