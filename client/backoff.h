@@ -1,14 +1,11 @@
-// Trying again: which failures are worth it, and how long to wait. Waits double up to a cap, with jitter, so that
-// clients that lost the same coordinator do not all come back at once.
+// Trying again: which failures are worth it, how long to wait, and when to give up.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
-#include <string_view>
+#include <random>
 
 #include "peft/core/clock.h"
-#include "peft/core/hash.h"
-#include "peft/core/random.h"
 #include "peft/core/status.h"
 
 namespace fedpeft::client {
@@ -21,15 +18,14 @@ inline bool IsPassing(Code code) {
          code == Code::kUnknown || code == Code::kInternal || code == Code::kAborted;
 }
 
+/// Waits that double up to a cap, with jitter of this object's own, so that clients that lost the same coordinator at
+/// the same moment come back spread over seconds.
 class Backoff {
  public:
-  /// `name` only has to differ between clients.
-  explicit Backoff(std::string_view name) : stream_(LoadLe<std::uint64_t>(Sha256Of(AsBytes(name))), "backoff") {}
-
-  /// Uniform in (½, 1] of 0.1 s · 2^tries, at most 5 s.
+  /// Uniform in [½, 1) of 0.1 s · 2^tries, at most 5 s.
   Duration Next() {
     const double full = kFirst * static_cast<double>(std::uint64_t{1} << std::min(tries_++, 30u));
-    return Seconds(std::min(full, kCap) * (1 - stream_.NextDouble() / 2));
+    return Seconds(std::min(full, kCap) * std::uniform_real_distribution(0.5, 1.0)(random_));
   }
   void Reset() { tries_ = 0; }
   unsigned tries() const { return tries_; }
@@ -39,7 +35,29 @@ class Backoff {
   static constexpr double kCap = 5;
 
   unsigned tries_ = 0;
-  RandomStream stream_;
+  std::minstd_rand random_{std::random_device()()};
+};
+
+/// How long failures may go on, counted from the first of them: a poll that was held for minutes before it failed has
+/// used up nothing.
+class Patience {
+ public:
+  /// 0: it never ends.
+  explicit Patience(double max_wait_s) : max_wait_s_(max_wait_s) {}
+
+  /// A failure at `now`; whether it is one too many.
+  bool EndsWithFailureAt(Instant now) {
+    if (!failing_) since_ = now;
+    failing_ = true;
+    return max_wait_s_ > 0 && ToSeconds(now - since_) > max_wait_s_;
+  }
+  /// Something succeeded.
+  void Reset() { failing_ = false; }
+
+ private:
+  const double max_wait_s_;
+  bool failing_ = false;
+  Instant since_{};
 };
 
 }  // namespace fedpeft::client

@@ -43,8 +43,8 @@ Status Stopped() {
 /// Asks until the coordinator answers, so that clients may be started first.
 Result<AgreedRun> AskRun(Transport& transport, double max_wait_s, const std::stop_token& stop) {
   const std::stop_callback on_stop(stop, [&] { transport.Stop(); });
-  Backoff backoff(std::to_string(UnixMillis()));
-  const Instant start = Clock::System().Now();
+  Backoff backoff;
+  Patience patience(max_wait_s);
   while (true) {
     const Result<v1::GetRunReply> reply = transport.GetRun();
     if (reply.ok()) return ReadRun(*reply);
@@ -52,7 +52,7 @@ Result<AgreedRun> AskRun(Transport& transport, double max_wait_s, const std::sto
     const bool passing = code == Code::kUnavailable || code == Code::kDeadlineExceeded || code == Code::kCancelled;
     if (!passing) return reply.status();
     if (backoff.tries() == 0) LogWarning("coordinator.unreachable", {{"reason", reply.status().message()}});
-    if (max_wait_s > 0 && ToSeconds(Clock::System().Now() - start) > max_wait_s) return reply.status();
+    if (patience.EndsWithFailureAt(Clock::System().Now())) return reply.status();
     if (!WaitUnlessStopped(stop, backoff.Next())) return Stopped();
   }
 }

@@ -53,7 +53,8 @@ void AddJoin(CLI::App& app, JoinOptions& options) {
                    "FIRST:END: be only the virtual clients from FIRST up to END, counted from 0; other processes with "
                    "the same data and partition are the others");
   verb->add_option("--partition", options.partition, "how: iid, dirichlet:ALPHA or column:NAME")->capture_default_str();
-  verb->add_option("--max-wait", options.max_wait_s, "give up after this many seconds without the coordinator")
+  verb->add_option("--max-wait", options.max_wait_s,
+                   "give up when the coordinator could not be reached for this many seconds (default: try for ever)")
       ->check(CLI::PositiveNumber);
   verb->add_option("--tls-ca", options.connect.tls_ca,
                    "PEM of the authority that signed the coordinator's certificate");

@@ -63,15 +63,13 @@ Status Session::Run(std::stop_token stop) {
 }
 
 void Session::Impl::Poll() {
-  // The name alone would not do: it is empty where the certificate names the client.
-  Backoff backoff(options.name + std::to_string(UnixMillis()));
-  Instant last_success = Clock::System().Now();
+  Backoff backoff;
+  Patience patience(options.max_wait_s);
   while (!tasks.finished()) {
     const Status status = joined ? PollOnce() : JoinOnce();
-    const Instant now = Clock::System().Now();
     if (status.ok()) {
       backoff.Reset();
-      last_success = now;
+      patience.Reset();
       continue;
     }
     if (tasks.finished()) return;
@@ -82,7 +80,7 @@ void Session::Impl::Poll() {
     }
     const bool refused = !IsPassing(status.code()) || (joined && status.code() == Code::kAborted);
     if (refused) return tasks.Finish(status);
-    if (options.max_wait_s > 0 && ToSeconds(now - last_success) > options.max_wait_s) {
+    if (patience.EndsWithFailureAt(Clock::System().Now())) {
       return tasks.Finish(Unavailable("the coordinator was not reached for " + std::to_string(options.max_wait_s) +
                                       " s: " + status.message()));
     }

@@ -22,7 +22,8 @@ struct SessionOptions {
   bool evaluator = false;
   Digest weights{};
   Digest tokenizer{};
-  /// A coordinator that is not reached for this long ends the session; 0: it is waited for for ever.
+  /// A coordinator that cannot be reached for this long, from the first failure on, ends the session; 0: it is waited
+  /// for for ever.
   double max_wait_s = 0;
 };
 

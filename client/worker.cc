@@ -67,7 +67,7 @@ Result<std::size_t> Worker::IndexOf(const TaskKey& key) const {
 }
 
 Status Worker::Persist(const TaskKey& key, const std::function<Status(Duration& least_wait)>& attempt) {
-  Backoff backoff(key.client);
+  Backoff backoff;
   while (true) {
     Duration least_wait{};
     const Status status = attempt(least_wait);
