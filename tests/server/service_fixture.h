@@ -27,6 +27,7 @@ namespace fedpeft::server {
 class ServiceFixture {
  public:
   struct Options {
+    std::string listen = "127.0.0.1:0";
     std::string tls_certificate;
     std::string tls_key;
     std::string client_ca;
@@ -59,7 +60,7 @@ class ServiceFixture {
     run_.payload_bytes = payload_.size();
     run_.upload_window_bytes = payload_.size();
     run_.client_timeout_s = chosen.client_timeout_s;
-    const ServiceOptions options{.listen = "127.0.0.1:0",
+    const ServiceOptions options{.listen = chosen.listen,
                                  .tls_certificate = chosen.tls_certificate,
                                  .tls_key = chosen.tls_key,
                                  .client_ca = chosen.client_ca,
