@@ -70,7 +70,8 @@ void AddTrain(CLI::App& app, TrainOptions& options) {
   verb->add_option("out", options.out, "adapter folder to write")->required();
   verb->add_option("--data", options.data, "training examples")->required();
   verb->add_option("--eval-data", options.eval_data, "examples to evaluate on after each round")->required();
-  verb->add_option("--set", options.set, "change a key of the run: path.to.key=value")->take_all();
+  verb->add_option("--set", options.set, "change a key of the run: path.to.key=value (may be repeated)")
+      ->allow_extra_args(false);  // one value a flag, or `--set a=1 run.yaml out` would take all three
 }
 
 void AddAdapterVerb(CLI::App* verb, AdapterOptions& options) {
