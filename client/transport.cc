@@ -53,7 +53,7 @@ Result<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const ConnectO
   return grpc::SslCredentials(ssl);
 }
 
-grpc::ChannelArguments MakeArguments() {
+grpc::ChannelArguments MakeArguments(const std::string& server) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kClientKeepaliveMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
@@ -63,6 +63,8 @@ grpc::ChannelArguments MakeArguments() {
   // A name is looked up again at every try; gRPC would wait 30 s between look-ups, and so to reconnect.
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 500);
   arguments.SetInt(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, static_cast<int>(kMaxMessageBytes));
+  // http_proxy of the environment is for other machines; and plain text that may go to loopback may not go to a proxy.
+  if (IsLoopback(server)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return arguments;
 }
 
@@ -126,7 +128,8 @@ Transport::~Transport() = default;
 Result<std::unique_ptr<Transport>> Transport::Make(const ConnectOptions& options) {
   ASSIGN_OR_RETURN(const auto credentials, MakeCredentials(options));
   auto impl = std::make_unique<Impl>();
-  impl->stub = v1::Coordinator::NewStub(grpc::CreateCustomChannel(options.server, credentials, MakeArguments()));
+  impl->stub =
+      v1::Coordinator::NewStub(grpc::CreateCustomChannel(options.server, credentials, MakeArguments(options.server)));
   return std::unique_ptr<Transport>(new Transport(std::move(impl)));
 }
 

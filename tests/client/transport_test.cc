@@ -4,6 +4,7 @@
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <limits>
 #include <utility>
 
@@ -63,6 +64,16 @@ TEST(TransportTest, UploadThatIsToGoOnAtOrPastItsEndIsRefused) {
     EXPECT_EQ(coordinator.Connect()->Upload("session", v1::UploadManifest(), update).status().code(),
               Code::kOutOfRange);
   }
+}
+
+TEST(TransportTest, ProxyOfTheEnvironmentIsNotAskedForLoopback) {
+  ::setenv("http_proxy", "http://127.0.0.1:1", /*overwrite=*/1);
+  v1::OpenUploadReply reply;
+  reply.mutable_accepted()->set_complete(true);
+  const OfferAnswerer coordinator(reply);
+  const auto uploaded = coordinator.Connect()->Upload("session", v1::UploadManifest(), Bytes(100));
+  EXPECT_TRUE(uploaded.ok()) << uploaded.status().ToString();
+  ::unsetenv("http_proxy");
 }
 
 TEST(TransportTest, UploadTellsHowLongTheCoordinatorAsksToWait) {
