@@ -37,7 +37,7 @@ parse_arguments() {
 coordination() {
   local clients=$1 state=$ROOT/runs/bench/$1 server bench port peak=0 now
   rm -rf "$state" && mkdir -p "$state"
-  start "$state/server.log" "$ROOT/build/bench/server/fedpeft-server" serve "$ROOT/configs/banking77.yaml" \
+  start "$state/server.log" "$BUILD/server/fedpeft-server" serve "$ROOT/configs/banking77.yaml" \
     --state "$state/state" --listen 127.0.0.1:0 --set "schedule.0.rounds=$ROUNDS" \
     --set "schedule.0.participation.min_clients=$clients" --set "schedule.0.participation.cohort=$clients" \
     --set evaluation.min_evaluators=0
@@ -46,7 +46,7 @@ coordination() {
     alive "$server" || die "the coordinator ended (see $state/server.log)"
     sleep 0.05
   done
-  start - "$ROOT/build/bench/tests/bench/round_bench" "127.0.0.1:$port" "$clients"
+  start - "$BUILD/tests/bench/round_bench" "127.0.0.1:$port" "$clients"
   bench=$STARTED
   while alive "$bench"; do
     if now=$(awk '/^VmHWM:/ { print $2 }' "/proc/$server/status" 2>/dev/null) && [[ -n $now ]]; then peak=$now; fi
@@ -59,8 +59,8 @@ coordination() {
 
 parse_arguments "$@"
 end_children_on_exit
-"$ROOT/scripts/build.sh" --bench fedpeft-server round_bench integer_sum_bench
+"$ROOT/scripts/build.sh" fedpeft-server round_bench integer_sum_bench
 header "Rounds without training"
 for clients in "${COHORTS[@]}"; do coordination "$clients"; done
 header "The integer sum"
-watched "$ROOT/build/bench/tests/bench/integer_sum_bench"
+watched "$BUILD/tests/bench/integer_sum_bench"

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # Configures and builds: a release in build/release, or one of the checking builds, each in a folder of its own.
 #
-# Usage: scripts/build.sh [--asan | --tsan | --fuzz | --bench] [--jobs N] [TARGET...]
-#   (none)    release, with LibTorch                                            build/release
+# Usage: scripts/build.sh [--asan | --tsan | --fuzz] [--jobs N] [TARGET...]
+#   (none)    release, with LibTorch and the benchmarks                         build/release
 #   --asan    AddressSanitizer and UBSan, the targets without LibTorch          build/asan
 #   --tsan    ThreadSanitizer, the targets without LibTorch                     build/tsan
 #   --fuzz    the libFuzzer programs (clang), the targets without LibTorch      build/fuzz
-#   --bench   the server and the benchmarks, the targets without LibTorch       build/bench
 #   --jobs N  compilers at once (default: one a core, fewer when memory is short)
 # TARGETs default to everything (--fuzz: to the fuzz programs).
 #
@@ -20,11 +19,11 @@ TARGETS=()
 parse_arguments() {
   while (($#)); do
     case $1 in
-      --asan | --tsan | --fuzz | --bench) KIND=${1#--} ;;
+      --asan | --tsan | --fuzz) KIND=${1#--} ;;
       --jobs)
         option_value "$1" $#
         JOBS=$2
-        [[ $JOBS =~ ^[1-9][0-9]*$ ]] || die "--jobs: got $JOBS, want a number from 1 on"
+        want_count "$1" "$JOBS"
         shift
         ;;
       -h | --help) usage && exit ;;
@@ -40,10 +39,9 @@ parse_arguments() {
 kind_options() {
   local -a checking=(-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DFEDPEFT_TORCH=OFF)
   case $KIND in
-    release) printf '%s\n' "-DFEDPEFT_LIBTORCH=${FEDPEFT_LIBTORCH:-}" ;;
+    release) printf '%s\n' -DFEDPEFT_BENCH=ON "-DFEDPEFT_LIBTORCH=${FEDPEFT_LIBTORCH:-}" ;;
     asan) printf '%s\n' "${checking[@]}" -DFEDPEFT_SANITIZE=address,undefined ;;
     tsan) printf '%s\n' "${checking[@]}" -DFEDPEFT_SANITIZE=thread ;;
-    bench) printf '%s\n' -DFEDPEFT_TORCH=OFF -DFEDPEFT_TESTS=OFF -DFEDPEFT_BENCH=ON ;;
     fuzz) printf '%s\n' "${checking[@]}" -DFEDPEFT_FUZZ=ON -DFEDPEFT_TESTS=OFF -DCMAKE_CXX_COMPILER=clang++ ;;
   esac
 }

@@ -94,7 +94,7 @@ class ZeroClients {
     manifest.set_payload_sha256(payload_digest_);
     manifest.set_base_sha256(params.sha256());
     manifest.mutable_stats()->set_examples(kExamples);
-    return transport_.Upload(session_, manifest, zeros_);
+    return transport_.Upload(session_, manifest, zeros_).status();
   }
 
   static constexpr std::uint64_t kExamples = 100;
