@@ -2,11 +2,14 @@
 // standard output, events to the log.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "client/transport.h"
 #include "peft/core/status.h"
+#include "peft/method/generate.h"
 
 namespace fedpeft::client {
 
@@ -59,6 +62,23 @@ struct AdapterOptions {
 Status RunEvaluate(const AdapterOptions& options);
 /// The most probable label and its probability for each row; with json, the probabilities of all labels too.
 Status RunPredict(const AdapterOptions& options);
+
+struct GenerateCommand {
+  ComputeOptions compute;
+  /// Adapter folder of a language model; empty: the base as it is.
+  std::string adapter;
+  /// One of the two, or neither: standard input.
+  std::optional<std::string> prompt;
+  std::string prompt_file;
+  GenerateOptions options;
+  /// None: another one each time.
+  std::optional<std::uint64_t> seed;
+  bool bfloat16 = false;
+  bool json = false;
+};
+/// Prints what follows the prompt, as it comes; with json, one object at the end. A text that SIGINT or SIGTERM cuts
+/// off is kCancelled.
+Status RunGenerate(const GenerateCommand& command);
 
 struct InspectOptions {
   std::string base;

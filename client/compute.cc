@@ -14,14 +14,18 @@ void UseThreads(int threads) {
   LogInfo("training.threads", {{"threads", chosen}});
 }
 
-Result<std::shared_ptr<const BaseModel>> LoadRunBase(const BaseInfo& base, const RunSpec& run) {
-  const bool half = run.train.base_dtype == TrainSpec::BaseDtype::kBfloat16;
+Result<std::shared_ptr<const BaseModel>> LoadBaseAs(const BaseInfo& base, BaseDtype dtype) {
   const Instant start = Clock::System().Now();
-  ASSIGN_OR_RETURN(auto model, LoadBaseModel(base.folder, half ? BaseDtype::kBfloat16 : BaseDtype::kFloat32));
+  ASSIGN_OR_RETURN(auto model, LoadBaseModel(base.folder, dtype));
   LogInfo("base.loaded", {{"folder", base.folder},
-                          {"dtype", half ? "bfloat16" : "float32"},
+                          {"dtype", dtype == BaseDtype::kBfloat16 ? "bfloat16" : "float32"},
                           {"seconds", ToSeconds(Clock::System().Now() - start)}});
   return model;
+}
+
+Result<std::shared_ptr<const BaseModel>> LoadRunBase(const BaseInfo& base, const RunSpec& run) {
+  const bool half = run.train.base_dtype == TrainSpec::BaseDtype::kBfloat16;
+  return LoadBaseAs(base, half ? BaseDtype::kBfloat16 : BaseDtype::kFloat32);
 }
 
 }  // namespace fedpeft::client

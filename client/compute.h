@@ -13,6 +13,9 @@ namespace fedpeft::client {
 /// 0: one a core.
 void UseThreads(int threads);
 
+/// The base's weights in that number format.
+Result<std::shared_ptr<const BaseModel>> LoadBaseAs(const BaseInfo& base, BaseDtype dtype);
+
 /// The base in the run's number format.
 Result<std::shared_ptr<const BaseModel>> LoadRunBase(const BaseInfo& base, const RunSpec& run);
 

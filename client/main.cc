@@ -26,6 +26,7 @@ Examples:
   fedpeft-client train run.yaml --base ./minilm --data train.csv --eval-data test.csv adapter/
       the centralised baseline
   fedpeft-client predict --base ./minilm --adapter adapter/ --data new.csv
+  fedpeft-client generate --base ./llama --adapter adapter/ --prompt "Once upon a time"
 )";
 
 void AddCompute(CLI::App& verb, ComputeOptions& options) {
@@ -97,10 +98,50 @@ void AddInspect(CLI::App& app, InspectOptions& options) {
   verb->add_option("--label-column", options.label_column, "column of the label")->capture_default_str();
 }
 
+constexpr const char* kGenerateExamples = R"(
+Examples:
+  fedpeft-client generate --base ./llama --prompt "Once upon a time"
+      the likeliest text, token by token (greedy)
+  fedpeft-client generate --base ./llama --adapter adapter/ --prompt-file question.txt \
+      --temperature 0.7 --top-p 0.9 --seed 1
+      with an adapter; drawn at random, the same each time
+  echo "Dear Sir," | fedpeft-client --log-level warning generate --base ./gpt2 --max-new-tokens 40
+)";
+
+void AddSampling(CLI::App& verb, GenerateCommand& command) {
+  SamplingOptions& sampling = command.options.sampling;
+  verb.add_option("--max-new-tokens", command.options.max_new_tokens, "most tokens to add")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  verb.add_option("--temperature", sampling.temperature,
+                  "0: always the likeliest token; above: at random, the flatter the higher")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  verb.add_option("--top-p", sampling.top_p, "draw from the likeliest tokens that together have this probability")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  verb.add_option("--seed", command.seed, "of the draws (default: another one each time, and logged)");
+}
+
+void AddGenerate(CLI::App& app, GenerateCommand& command) {
+  CLI::App* verb = app.add_subcommand("generate", "continue a text with a language model, with or without an adapter");
+  verb->footer(kGenerateExamples);
+  AddCompute(*verb, command.compute);
+  verb->add_option("--adapter", command.adapter, "adapter folder of a language model (CAUSAL_LM)");
+  CLI::Option* prompt = verb->add_option("--prompt", command.prompt, "the text to continue (default: standard input)");
+  verb->add_option("--prompt-file", command.prompt_file, "a file with it; a line break at its end does not count")
+      ->excludes(prompt);
+  AddSampling(*verb, command);
+  verb->add_flag("--bfloat16", command.bfloat16, "hold the base in bfloat16: half the memory, and less exact");
+  verb->add_flag("!--no-cache", command.options.use_cache, "compute the whole text again for each token");
+  verb->add_flag("--json", command.json, "print one JSON object at the end: text, ids, why it ended");
+}
+
 struct CommandLine {
   JoinOptions join;
   TrainOptions train;
   AdapterOptions evaluate, predict;
+  GenerateCommand generate;
   InspectOptions inspect;
   std::string log_level = "info";
   LogOptions log;
@@ -117,6 +158,7 @@ void Describe(CLI::App& app, CommandLine& line) {
   AddTrain(app, line.train);
   AddAdapterVerb(app.add_subcommand("evaluate", "accuracy and loss of an adapter on labelled data"), line.evaluate);
   AddAdapterVerb(app.add_subcommand("predict", "a label and its probability for each row"), line.predict);
+  AddGenerate(app, line.generate);
   AddInspect(app, line.inspect);
 }
 
@@ -127,6 +169,7 @@ Status RunVerb(const CLI::App& app, CommandLine& line) {
   if (app.got_subcommand("train")) return RunTrain(line.train);
   if (app.got_subcommand("evaluate")) return RunEvaluate(line.evaluate);
   if (app.got_subcommand("predict")) return RunPredict(line.predict);
+  if (app.got_subcommand("generate")) return RunGenerate(line.generate);
   return RunInspect(line.inspect);
 }
 

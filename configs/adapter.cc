@@ -14,7 +14,6 @@ constexpr std::string_view kTextColumn = "fedpeft.text_column";
 constexpr std::string_view kTextPairColumn = "fedpeft.text_pair_column";
 constexpr std::string_view kLabelColumn = "fedpeft.label_column";
 constexpr std::string_view kMaxLength = "fedpeft.max_length";
-constexpr std::string_view kTokenizerHash = "fedpeft.tokenizer_hash";
 
 /// The value, or `otherwise` when the folder was not written by fedpeft.
 std::string Text(const StringMap& metadata, std::string_view key, std::string otherwise) {
@@ -104,7 +103,7 @@ Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::s
   StringMap metadata = provenance;
   ASSIGN_OR_RETURN(metadata[std::string(adapter_metadata::kLabels)], EncodeLabels(run.problem.labels));
   metadata[std::string(adapter_metadata::kBaseHash)] = Hex(run.weights);
-  metadata[std::string(kTokenizerHash)] = Hex(run.tokenizer);
+  metadata[std::string(adapter_metadata::kTokenizerHash)] = Hex(run.tokenizer);
   metadata[std::string(kTextColumn)] = run.problem.text_column;
   metadata[std::string(kTextPairColumn)] = run.problem.text_pair_column;
   metadata[std::string(kLabelColumn)] = run.problem.label_column;
@@ -122,7 +121,7 @@ Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape
   RunSpec run;
   run.base_name = adapter.config.base_model_name_or_path;
   run.weights = DigestOr0(adapter.file.metadata(), adapter_metadata::kBaseHash);
-  run.tokenizer = DigestOr0(adapter.file.metadata(), kTokenizerHash);
+  run.tokenizer = DigestOr0(adapter.file.metadata(), adapter_metadata::kTokenizerHash);
   Result<ProblemSpec> problem = ProblemOf(adapter.file, base);
   if (!problem.ok()) return problem.status().Annotate(folder);
   run.problem = std::move(*problem);

@@ -48,8 +48,9 @@ struct LoraModule {
 
 /// Keys of our own in the safetensors metadata, which other programs ignore.
 namespace adapter_metadata {
-inline constexpr std::string_view kLabels = "fedpeft.labels";       // EncodeLabels
-inline constexpr std::string_view kBaseHash = "fedpeft.base_hash";  // hexadecimal ModelFolder::BaseHash
+inline constexpr std::string_view kLabels = "fedpeft.labels";                 // EncodeLabels
+inline constexpr std::string_view kBaseHash = "fedpeft.base_hash";            // hexadecimal ModelFolder::BaseHash
+inline constexpr std::string_view kTokenizerHash = "fedpeft.tokenizer_hash";  // hexadecimal Tokenizer::hash
 inline constexpr std::string_view kRun = "fedpeft.run";
 inline constexpr std::string_view kRound = "fedpeft.round";
 }  // namespace adapter_metadata

@@ -12,19 +12,23 @@ namespace fedpeft {
 
 class LoraHook final : public SiteHook {
  public:
+  /// What one site gets. Shapes: a [rank, in], b [out, rank]; undefined where nothing is attached.
+  struct Branch {
+    torch::Tensor a, b;
+    /// alpha / rank.
+    double scale = 1;
+  };
+
   /// Pre: `tensors` are the values of `layout`, in its order, which PlanLayout(plan) made.
   LoraHook(const PeftPlan& plan, const ParamLayout& layout, const std::vector<torch::Tensor>& tensors);
+  /// Pre: one for each of the base's LinearSites.
+  explicit LoraHook(std::vector<Branch> branches) : branches_(std::move(branches)) {}
 
   torch::Tensor Linear(std::size_t site, const torch::Tensor& x, const FrozenLinear& base,
                        const ForwardMode& mode) const override;
 
  private:
-  /// a [rank, in], b [out, rank]; undefined where nothing is attached.
-  struct Branch {
-    torch::Tensor a, b;
-  };
   std::vector<Branch> branches_;
-  double scaling_ = 1;
 };
 
 }  // namespace fedpeft

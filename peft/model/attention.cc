@@ -48,19 +48,19 @@ Tensor SharedHeads(const Tensor& rows, const AttentionGroup& group, const Attent
   return spec.kv_heads == spec.heads ? heads : heads.repeat_interleave(spec.heads / spec.kv_heads, /*dim=*/1);
 }
 
-/// [T, T] 0 where query t may see key s, else −∞: t − window < s ≤ t.
-Tensor CausalMask(std::int64_t length, std::int64_t window, torch::ScalarType dtype) {
-  Tensor seen = torch::ones({length, length}, torch::kBool).tril();
-  if (window > 0) seen = seen.triu(1 - window);
-  return torch::zeros({length, length}, dtype)
-      .masked_fill(seen.logical_not(), -std::numeric_limits<double>::infinity());
+/// [n, T] 0 where the n last of T tokens may see key s, else −∞: t − window < s ≤ t.
+Tensor CausalMask(std::int64_t n, std::int64_t length, std::int64_t window, torch::ScalarType dtype) {
+  const std::int64_t before = length - n;
+  Tensor seen = torch::ones({n, length}, torch::kBool).tril(before);
+  if (window > 0) seen = seen.triu(before + 1 - window);
+  return torch::zeros({n, length}, dtype).masked_fill(seen.logical_not(), -std::numeric_limits<double>::infinity());
 }
 
 /// What to add to all scores of a group; undefined: nothing. Padding stands after the tokens, where no causal query of
 /// a token looks. `plainly_causal` says that the fused kernel may do the masking itself.
 Tensor GroupMask(const AttentionGroup& group, const AttentionSpec& spec, torch::ScalarType dtype, bool plainly_causal) {
   if (plainly_causal) return {};
-  if (spec.causal) return CausalMask(group.length, spec.window, dtype);
+  if (spec.causal) return CausalMask(group.length, group.length, spec.window, dtype);
   return group.mask.defined() ? group.mask.to(dtype) : Tensor();
 }
 
@@ -135,6 +135,20 @@ Tensor PooledAttention(const Tensor& q, const Tensor& k, const Tensor& v, const 
     sequence += group.sequences;
   }
   return Join(std::move(parts));
+}
+
+Tensor ContinuedAttention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec) {
+  const std::int64_t n = q.size(0), length = k.size(0), shared = spec.heads / spec.kv_heads;
+  // The queries that share a head of keys stand below each other, so that keys are not copied: [1, Hkv, n·shared, D].
+  const Tensor queries = q.view({n, spec.kv_heads, shared, -1}).transpose(0, 1).flatten(1, 2).unsqueeze(0);
+  const auto heads = [&](const Tensor& rows) {
+    return rows.view({length, spec.kv_heads, -1}).transpose(0, 1).unsqueeze(0);
+  };
+  const bool sees_all = n == 1 && (spec.window == 0 || length <= spec.window);
+  const Tensor mask =
+      sees_all ? Tensor() : CausalMask(n, length, spec.window, q.scalar_type()).repeat_interleave(shared, /*dim=*/0);
+  const Tensor attended = Attend(queries, heads(k), heads(v), mask, /*causal=*/false, spec.scale, {});
+  return attended.reshape({spec.kv_heads, n, shared, -1}).transpose(0, 1).reshape({n, q.size(1)});
 }
 
 }  // namespace fedpeft

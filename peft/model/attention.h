@@ -31,4 +31,10 @@ torch::Tensor PackedAttention(const torch::Tensor& q, const torch::Tensor& k, co
 torch::Tensor PooledAttention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
                               const PackedBatch& batch, const AttentionSpec& spec, const ForwardMode& mode);
 
+/// The same for a sequence that goes on: its n last tokens look at the keys and values of T tokens, the n last of which
+/// are they. Rows that none of them sees may be left out at the front. Shapes: q and the result [n, H·D]; k, v
+/// [T, Hkv·D]. Pre: `causal`.
+torch::Tensor ContinuedAttention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
+                                 const AttentionSpec& spec);
+
 }  // namespace fedpeft

@@ -7,6 +7,7 @@
 #include <cstddef>
 
 #include "peft/core/check.h"
+#include "peft/model/key_value_cache.h"
 #include "peft/model/layers.h"
 #include "peft/model/packed_batch.h"
 #include "peft/plan/base_shape.h"
@@ -35,6 +36,15 @@ class BaseModel {
   /// token's, of a decoder its last token's. Shapes: [B, C], in the caller's order.
   /// Cost: less than Hidden, because the last layer is computed for these tokens alone.
   virtual torch::Tensor Pool(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const = 0;
+
+  /// Whether a token sees only those before it, so that a sequence can go on without being computed again: a decoder.
+  virtual bool causal() const { return false; }
+  /// The last hidden states of tokens that follow those in `cache`, which takes them up too. Equal to the last rows of
+  /// Hidden on the whole sequence. Shapes: [n, C]. Pre: causal(); `next` is PackNext(ids, cache.length(), limits()).
+  virtual torch::Tensor Extend([[maybe_unused]] const PackedBatch& next, [[maybe_unused]] const SiteHook& hook,
+                               [[maybe_unused]] KeyValueCache& cache) const {
+    FEDPEFT_CHECK(false);
+  }
 
   /// Whether the base predicts the next token: a decoder whose folder has the head, or ties it to the embedding.
   virtual bool has_language_head() const { return false; }

@@ -7,6 +7,7 @@
 
 #include "peft/model/attention.h"
 #include "peft/model/rope.h"
+#include "peft/model/weights.h"
 
 namespace fedpeft {
 
@@ -16,6 +17,7 @@ using torch::Tensor;
 
 /// x += Wo·attention(Norm(x)); x += mlp(Norm(x)).
 struct Layer {
+  std::size_t index = 0;
   AttentionSpec attention;
   FrozenNorm attention_norm;
   /// Either this one or the three.
@@ -47,6 +49,8 @@ struct Pass {
   const ForwardMode& mode;
   /// Of all rows, and of the last tokens'; none with learned positions.
   std::optional<Rotation> turn, turn_last;
+  /// What went before, of a sequence that goes on; else null.
+  KeyValueCache* cache = nullptr;
 };
 
 class Decoder final : public BaseModel {
@@ -69,6 +73,17 @@ class Decoder final : public BaseModel {
     return parts_.final_norm(x).index_select(0, batch.rank);
   }
 
+  bool causal() const override { return true; }
+  Tensor Extend(const PackedBatch& next, const SiteHook& hook, KeyValueCache& cache) const override {
+    const ForwardMode mode;
+    Pass pass = Begin(next, hook, mode);
+    pass.cache = &cache;
+    Tensor x = Embed(pass);
+    for (const Layer& layer : parts_.layers) x = RunLayer(layer, x, pass);
+    cache.Advance(x.size(0));
+    return parts_.final_norm(x);
+  }
+
   bool has_language_head() const override { return parts_.language_head.defined(); }
   Tensor LanguageLogits(const Tensor& hidden) const override { return torch::linear(hidden, parts_.language_head); }
 
@@ -78,7 +93,7 @@ class Decoder final : public BaseModel {
   };
 
   Pass Begin(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const {
-    Pass pass{batch, hook, mode, std::nullopt, std::nullopt};
+    Pass pass{.batch = batch, .hook = hook, .mode = mode, .turn = {}, .turn_last = {}};
     if (parts_.frequencies.defined()) {
       const auto dtype = parts_.words.scalar_type();
       pass.turn.emplace(batch.positions, parts_.frequencies, dtype);
@@ -102,7 +117,16 @@ class Decoder final : public BaseModel {
   Tensor RunLayer(const Layer& layer, const Tensor& x, const Pass& pass) const {
     Projected p = Project(layer, layer.attention_norm(x), nullptr, pass);
     p.q = Place(layer.query_norm, p.q, layer.attention.heads, pass.turn);
-    return FinishLayer(layer, x, PackedAttention(p.q, p.k, p.v, pass.batch, layer.attention, pass.mode), pass);
+    return FinishLayer(layer, x, Attend(layer, p, pass), pass);
+  }
+
+  /// To all tokens before, those in the cache too. Shapes: [N, H·D].
+  static Tensor Attend(const Layer& layer, const Projected& p, const Pass& pass) {
+    if (pass.cache == nullptr) return PackedAttention(p.q, p.k, p.v, pass.batch, layer.attention, pass.mode);
+    const bool first = pass.cache->length() == 0;
+    const KeyValueCache::Rows all = pass.cache->Append(layer.index, p.k, p.v, layer.attention.window);
+    if (first) return PackedAttention(p.q, p.k, p.v, pass.batch, layer.attention, pass.mode);
+    return ContinuedAttention(p.q, all.keys, all.values, layer.attention);
   }
 
   /// [N, C] → [B, C], in packed order: only the last token's output is read, and it needs the other tokens' keys and
@@ -183,6 +207,7 @@ Result<Layer> TakeLayer(const BaseConfig& config, const DecoderNames& names, std
     return weights.Norm(at + name, names.norm_kind, config.shape.hidden_size, settings.norm_epsilon);
   };
   Layer layer;
+  layer.index = index;
   layer.attention = AttentionOf(config, index);
   ASSIGN_OR_RETURN(layer.attention_norm, norm(names.attention_norm));
   RETURN_IF_ERROR(TakeProjections(config, names, at, weights, layer));

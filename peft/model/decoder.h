@@ -1,14 +1,18 @@
 // Decoders: pre-norm layers with causal attention. One forward pass for GPT-2 and for all that came after Llama; a
 // family is the names of its tensors, what varies within one is in BaseSettings.
+// Free of LibTorch's headers.
 #pragma once
 
 #include <memory>
 
 #include "peft/core/status.h"
-#include "peft/model/weights.h"
+#include "peft/model/norm_kind.h"
 #include "peft/plan/base_config.h"
 
 namespace fedpeft {
+
+class BaseModel;
+class WeightReader;
 
 /// Modules of the file, `.weight` and `.bias` left out; those of a layer follow `layer` + its index + `.`. Null: the
 /// family has no such thing.

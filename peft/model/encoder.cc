@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "peft/model/attention.h"
+#include "peft/model/weights.h"
 
 namespace fedpeft {
 

@@ -1,14 +1,16 @@
 // Encoders after BERT: post-norm layers with attention in both directions. One forward pass for all of them; a family
-// is the names of its tensors.
+// is the names of its tensors. Free of LibTorch's headers.
 #pragma once
 
 #include <memory>
 
 #include "peft/core/status.h"
-#include "peft/model/weights.h"
 #include "peft/plan/base_config.h"
 
 namespace fedpeft {
+
+class BaseModel;
+class WeightReader;
 
 /// Modules of the file, `.weight` and `.bias` left out; those of a layer follow `layer` + its index + `.`.
 struct EncoderNames {

@@ -6,6 +6,7 @@
 
 #include "peft/io/model_folder.h"
 #include "peft/model/families.h"
+#include "peft/model/weights.h"
 
 namespace fedpeft {
 

@@ -1,6 +1,7 @@
 #include "peft/model/packed_batch.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <numeric>
 #include <string>
@@ -108,6 +109,14 @@ Result<PackedBatch> Pack(std::span<const TokenSequence> sequences, const Sequenc
   }
   return PackedBatch{ToTensor(ids),       ToTensor(type_ids), ToTensor(positions), ToTensor(first_rows),
                      ToTensor(last_rows), ToTensor(rank),     MakeGroups(lengths)};
+}
+
+Result<PackedBatch> PackNext(std::span<const std::int32_t> ids, std::int64_t before, const SequenceLimits& limits) {
+  SequenceLimits left = limits;
+  left.length -= before;
+  ASSIGN_OR_RETURN(PackedBatch batch, Pack(std::array{TokenSequence{ids, {}}}, left));
+  batch.positions += before;
+  return batch;
 }
 
 }  // namespace fedpeft

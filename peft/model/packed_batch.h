@@ -59,4 +59,8 @@ struct PackedBatch {
 /// or an id outside of the base's tables.
 Result<PackedBatch> Pack(std::span<const TokenSequence> sequences, const SequenceLimits& limits);
 
+/// Tokens of one sequence that follow `before` others. Errors: Pack's; the length that is
+/// left is the limit less `before`.
+Result<PackedBatch> PackNext(std::span<const std::int32_t> ids, std::int64_t before, const SequenceLimits& limits);
+
 }  // namespace fedpeft

@@ -13,6 +13,7 @@
 #include "peft/io/model_folder.h"
 #include "peft/model/base_model.h"
 #include "peft/model/layers.h"
+#include "peft/model/norm_kind.h"
 #include "peft/plan/sites.h"
 
 namespace fedpeft {
@@ -27,8 +28,6 @@ struct SiteLinear {
     return hook.Linear(site, x, linear, mode);
   }
 };
-
-enum class NormKind { kLayer, kRms };
 
 class WeightReader {
  public:

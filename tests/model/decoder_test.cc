@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "peft/model/base_model.h"
 #include "peft/model/load.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/tiny_decoder.h"
@@ -73,6 +74,26 @@ TEST_P(DecoderTest, AttentionWithDropoutSeesTheSame) {
   const ForwardMode mode{1e-12, 0, at::detail::createCPUGenerator(1)};
   EXPECT_TRUE(Near(base_->Hidden(batch, SiteHook(), mode), base_->Hidden(batch, SiteHook(), {})));
   EXPECT_TRUE(Near(base_->Pool(batch, SiteHook(), mode), base_->Pool(batch, SiteHook(), {})));
+}
+
+TEST_P(DecoderTest, ExtendedInPiecesEqualsAtOnce) {
+  std::vector<std::int32_t> ids;
+  for (int t = 0; t < 40; ++t) ids.push_back((t * 7) % 50);
+  const Tensor whole = base_->Hidden(PackTexts(*base_, {ids}), SiteHook(), {});
+  const std::vector<std::vector<std::size_t>> divisions = {
+      {40}, {1, 39}, {6, 1, 1, 5, 20, 7}, std::vector<std::size_t>(40, 1)};
+  for (const std::vector<std::size_t>& pieces : divisions) {
+    KeyValueCache cache;
+    std::vector<Tensor> parts;
+    for (std::size_t at = 0; const std::size_t piece : pieces) {
+      const auto next = PackNext(std::span(ids).subspan(at, piece), cache.length(), base_->limits());
+      ASSERT_TRUE(next.ok()) << next.status().ToString();
+      parts.push_back(base_->Extend(*next, SiteHook(), cache));
+      at += piece;
+    }
+    EXPECT_TRUE(Near(torch::cat(parts), whole)) << pieces.size();
+    EXPECT_FALSE(PackNext(std::vector{1}, cache.length(), base_->limits()).ok());
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Windows, DecoderTest, ::testing::Values("null", "5", "1", "40"));

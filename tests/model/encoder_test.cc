@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "peft/model/base_model.h"
 #include "peft/model/load.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/tiny_bert.h"

@@ -1,0 +1,149 @@
+// `fedpeft-client generate`: a text and its continuation by a language model.
+#include <atomic>
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "client/base.h"
+#include "client/commands.h"
+#include "client/compute.h"
+#include "client/signals.h"
+#include "peft/core/files.h"
+#include "peft/core/log.h"
+#include "peft/io/generation_config.h"
+#include "peft/method/adapter_hook.h"
+#include "peft/text/stream_decoder.h"
+#include "peft/text/utf8.h"
+
+namespace fedpeft::client {
+
+namespace {
+
+constexpr std::uint64_t kMostPromptBytes = std::uint64_t{64} << 20;
+
+std::string WithoutLastLineBreak(std::string text) {
+  if (text.ends_with('\n')) text.pop_back();
+  if (text.ends_with('\r')) text.pop_back();
+  return text;
+}
+
+Result<std::string> ReadPrompt(const GenerateCommand& command) {
+  if (command.prompt) return *command.prompt;
+  if (!command.prompt_file.empty()) {
+    ASSIGN_OR_RETURN(std::string text, ReadFile(command.prompt_file, kMostPromptBytes));
+    return WithoutLastLineBreak(std::move(text));
+  }
+  return WithoutLastLineBreak({std::istreambuf_iterator<char>(std::cin), {}});
+}
+
+/// What metadata of fedpeft's own adapters say of their base. Errors: kFailedPrecondition naming both values.
+Status CheckBaseIsAdapters(const StringMap& metadata, const BaseInfo& base) {
+  const auto check = [&](std::string_view key, const char* what, const Digest& ours) {
+    const auto found = metadata.find(key);
+    if (found == metadata.end() || found->second == Hex(ours)) return OkStatus();
+    return FailedPrecondition(std::string(what) + " of the base: hashes to " + Hex(ours) + ", the adapter wants " +
+                              found->second + " (use the base it was trained on)");
+  };
+  RETURN_IF_ERROR(check(adapter_metadata::kBaseHash, "weights and configuration", base.weights));
+  return check(adapter_metadata::kTokenizerHash, "tokenizer", base.tokenizer.hash());
+}
+
+/// Null without an adapter.
+Result<std::shared_ptr<const SiteHook>> LoadAdapter(const std::string& folder, const BaseInfo& base) {
+  if (folder.empty()) return std::shared_ptr<const SiteHook>();
+  ASSIGN_OR_RETURN(const AdapterFolder adapter, ReadAdapterFolder(folder));
+  RETURN_IF_ERROR(CheckBaseIsAdapters(adapter.file.metadata(), base).Annotate(folder));
+  Result<std::shared_ptr<const SiteHook>> hook = MakeAdapterHook(adapter, base.shape);
+  if (!hook.ok()) return hook.status().Annotate(folder);
+  return hook;
+}
+
+const char* Name(StopReason reason) {
+  switch (reason) {
+    case StopReason::kEndOfText:
+      return "end of text";
+    case StopReason::kMaxNewTokens:
+      return "max new tokens";
+    case StopReason::kPositionLimit:
+      return "position limit";
+    case StopReason::kCancelled:
+      return "cancelled";
+  }
+  FEDPEFT_CHECK(false);
+}
+
+void LogEnd(const Generated& text, const BaseInfo& base, double seconds) {
+  LogInfo("generate.done", {{"tokens", text.ids.size()}, {"reason", Name(text.reason)}, {"seconds", seconds}});
+  if (text.reason != StopReason::kPositionLimit) return;
+  LogWarning("generate.position_limit",
+             {{"positions", base.shape.longest()},
+              {"meaning", "the text is cut off: the base has no positions for more tokens than these"}});
+}
+
+/// A text may hold any character, NUL too.
+void Print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+Result<Generated> Stream(const BaseModel& model, const SiteHook* adapter, const BaseInfo& base,
+                         std::span<const std::int32_t> prompt, const GenerateOptions& options, bool quiet,
+                         std::string& text) {
+  text::StreamDecoder decoder(base.tokenizer, prompt);
+  const auto take = [&](const std::string& more) {
+    text += more;
+    if (!quiet) Print(more);
+  };
+  std::atomic<bool> stopped = false;
+  const StopOnSignal on_signal([&] { stopped = true; });
+  const auto on_token = [&](std::int32_t id) {
+    take(decoder.Add(id));
+    return !stopped;
+  };
+  Result<Generated> generated = Generate(model, adapter, prompt, options, on_token);
+  if (!generated.ok()) return generated;
+  take(decoder.Finish());
+  if (!quiet) Print("\n");
+  return generated;
+}
+
+/// The options with what the folder and chance decide.
+Result<GenerateOptions> Complete(const GenerateCommand& command) {
+  GenerateOptions options = command.options;
+  RETURN_IF_ERROR(CheckSampling(options.sampling));
+  ASSIGN_OR_RETURN(options.end_ids, ReadEndIds(command.compute.base));
+  options.seed = command.seed ? *command.seed : std::random_device()();
+  if (options.sampling.temperature > 0) LogInfo("generate.seed", {{"seed", options.seed}});
+  return options;
+}
+
+}  // namespace
+
+Status RunGenerate(const GenerateCommand& command) {
+  ASSIGN_OR_RETURN(const std::string prompt, ReadPrompt(command));
+  BlockStopSignals();  // not before, or nothing could end the wait for standard input
+  ASSIGN_OR_RETURN(const GenerateOptions options, Complete(command));
+  ASSIGN_OR_RETURN(const BaseInfo base, OpenBase(command.compute.base));
+  UseThreads(command.compute.threads);
+  ASSIGN_OR_RETURN(const auto model, LoadBaseAs(base, command.bfloat16 ? BaseDtype::kBfloat16 : BaseDtype::kFloat32));
+  RETURN_IF_ERROR(CheckGenerates(*model).Annotate(command.compute.base));
+  ASSIGN_OR_RETURN(const auto adapter, LoadAdapter(command.adapter, base));
+  ASSIGN_OR_RETURN(const Encoding encoded, base.tokenizer.Encode(prompt));
+
+  const Instant start = Clock::System().Now();
+  std::string text;
+  ASSIGN_OR_RETURN(const Generated generated,
+                   Stream(*model, adapter.get(), base, encoded.ids, options, command.json, text));
+  LogEnd(generated, base, ToSeconds(Clock::System().Now() - start));
+  if (command.json) {
+    const nlohmann::ordered_json result = {
+        {"text", text}, {"prompt_ids", encoded.ids}, {"ids", generated.ids}, {"stopped_by", Name(generated.reason)}};
+    Print(result.dump() + "\n");
+  }
+  if (generated.reason == StopReason::kCancelled) return Cancelled("generate: stopped by a signal");
+  return OkStatus();
+}
+
+}  // namespace fedpeft::client
