@@ -1,5 +1,7 @@
 #include "client/dataset.h"
 
+#include <charconv>
+#include <cmath>
 #include <unordered_map>
 
 #include "peft/core/check.h"
@@ -10,6 +12,7 @@ namespace fedpeft::client {
 
 namespace {
 constexpr std::uint64_t kMaxFileBytes = std::uint64_t{4} << 30;
+constexpr float kMaxValue = 1e4F;
 }  // namespace
 
 Result<std::vector<std::int32_t>> RowLabels(const ProblemSpec& problem, const Table& table) {
@@ -29,6 +32,38 @@ Result<std::vector<std::int32_t>> RowLabels(const ProblemSpec& problem, const Ta
   return labels;
 }
 
+namespace {
+
+/// The number in every row's label column.
+Result<std::vector<float>> RowValues(const ProblemSpec& problem, const Table& table) {
+  ASSIGN_OR_RETURN(const std::size_t column, table.NeedColumn(problem.label_column));
+  std::vector<float> values;
+  for (std::size_t row = 0; row < table.rows.size(); ++row) {
+    const std::string& text = table.rows[row][column];
+    float value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size() || !(std::abs(value) <= kMaxValue)) {
+      return InvalidArgument("row " + std::to_string(row + 1) + ": got \"" + text + "\" in column " +
+                             problem.label_column + ", want a number of at most 1e4 (scale the column)");
+    }
+    values.push_back(value);
+  }
+  return values;
+}
+
+Status SetTargets(const ProblemSpec& problem, const Table& table, std::vector<Example>& examples) {
+  if (problem.type == ProblemType::kRegression) {
+    ASSIGN_OR_RETURN(const std::vector<float> values, RowValues(problem, table));
+    for (std::size_t row = 0; row < values.size(); ++row) examples[row].value = values[row];
+    return OkStatus();
+  }
+  ASSIGN_OR_RETURN(const std::vector<std::int32_t> labels, RowLabels(problem, table));
+  for (std::size_t row = 0; row < labels.size(); ++row) examples[row].label = labels[row];
+  return OkStatus();
+}
+
+}  // namespace
+
 Result<std::vector<Example>> MakeExamples(const ProblemSpec& problem, const Tokenizer& tokenizer, const Table& table,
                                           bool need_labels) {
   ASSIGN_OR_RETURN(const std::size_t text, table.NeedColumn(problem.text_column));
@@ -36,10 +71,6 @@ Result<std::vector<Example>> MakeExamples(const ProblemSpec& problem, const Toke
   std::size_t second = 0;
   if (pairs) {
     ASSIGN_OR_RETURN(second, table.NeedColumn(problem.text_pair_column));
-  }
-  std::vector<std::int32_t> labels(table.rows.size(), -1);
-  if (need_labels) {
-    ASSIGN_OR_RETURN(labels, RowLabels(problem, table));
   }
   EncodeOptions options;
   options.max_length = static_cast<std::size_t>(problem.max_length);
@@ -49,10 +80,11 @@ Result<std::vector<Example>> MakeExamples(const ProblemSpec& problem, const Toke
     const std::vector<std::string>& fields = table.rows[row];
     ASSIGN_OR_RETURN(Encoding encoding, pairs ? tokenizer.EncodePair(fields[text], fields[second], options)
                                               : tokenizer.Encode(fields[text], options));
-    Example example{std::move(encoding.ids), {}, labels[row]};
+    Example example{std::move(encoding.ids), {}, /*label=*/-1};
     if (pairs) example.type_ids = std::move(encoding.type_ids);
     examples.push_back(std::move(example));
   }
+  if (need_labels) RETURN_IF_ERROR(SetTargets(problem, table, examples));
   return examples;
 }
 
@@ -60,6 +92,9 @@ Result<std::vector<std::vector<Example>>> DealExamples(const RunSpec& run, const
                                                        const Table& table, const PartitionSpec& partition,
                                                        std::size_t clients, ClientRange range) {
   FEDPEFT_CHECK(range.first < range.end && range.end <= clients);
+  if (partition.kind == PartitionSpec::Kind::kDirichlet && run.problem.type != ProblemType::kClassification) {
+    return InvalidArgument("partition: got dirichlet, want iid or a column (it splits classes, and the run has none)");
+  }
   ASSIGN_OR_RETURN(std::vector<Example> examples, MakeExamples(run.problem, tokenizer, table, /*need_labels=*/true));
   std::vector<std::int32_t> labels;
   labels.reserve(examples.size());

@@ -22,8 +22,8 @@ namespace fedpeft::client {
 /// the run does not have (it names the row and the label).
 Result<std::vector<std::int32_t>> RowLabels(const ProblemSpec& problem, const Table& table);
 
-/// Tokenises every row. With `need_labels` false, rows keep label −1 and the label column may be missing.
-/// Errors: kInvalidArgument for a missing column or unknown label.
+/// Tokenises every row and reads its label or number. With `need_labels` false, rows keep label −1 and the label column
+/// may be missing. Errors: kInvalidArgument for a missing column, an unknown label, or what is not a number.
 Result<std::vector<Example>> MakeExamples(const ProblemSpec& problem, const Tokenizer& tokenizer, const Table& table,
                                           bool need_labels);
 

@@ -11,8 +11,10 @@ struct Example {
   std::vector<std::int32_t> ids;
   /// Segment of each token (0 first text, 1 second); empty: all 0.
   std::vector<std::int32_t> type_ids;
-  /// Index into the run's labels; not read when predicting.
+  /// Classification: index into the run's labels; not read when predicting.
   std::int32_t label = 0;
+  /// Regression: the true number; not read when predicting.
+  float value = 0;
 };
 
 }  // namespace fedpeft::client

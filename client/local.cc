@@ -10,6 +10,7 @@
 #include "client/dataset.h"
 #include "configs/adapter.h"
 #include "configs/loader.h"
+#include "peft/metrics/metrics.h"
 
 namespace fedpeft::client {
 
@@ -22,11 +23,20 @@ Result<std::vector<Example>> ReadExamples(const std::string& path, const Problem
   return examples.ok() ? std::move(examples) : examples.status().Annotate(path);
 }
 
-double Accuracy(const EvaluateStats& stats) {
-  return static_cast<double>(stats.correct) / static_cast<double>(stats.examples);
-}
-double MeanLoss(const EvaluateStats& stats) {
-  return stats.loss_sum / static_cast<double>(stats.examples);
+/// `accuracy 0.9012  loss 0.3456`: what the evaluation is known by, then the others.
+std::string MetricsText(const Totals& totals, const char* before) {
+  const Metric main = MainMetric(totals);
+  std::string text;
+  const auto add = [&](Metric metric, double value) {
+    char number[32];
+    std::snprintf(number, sizeof number, "%.4f", value);
+    text.append(text.empty() ? "" : "  ").append(before).append(MetricName(metric)).append(" ").append(number);
+  };
+  if (const auto value = MetricOf(main, totals)) add(main, *value);
+  for (const auto& [metric, value] : MetricsOf(totals)) {
+    if (metric != main) add(metric, value);
+  }
+  return text;
 }
 
 /// Everything that evaluate and predict need of an adapter folder.
@@ -56,10 +66,30 @@ Result<LoadedAdapter> LoadAdapter(const AdapterOptions& options, bool need_label
 }
 
 void PrintEpoch(std::uint32_t round, std::uint32_t rounds, const TrainStats& train, const EvaluateStats& test) {
-  std::printf("round %u/%u  loss %.4f  test accuracy %.4f  test loss %.4f  %.1f s  %.0f examples/s\n", round, rounds,
-              train.loss, Accuracy(test), MeanLoss(test), train.seconds,
+  std::printf("round %u/%u  loss %.4f  %s  %.1f s  %.0f examples/s\n", round, rounds, train.loss,
+              MetricsText(test.totals, "test ").c_str(), train.seconds,
               static_cast<double>(train.examples) / std::max(train.seconds, 1e-9));
   std::fflush(stdout);
+}
+
+/// A line for one text, of a classifier's probabilities.
+void PrintClass(const std::vector<std::string>& labels, std::span<const float> p, std::size_t row, bool json) {
+  const auto best = static_cast<std::size_t>(std::max_element(p.begin(), p.end()) - p.begin());
+  if (!json) {
+    std::printf("%s\t%.4f\n", labels[best].c_str(), static_cast<double>(p[best]));
+    return;
+  }
+  nlohmann::ordered_json line = {{"row", row + 1}, {"label", labels[best]}, {"probability", p[best]}};
+  for (std::size_t i = 0; i < labels.size(); ++i) line["probabilities"][labels[i]] = p[i];
+  std::puts(line.dump().c_str());
+}
+
+void PrintValue(float value, std::size_t row, bool json) {
+  if (json) {
+    std::puts(nlohmann::ordered_json{{"row", row + 1}, {"value", value}}.dump().c_str());
+  } else {
+    std::printf("%.6g\n", static_cast<double>(value));
+  }
 }
 
 }  // namespace
@@ -97,15 +127,14 @@ Status RunEvaluate(const AdapterOptions& options) {
   ASSIGN_OR_RETURN(const LoadedAdapter adapter, LoadAdapter(options, /*need_labels=*/true));
   ASSIGN_OR_RETURN(const EvaluateStats stats, adapter.trainer->Evaluate(adapter.params, adapter.examples));
   if (options.json) {
-    const nlohmann::ordered_json result = {{"examples", stats.examples},
-                                           {"correct", stats.correct},
-                                           {"accuracy", Accuracy(stats)},
-                                           {"loss", MeanLoss(stats)},
-                                           {"seconds", stats.seconds}};
+    nlohmann::ordered_json result = {{"examples", stats.totals.examples()}};
+    if (stats.totals.Has(sum::kCorrect)) result["correct"] = stats.totals.Get(sum::kCorrect);
+    for (const auto& [metric, value] : MetricsOf(stats.totals)) result[std::string(MetricName(metric))] = value;
+    result["seconds"] = stats.seconds;
     std::puts(result.dump().c_str());
   } else {
-    std::printf("accuracy %.4f  loss %.4f  (%lld of %lld right, %.1f s)\n", Accuracy(stats), MeanLoss(stats),
-                static_cast<long long>(stats.correct), static_cast<long long>(stats.examples), stats.seconds);
+    std::printf("%s  (%llu examples, %.1f s)\n", MetricsText(stats.totals, "").c_str(),
+                static_cast<unsigned long long>(stats.totals.examples()), stats.seconds);
   }
   return OkStatus();
 }
@@ -113,17 +142,13 @@ Status RunEvaluate(const AdapterOptions& options) {
 Status RunPredict(const AdapterOptions& options) {
   ASSIGN_OR_RETURN(const LoadedAdapter adapter, LoadAdapter(options, /*need_labels=*/false));
   ASSIGN_OR_RETURN(const Predictions found, adapter.trainer->Predict(adapter.params, adapter.examples));
-  const auto labels = static_cast<std::size_t>(found.labels);
+  const auto outputs = static_cast<std::size_t>(found.outputs);
   for (std::size_t row = 0; row < adapter.examples.size(); ++row) {
-    const std::span<const float> p = std::span(found.probabilities).subspan(row * labels, labels);
-    const auto best = static_cast<std::size_t>(std::max_element(p.begin(), p.end()) - p.begin());
-    const std::string& label = adapter.run.problem.labels[best];
-    if (options.json) {
-      nlohmann::ordered_json line = {{"row", row + 1}, {"label", label}, {"probability", p[best]}};
-      for (std::size_t i = 0; i < labels; ++i) line["probabilities"][adapter.run.problem.labels[i]] = p[i];
-      std::puts(line.dump().c_str());
+    const std::span<const float> values = std::span(found.values).subspan(row * outputs, outputs);
+    if (adapter.run.problem.type == ProblemType::kRegression) {
+      PrintValue(values[0], row, options.json);
     } else {
-      std::printf("%s\t%.4f\n", label.c_str(), static_cast<double>(p[best]));
+      PrintClass(adapter.run.problem.labels, values, row, options.json);
     }
   }
   return OkStatus();

@@ -7,9 +7,10 @@
 #include <utility>
 
 #include "client/batches.h"
+#include "client/objective.h"
 #include "peft/core/clock.h"
 #include "peft/core/random.h"
-#include "peft/method/classifier.h"
+#include "peft/method/bound_params.h"
 #include "peft/method/optimizer.h"
 #include "peft/model/base_model.h"
 
@@ -33,26 +34,12 @@ std::vector<std::uint32_t> Lengths(std::span<const Example> examples) {
   return lengths;
 }
 
-Status CheckLabels(std::span<const Example> examples, std::int64_t labels) {
-  for (const Example& example : examples) {
-    if (example.label >= 0 && example.label < labels) continue;
-    return InvalidArgument("example: got label " + std::to_string(example.label) + ", want 0 to " +
-                           std::to_string(labels - 1));
-  }
-  return OkStatus();
-}
-
-Result<PackedBatch> PackRows(std::span<const Example> examples, std::span<const std::uint32_t> rows,
-                             const SequenceLimits& limits) {
+Result<ExampleBatch> PackRows(std::span<const Example> examples, std::span<const std::uint32_t> rows,
+                              const SequenceLimits& limits) {
   std::vector<TokenSequence> sequences;
   for (const std::uint32_t row : rows) sequences.push_back({examples[row].ids, examples[row].type_ids});
-  return Pack(sequences, limits);
-}
-
-torch::Tensor LabelsOf(std::span<const Example> examples, std::span<const std::uint32_t> rows) {
-  std::vector<std::int64_t> labels;
-  for (const std::uint32_t row : rows) labels.push_back(examples[row].label);
-  return torch::tensor(at::ArrayRef<std::int64_t>(labels), torch::kInt64);
+  ASSIGN_OR_RETURN(PackedBatch packed, Pack(sequences, limits));
+  return ExampleBatch{examples, rows, std::move(packed)};
 }
 
 Status CheckStop(const std::atomic<bool>* stop) {
@@ -71,10 +58,22 @@ auto CatchTorch(const char* what, Body body) -> decltype(body()) {
   }
 }
 
+/// Of one step's batch: the mean over its targets.
+struct StepLoss {
+  double mean = 0;
+  std::int64_t targets = 0;
+};
+
+Status CheckExamples(const Objective& objective, std::span<const Example> examples) {
+  for (const Example& example : examples) RETURN_IF_ERROR(objective.Check(example));
+  return OkStatus();
+}
+
 }  // namespace
 
 struct LocalTrainer::State {
   std::shared_ptr<const BaseModel> base;
+  ProblemType problem;
   TrainSpec train;
   std::uint64_t seed = 0;
   PeftPlan plan;
@@ -84,34 +83,35 @@ struct LocalTrainer::State {
 
   Result<TrainStats> Train(ParamVector& params, std::span<const Example> examples, const TrainRequest& request,
                            const std::atomic<bool>* stop, const Progress& progress);
-  Result<double> Step(ParamVector& params, ParamVector& grads, const PeftClassifier& model, const PackedBatch& batch,
-                      const torch::Tensor& labels, const ForwardMode& mode, double learning_rate);
+  Result<StepLoss> Step(ParamVector& params, ParamVector& grads, const Objective& objective, const ExampleBatch& batch,
+                        const ForwardMode& mode, double learning_rate);
+  std::unique_ptr<Objective> ObjectiveOf(const BoundParams& params) const {
+    return MakeObjective(problem, *base, plan, *layout, params);
+  }
 
-  /// Calls `use(logits, rows)` for batches of all examples.
+  /// Calls `use(batch)` for batches of all examples.
   template <typename Use>
-  Status ForEachBatch(const ParamVector& params, std::span<const Example> examples, const std::atomic<bool>* stop,
-                      Use use) const;
+  Status ForEachBatch(std::span<const Example> examples, const std::atomic<bool>* stop, Use use) const;
 };
 
-/// Forward, backward, clip, optimise; the loss of the batch.
-Result<double> LocalTrainer::State::Step(ParamVector& params, ParamVector& grads, const PeftClassifier& model,
-                                         const PackedBatch& batch, const torch::Tensor& labels, const ForwardMode& mode,
-                                         double learning_rate) {
+/// Forward, backward, clip, optimise.
+Result<StepLoss> LocalTrainer::State::Step(ParamVector& params, ParamVector& grads, const Objective& objective,
+                                           const ExampleBatch& batch, const ForwardMode& mode, double learning_rate) {
   std::fill(grads.values().begin(), grads.values().end(), 0.0f);
-  const torch::Tensor loss = torch::cross_entropy_loss(model.Logits(batch, mode), labels);
-  const double value = loss.item<float>();
+  const Objective::Loss loss = objective.LossOf(batch, mode);
+  const double value = loss.mean.item<float>();
   if (!std::isfinite(value)) {
     return Status(Code::kAborted, "loss: got " + std::to_string(value) +
                                       ", want a finite number (lower train.learning_rate or set train.clip_norm)");
   }
-  loss.backward();
+  loss.mean.backward();
   const double norm = ClipGradients(grads.values(), TrainedRanges(*layout, view), train.clip_norm);
   if (!std::isfinite(norm)) {
     return Status(Code::kAborted,
                   "gradient norm: got " + std::to_string(norm) + ", want a finite number (lower train.learning_rate)");
   }
   optimizer->Step(params.values(), grads.values(), learning_rate);
-  return value;
+  return StepLoss{value, loss.targets};
 }
 
 Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<const Example> examples,
@@ -121,7 +121,8 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
   ParamVector trained = params.Clone();
   ParamVector grads(layout);
   const BoundParams bound(trained, grads, view);
-  const PeftClassifier model(*base, plan, *layout, bound);
+  const std::unique_ptr<Objective> objective = ObjectiveOf(bound);
+  RETURN_IF_ERROR(CheckExamples(*objective, examples));
   if (!request.keep_optimizer || !optimizer) optimizer = MakeOptimizer(train, *layout, view);
 
   RandomStream order = OrderStream(seed, request.round, request.client);
@@ -133,39 +134,37 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
   const std::int64_t steps = train.epochs > 0 ? train.epochs * per_epoch : train.steps;
 
   TrainStats stats;
+  std::int64_t targets = 0;
   BatchPlan batches;
   while (stats.steps < steps) {
     RETURN_IF_ERROR(CheckStop(stop));
     const auto in_epoch = static_cast<std::size_t>(stats.steps % per_epoch);
     if (in_epoch == 0) batches = ShuffledBatches(lengths, batch_size, order);
     const std::vector<std::uint32_t>& rows = batches[in_epoch];
-    ASSIGN_OR_RETURN(const PackedBatch batch, PackRows(examples, rows, base->limits()));
-    const Result<double> loss =
-        Step(trained, grads, model, batch, LabelsOf(examples, rows), mode, request.learning_rate);
+    ASSIGN_OR_RETURN(const ExampleBatch batch, PackRows(examples, rows, base->limits()));
+    const Result<StepLoss> loss = Step(trained, grads, *objective, batch, mode, request.learning_rate);
     if (!loss.ok()) return loss.status().Annotate("step " + std::to_string(stats.steps + 1));
     ++stats.steps;
     stats.examples += static_cast<std::int64_t>(rows.size());
-    stats.tokens += batch.ids.numel();
-    stats.loss += *loss * static_cast<double>(rows.size());
-    if (progress) progress({stats.steps, steps, *loss});
+    stats.tokens += batch.packed.ids.numel();
+    targets += loss->targets;
+    stats.loss += loss->mean * static_cast<double>(loss->targets);
+    if (progress) progress({stats.steps, steps, loss->mean});
   }
-  stats.loss /= static_cast<double>(stats.examples);
+  stats.loss /= static_cast<double>(targets);
   stats.seconds = ToSeconds(Clock::System().Now() - started);
   params = std::move(trained);
   return stats;
 }
 
 template <typename Use>
-Status LocalTrainer::State::ForEachBatch(const ParamVector& params, std::span<const Example> examples,
-                                         const std::atomic<bool>* stop, Use use) const {
-  const c10::InferenceMode inference;
-  const BoundParams bound(params);
-  const PeftClassifier model(*base, plan, *layout, bound);
+Status LocalTrainer::State::ForEachBatch(std::span<const Example> examples, const std::atomic<bool>* stop,
+                                         Use use) const {
   const std::vector<std::uint32_t> lengths = Lengths(examples);
   for (const std::vector<std::uint32_t>& rows : SortedBatches(lengths, kEvaluateBatch)) {
     RETURN_IF_ERROR(CheckStop(stop));
-    ASSIGN_OR_RETURN(const PackedBatch batch, PackRows(examples, rows, base->limits()));
-    use(model.Logits(batch), std::span<const std::uint32_t>(rows));
+    ASSIGN_OR_RETURN(const ExampleBatch batch, PackRows(examples, rows, base->limits()));
+    use(batch);
   }
   return OkStatus();
 }
@@ -193,35 +192,30 @@ Result<std::unique_ptr<LocalTrainer>> LocalTrainer::Make(std::shared_ptr<const B
     return InvalidArgument("train: want a batch_size of at least 1, and epochs or steps of at least 1");
   }
   ViewSpec view = PlanView(run.plan, *layout);
-  return std::unique_ptr<LocalTrainer>(new LocalTrainer(std::make_unique<State>(
-      State{std::move(base), run.train, run.seed, run.plan, std::move(layout), std::move(view), nullptr})));
+  return std::unique_ptr<LocalTrainer>(new LocalTrainer(std::make_unique<State>(State{
+      std::move(base), run.problem.type, run.train, run.seed, run.plan, std::move(layout), std::move(view), nullptr})));
 }
 
 Result<TrainStats> LocalTrainer::TrainRound(ParamVector& params, std::span<const Example> examples,
                                             const TrainRequest& request, const std::atomic<bool>* stop,
                                             const Progress& progress) {
   if (examples.empty()) return InvalidArgument("training: got no examples, want at least 1");
-  RETURN_IF_ERROR(CheckLabels(examples, state_->plan.labels));
   return CatchTorch("training", [&] { return state_->Train(params, examples, request, stop, progress); });
 }
 
 Result<EvaluateStats> LocalTrainer::Evaluate(const ParamVector& params, std::span<const Example> examples,
                                              const std::atomic<bool>* stop) {
   if (examples.empty()) return InvalidArgument("evaluation: got no examples, want at least 1");
-  RETURN_IF_ERROR(CheckLabels(examples, state_->plan.labels));
   return CatchTorch("evaluation", [&]() -> Result<EvaluateStats> {
     const Instant started = Clock::System().Now();
+    const c10::InferenceMode inference;
+    const BoundParams bound(params);
+    const std::unique_ptr<Objective> objective = state_->ObjectiveOf(bound);
+    RETURN_IF_ERROR(CheckExamples(*objective, examples));
+    RETURN_IF_ERROR(
+        state_->ForEachBatch(examples, stop, [&](const ExampleBatch& batch) { objective->Observe(batch); }));
     EvaluateStats stats;
-    const auto add = [&](const torch::Tensor& logits, std::span<const std::uint32_t> rows) {
-      const torch::Tensor labels = LabelsOf(examples, rows);
-      stats.examples += labels.numel();
-      stats.correct += logits.argmax(1).eq(labels).sum().item<std::int64_t>();
-      stats.loss_sum += torch::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum).item<float>();
-    };
-    RETURN_IF_ERROR(state_->ForEachBatch(params, examples, stop, add));
-    if (!std::isfinite(stats.loss_sum)) {
-      return Status(Code::kAborted, "evaluation: loss is not finite (the parameters have diverged)");
-    }
+    ASSIGN_OR_RETURN(stats.totals, objective->Counted());
     stats.seconds = ToSeconds(Clock::System().Now() - started);
     return stats;
   });
@@ -231,16 +225,18 @@ Result<Predictions> LocalTrainer::Predict(const ParamVector& params, std::span<c
                                           const std::atomic<bool>* stop) {
   if (examples.empty()) return InvalidArgument("prediction: got no examples, want at least 1");
   return CatchTorch("prediction", [&]() -> Result<Predictions> {
-    const auto labels = static_cast<std::size_t>(state_->plan.labels);
-    Predictions predictions{state_->plan.labels, std::vector<float>(examples.size() * labels)};
-    const auto add = [&](const torch::Tensor& logits, std::span<const std::uint32_t> rows) {
-      const torch::Tensor probabilities = logits.softmax(1).contiguous();
-      const float* from = probabilities.const_data_ptr<float>();
-      for (std::size_t i = 0; i < rows.size(); ++i) {
-        std::copy_n(from + i * labels, labels, predictions.probabilities.data() + rows[i] * labels);
+    const c10::InferenceMode inference;
+    const BoundParams bound(params);
+    const std::unique_ptr<Objective> objective = state_->ObjectiveOf(bound);
+    const auto outputs = static_cast<std::size_t>(state_->plan.labels);
+    Predictions predictions{state_->plan.labels, std::vector<float>(examples.size() * outputs)};
+    RETURN_IF_ERROR(state_->ForEachBatch(examples, stop, [&](const ExampleBatch& batch) {
+      const torch::Tensor values = objective->Predict(batch).contiguous();
+      const float* from = values.const_data_ptr<float>();
+      for (std::size_t i = 0; i < batch.rows.size(); ++i) {
+        std::copy_n(from + i * outputs, outputs, predictions.values.data() + batch.rows[i] * outputs);
       }
-    };
-    RETURN_IF_ERROR(state_->ForEachBatch(params, examples, stop, add));
+    }));
     return predictions;
   });
 }

@@ -17,6 +17,7 @@
 #include "client/example.h"
 #include "configs/run.h"
 #include "peft/core/status.h"
+#include "peft/metrics/totals.h"
 #include "peft/params/param_vector.h"
 
 namespace fedpeft {
@@ -47,23 +48,22 @@ struct TrainStats {
   std::int64_t examples = 0;
   std::int64_t steps = 0;
   std::int64_t tokens = 0;
-  /// Mean over the rows seen, each at the parameters of its step.
+  /// Mean over what was predicted, each at the parameters of its step.
   double loss = 0;
   double seconds = 0;
 };
 
 struct EvaluateStats {
-  std::int64_t examples = 0;
-  std::int64_t correct = 0;
-  double loss_sum = 0;
+  Totals totals;
   double seconds = 0;
 };
 
-/// One row a text, in the order of the examples.
+/// One row an example, in their order.
 struct Predictions {
-  std::int64_t labels = 0;
-  /// [examples, labels], row-major, sums of rows are 1.
-  std::vector<float> probabilities;
+  /// The number of classes, or 1.
+  std::int64_t outputs = 0;
+  /// [examples, outputs], row-major: probabilities, sums of rows are 1; of regression the value.
+  std::vector<float> values;
 };
 
 /// How many threads LibTorch computes with, process-wide. Pre: threads ≥ 1; no training is running.

@@ -144,9 +144,11 @@ Status Worker::Evaluate(const TaskKey& key, const EvaluateWork& work) {
   request.set_run_id(run_id_);
   Encode(key, *request.mutable_key());
   v1::EvaluateStats& counts = *request.mutable_evaluated();
-  counts.set_examples(static_cast<std::uint64_t>(stats.examples));
-  counts.set_correct(static_cast<std::uint64_t>(stats.correct));
-  counts.set_loss_sum(stats.loss_sum);
+  for (const auto& [name, value] : stats.totals.sums()) {
+    v1::Sum& sum = *counts.add_sums();
+    sum.set_name(name);
+    sum.set_value(value);
+  }
   counts.set_seconds(stats.seconds);
   return Persist(key, [&](Duration&) {
     request.set_session(identity_.Token());

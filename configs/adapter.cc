@@ -25,6 +25,7 @@ Digest DigestOr0(const StringMap& metadata, std::string_view key) {
   return configs::ParseDigest(Text(metadata, key, "")).value_or(Digest{});
 }
 
+/// None of a head with one row: it is a regression's, as in transformers.
 Result<std::vector<std::string>> LabelsOf(const SafetensorsFile& file, const BaseShape& base) {
   const std::string weight = PeftName(HeadLayers(base, /*labels=*/1).back().path, "weight");
   const auto head = file.tensors().find(weight);
@@ -35,19 +36,20 @@ Result<std::vector<std::string>> LabelsOf(const SafetensorsFile& file, const Bas
   std::vector<std::string> labels;
   if (const auto text = file.metadata().find(adapter_metadata::kLabels); text != file.metadata().end()) {
     ASSIGN_OR_RETURN(labels, DecodeLabels(text->second));
-    if (labels.size() != rows) {
+    if (labels.size() != (rows == 1 ? 0 : rows)) {
       return InvalidArgument("names " + std::to_string(labels.size()) + " labels, but its head has " +
                              std::to_string(rows) + " rows");
     }
     return labels;
   }
-  for (std::size_t i = 0; i < rows; ++i) labels.push_back("LABEL_" + std::to_string(i));
+  for (std::size_t i = 0; rows > 1 && i < rows; ++i) labels.push_back("LABEL_" + std::to_string(i));
   return labels;
 }
 
 Result<ProblemSpec> ProblemOf(const SafetensorsFile& file, const BaseShape& base) {
   ProblemSpec problem;
   ASSIGN_OR_RETURN(problem.labels, LabelsOf(file, base));
+  problem.type = problem.labels.empty() ? ProblemType::kRegression : ProblemType::kClassification;
   problem.text_column = Text(file.metadata(), kTextColumn, "text");
   problem.text_pair_column = Text(file.metadata(), kTextPairColumn, "");
   problem.label_column = Text(file.metadata(), kLabelColumn, "label");
@@ -126,7 +128,7 @@ Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape
   if (!problem.ok()) return problem.status().Annotate(folder);
   run.problem = std::move(*problem);
   run.plan.base = base;
-  run.plan.labels = static_cast<std::int64_t>(run.problem.labels.size());
+  run.plan.labels = std::max<std::int64_t>(1, static_cast<std::int64_t>(run.problem.labels.size()));
   Result<LoraConfig> lora = UniformLora(adapter);
   if (!lora.ok()) return lora.status().Annotate(folder);
   run.plan.lora = std::move(*lora);

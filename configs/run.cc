@@ -42,9 +42,14 @@ PeftPlan ToPlan(const v1::RunConfig& config) {
   plan.lora.alpha = lora.alpha();
   plan.lora.dropout = lora.dropout();
   plan.lora.target_modules = {lora.target_modules().begin(), lora.target_modules().end()};
-  plan.labels = config.problem().labels_size();
+  plan.labels = config.problem().type() == v1::Problem::REGRESSION ? 1 : config.problem().labels_size();
   plan.head = config.peft().head() == v1::Peft::FROZEN ? HeadPolicy::kFrozen : HeadPolicy::kShared;
   return plan;
+}
+
+std::vector<Metric> MetricsFor(const v1::Problem& problem) {
+  if (problem.type() == v1::Problem::REGRESSION) return {Metric::kPearson, Metric::kSpearman, Metric::kLoss};
+  return {Metric::kAccuracy, Metric::kMacroF1, Metric::kMatthews, Metric::kLoss};
 }
 
 }  // namespace configs
@@ -61,10 +66,12 @@ static_assert(static_cast<int>(TrainSpec::BaseDtype::kBfloat16) + 1 == v1::Train
 static_assert(static_cast<int>(TrainSpec::Schedule::kCosine) + 1 == v1::LearningRateSchedule::COSINE);
 static_assert(static_cast<int>(ReducerSpec::Weights::kUniform) + 1 == v1::Reducer::UNIFORM);
 static_assert(static_cast<int>(ServerOptimizerSpec::Kind::kFedYogi) + 1 == v1::ServerOptimizer::FEDYOGI);
-static_assert(static_cast<int>(EvaluationSpec::Metric::kLoss) + 1 == v1::Evaluation::LOSS);
+static_assert(static_cast<int>(ProblemType::kRegression) + 1 == v1::Problem::REGRESSION);
+static_assert(static_cast<int>(Metric::kTokenAccuracy) + 1 == v1::Evaluation::TOKEN_ACCURACY);
 
 ProblemSpec ToProblem(const v1::Problem& problem) {
-  return {{problem.labels().begin(), problem.labels().end()},
+  return {ToEnum<ProblemType>(problem.type()),
+          {problem.labels().begin(), problem.labels().end()},
           problem.text_column(),
           problem.text_pair_column(),
           problem.label_column(),
@@ -108,8 +115,10 @@ PhaseSpec ToPhase(const v1::Phase& phase) {
   return spec;
 }
 
-EvaluationSpec ToEvaluation(const v1::Evaluation& evaluation) {
-  return {ToEnum<EvaluationSpec::Metric>(evaluation.metric()),
+EvaluationSpec ToEvaluation(const v1::RunConfig& config) {
+  const v1::Evaluation& evaluation = config.evaluation();
+  return {evaluation.metric() == v1::Evaluation::AUTO ? configs::MetricsFor(config.problem()).front()
+                                                      : ToEnum<Metric>(evaluation.metric()),
           evaluation.every(),
           evaluation.min_evaluators(),
           evaluation.deadline_s(),
@@ -151,7 +160,7 @@ Result<RunSpec> TranslateRun(const v1::RunConfig& config) {
   run.plan = configs::ToPlan(config);
   run.train = ToTrain(config.train());
   for (const v1::Phase& phase : config.schedule()) run.schedule.push_back(ToPhase(phase));
-  run.evaluation = ToEvaluation(config.evaluation());
+  run.evaluation = ToEvaluation(config);
   run.limits = ToLimits(config.limits());
   return run;
 }

@@ -8,6 +8,7 @@
 
 #include "peft/core/hash.h"
 #include "peft/core/status.h"
+#include "peft/metrics/metrics.h"
 #include "peft/plan/plan.h"
 
 namespace fedpeft::v1 {
@@ -16,8 +17,11 @@ class RunConfig;
 
 namespace fedpeft {
 
+enum class ProblemType { kClassification, kRegression };
+
 struct ProblemSpec {
-  /// In the order of the logits.
+  ProblemType type = ProblemType::kClassification;
+  /// In the order of the logits; of classification only.
   std::vector<std::string> labels;
   std::string text_column;
   /// Empty: single texts.
@@ -73,7 +77,7 @@ struct PhaseSpec {
 };
 
 struct EvaluationSpec {
-  enum class Metric { kAccuracy, kLoss } metric = Metric::kAccuracy;
+  Metric metric = Metric::kAccuracy;
   /// 0: never.
   std::uint32_t every = 1;
   std::uint32_t min_evaluators = 0;

@@ -80,16 +80,7 @@ class Rules {
 
   void CheckProblem() {
     const v1::Problem& problem = config_.problem();
-    const auto labels = static_cast<std::size_t>(problem.labels_size());
-    Require(labels >= 2 && labels <= kMaxLabels, "problem.labels",
-            "got " + std::to_string(labels) + " names, want 2 to " + std::to_string(kMaxLabels));
-    std::set<std::string_view> seen;
-    for (int i = 0; i < problem.labels_size(); ++i) {
-      const std::string path = "problem.labels." + std::to_string(i);
-      CheckText(path, problem.labels(i), /*may_be_empty=*/false);
-      Require(seen.insert(problem.labels(i)).second, path,
-              "got " + Quoted(problem.labels(i)) + " a second time, want each name once");
-    }
+    CheckLabels(problem);
     CheckText("problem.text_column", problem.text_column(), /*may_be_empty=*/false);
     CheckText("problem.label_column", problem.label_column(), /*may_be_empty=*/false);
     CheckText("problem.text_pair_column", problem.text_pair_column(), /*may_be_empty=*/true);
@@ -102,6 +93,24 @@ class Rules {
     Require(problem.max_length() <= longest, "problem.max_length",
             "got " + std::to_string(problem.max_length()) + ", want at most " + std::to_string(longest) +
                 " (base.max_position_embeddings less base.position_offset)");
+  }
+
+  void CheckLabels(const v1::Problem& problem) {
+    const auto labels = static_cast<std::size_t>(problem.labels_size());
+    if (problem.type() != v1::Problem::SEQUENCE_CLASSIFICATION) {
+      Require(labels == 0, "problem.labels",
+              "got " + std::to_string(labels) + " names, want none of a problem without classes (leave the key out)");
+      return;
+    }
+    Require(labels >= 2 && labels <= kMaxLabels, "problem.labels",
+            "got " + std::to_string(labels) + " names, want 2 to " + std::to_string(kMaxLabels));
+    std::set<std::string_view> seen;
+    for (int i = 0; i < problem.labels_size(); ++i) {
+      const std::string path = "problem.labels." + std::to_string(i);
+      CheckText(path, problem.labels(i), /*may_be_empty=*/false);
+      Require(seen.insert(problem.labels(i)).second, path,
+              "got " + Quoted(problem.labels(i)) + " a second time, want each name once");
+    }
   }
 
   void CheckTrain() {
@@ -166,6 +175,18 @@ class Rules {
     const v1::Evaluation& evaluation = config_.evaluation();
     Require(evaluation.every() > 0 || evaluation.patience() == 0, "evaluation.patience",
             "got " + std::to_string(evaluation.patience()) + " while evaluation.every is 0, want 0 (or evaluations)");
+    if (evaluation.metric() == v1::Evaluation::AUTO) return;
+    std::string known;
+    bool counted = false;
+    for (const Metric metric : MetricsFor(config_.problem())) {
+      known.append(known.empty() ? "" : ", ").append(MetricName(metric));
+      counted = counted || static_cast<int>(metric) + 1 == evaluation.metric();
+    }
+    Require(counted, "evaluation.metric", "is not told by this problem's evaluations, want auto, " + known);
+    Require(evaluation.metric() != v1::Evaluation::SPEARMAN || evaluation.min_evaluators() <= 1,
+            "evaluation.min_evaluators",
+            "got " + std::to_string(evaluation.min_evaluators()) +
+                " with metric spearman, want 1 (ranks do not add: one box has to hold the evaluation data)");
   }
 
   /// Whether planning succeeds, and one update fits the window that uploads share.

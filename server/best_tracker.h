@@ -2,27 +2,23 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "configs/run.h"
+#include "peft/metrics/metrics.h"
 #include "server/events.h"
 
 namespace fedpeft::server {
-
-/// Counts as a score, larger is better: accuracy, or the negative mean loss. Pre: stats.examples > 0.
-inline double Score(const EvaluateStats& stats, EvaluationSpec::Metric metric) {
-  const double examples = static_cast<double>(stats.examples);
-  return metric == EvaluationSpec::Metric::kAccuracy ? static_cast<double>(stats.correct) / examples
-                                                     : -stats.loss_sum / examples;
-}
 
 class BestTracker {
  public:
   explicit BestTracker(const EvaluationSpec& spec)
       : metric_(spec.metric), patience_(spec.patience), min_improvement_(spec.min_improvement) {}
 
-  /// True when this is the best so far: the first, or better by more than min_improvement.
+  /// True when this is the best so far: the first, or better by more than min_improvement. An evaluation that does not
+  /// tell the metric (its classes or values are all alike) is worse than every other.
   bool Add(const EvaluateStats& stats) {
-    const double score = Score(stats, metric_);
+    const double score = ScoreOf(metric_, stats.totals).value_or(-std::numeric_limits<double>::infinity());
     const bool better = !any_ || score > best_ + min_improvement_;
     since_best_ = better ? 0 : since_best_ + 1;
     if (better) best_ = score;
@@ -33,7 +29,7 @@ class BestTracker {
   bool Exhausted() const { return patience_ > 0 && since_best_ >= patience_; }
 
  private:
-  EvaluationSpec::Metric metric_;
+  Metric metric_;
   std::uint32_t patience_;
   double min_improvement_;
   bool any_ = false;

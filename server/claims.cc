@@ -3,8 +3,8 @@
 #include <cstdio>
 #include <string>
 #include <string_view>
+#include <utility>
 
-#include "peft/metrics/classification.h"
 #include "proto/limits.h"
 
 namespace fedpeft::server {
@@ -27,6 +27,18 @@ Status CheckCount(std::string_view what, std::uint64_t value, std::uint64_t at_l
                          std::to_string(at_least) + " to " + std::to_string(at_most) + ")");
 }
 
+/// Every kind of problem counts one thing that no other does.
+Status CheckKind(const Totals& totals, ProblemType problem) {
+  const std::pair<ProblemType, std::string_view> kinds[] = {{ProblemType::kClassification, sum::kCorrect},
+                                                            {ProblemType::kRegression, sum::kXY}};
+  for (const auto& [kind, name] : kinds) {
+    if (totals.Has(name) == (kind == problem)) continue;
+    return InvalidArgument("evaluation: " + std::string(name) + ": " +
+                           (kind == problem ? "is missing" : "is not counted in a problem of this kind"));
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 Status CheckTrainStats(const TrainStats& stats) {
@@ -35,9 +47,10 @@ Status CheckTrainStats(const TrainStats& stats) {
   return CheckReal("update: seconds", stats.seconds, kMaxReal);
 }
 
-Status CheckEvaluateStats(const EvaluateStats& stats, std::uint64_t held) {
-  RETURN_IF_ERROR(CheckCount("evaluation: examples", stats.examples, 1, held));
-  RETURN_IF_ERROR(ClassificationTotals().Add(stats.examples, stats.correct, stats.loss_sum));
+Status CheckEvaluateStats(const EvaluateStats& stats, std::uint64_t held, ProblemType problem) {
+  RETURN_IF_ERROR(CheckTotals(stats.totals));
+  RETURN_IF_ERROR(CheckKind(stats.totals, problem));
+  RETURN_IF_ERROR(CheckCount("evaluation: examples", stats.totals.examples(), 1, held));
   return CheckReal("evaluation: seconds", stats.seconds, kMaxReal);
 }
 

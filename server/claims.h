@@ -2,6 +2,7 @@
 // an update weighs: that is by the examples the client joined with.
 #pragma once
 
+#include "configs/run.h"
 #include "peft/core/status.h"
 #include "server/events.h"
 
@@ -11,7 +12,8 @@ namespace fedpeft::server {
 /// or absurdly large: sums of what passes stay finite.
 Status CheckTrainStats(const TrainStats& stats);
 
-/// `held`: the examples the evaluator joined with; it cannot have evaluated others. Errors: kInvalidArgument likewise.
-Status CheckEvaluateStats(const EvaluateStats& stats, std::uint64_t held);
+/// `held`: the examples the evaluator joined with; it cannot have evaluated others. Errors: kInvalidArgument likewise,
+/// and for counts of another kind of problem than the run's.
+Status CheckEvaluateStats(const EvaluateStats& stats, std::uint64_t held, ProblemType problem);
 
 }  // namespace fedpeft::server

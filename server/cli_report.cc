@@ -22,6 +22,7 @@ Result<std::string> Summary(const RunArgs& args) {
          "  run         " + run.name + "\n" +                                                                    //
          "  base        " + run.base_name + ", weights sha256 " + Hex(run.weights) + "\n" +                      //
          "  labels      " + std::to_string(run.problem.labels.size()) + "\n" +                                   //
+         "  metric      " + std::string(MetricName(run.evaluation.metric)) + "\n" +                              //
          "  layout      " + std::to_string(layout->tensors().size()) + " tensors, " +                            //
          std::to_string(layout->size()) + " parameters, sha256 " + Hex(layout->digest()) + "\n" +                //
          "  an update   " + std::to_string(payload.size * sizeof(float)) + " bytes\n" +                          //

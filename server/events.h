@@ -13,6 +13,7 @@
 #include "peft/core/bytes.h"
 #include "peft/core/hash.h"
 #include "peft/core/status.h"
+#include "peft/metrics/totals.h"
 
 namespace fedpeft::server {
 
@@ -52,9 +53,7 @@ struct TrainStats {
 };
 
 struct EvaluateStats {
-  std::uint64_t examples = 0;
-  std::uint64_t correct = 0;
-  double loss_sum = 0;
+  Totals totals;
   double seconds = 0;
 };
 

@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "peft/metrics/metrics.h"
+
 namespace fedpeft::server {
 namespace {
 
@@ -17,6 +19,15 @@ std::string Format(const char* format, Values... values) {
 
 std::string BytesText(std::uint64_t bytes) {
   return Format("%.1f MB", static_cast<double>(bytes) / 1e6);
+}
+
+/// `  accuracy 71.20 %`, `  perplexity 12.34`.
+std::string MetricText(const Totals& totals) {
+  const Metric metric = MainMetric(totals);
+  const auto value = MetricOf(metric, totals);
+  if (!value) return "";
+  if (metric == Metric::kAccuracy) return Format("  accuracy %.2f %%", 100 * *value);
+  return "  " + std::string(MetricName(metric)) + Format(" %.4f", *value);
 }
 
 std::string TimeText(double seconds) {
@@ -32,7 +43,7 @@ std::string RoundLine(const RoundRecord& record, std::uint32_t total_rounds, dou
   if (record.round > 0) line += "  " + std::to_string(record.participants) + " clients";
   if (record.train_loss) line += Format("  loss %.4f", *record.train_loss);
   if (record.evaluation) {
-    line += Format("  accuracy %.2f %%", 100 * record.evaluation->accuracy());
+    line += MetricText(record.evaluation->counts.totals);
     if (record.evaluation->best && record.round > 0) line += " (best)";
   }
   if (record.round == 0) return line + "  start";

@@ -41,15 +41,12 @@ struct Submission {
   std::uint64_t bytes = 0;
 };
 
-/// One held-out evaluation, summed over the evaluators. Pre: counts.examples > 0.
+/// One held-out evaluation, summed over the evaluators. Pre: counts.totals.examples() > 0.
 struct EvaluationRecord {
   EvaluateStats counts;
   std::uint32_t evaluators = 0;
   /// The best of the rounds up to this one.
   bool best = false;
-
-  double accuracy() const { return static_cast<double>(counts.correct) / static_cast<double>(counts.examples); }
-  double loss() const { return counts.loss_sum / static_cast<double>(counts.examples); }
 };
 
 /// A committed round; round 0 is the start, with the initial parameters and nobody's update.

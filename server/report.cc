@@ -7,6 +7,7 @@
 #include "configs/adapter.h"
 #include "peft/core/clock.h"
 #include "peft/io/adapter_folder.h"
+#include "peft/metrics/metrics.h"
 #include "peft/plan/plan.h"
 #include "server/checkpoint.h"
 #include "server/round_log.h"
@@ -31,21 +32,27 @@ std::string OrDash(const std::optional<double>& value, const char* format) {
   return value ? Format(format, *value) : "-";
 }
 
-std::string TableHead() {
-  return Format("%6s %13s %10s %9s %9s %9s %9s %8s\n", "round", "participants", "train loss", "eval loss", "accuracy",
-                "up (MB)", "down (MB)", "seconds");
+/// Names the metric that this run's evaluations are known by.
+std::string TableHead(const std::vector<RoundRecord>& rounds) {
+  std::string metric = "metric";
+  for (const RoundRecord& round : rounds) {
+    if (round.evaluation) metric = MetricName(MainMetric(round.evaluation->counts.totals));
+  }
+  return Format("%6s %13s %10s %9s %10s %9s %9s %8s\n", "round", "participants", "train loss", "eval loss",
+                metric.c_str(), "up (MB)", "down (MB)", "seconds");
 }
 
 std::string TableLine(const RoundRecord& record) {
-  std::optional<double> loss, accuracy;
+  std::optional<double> loss, main;
   if (record.evaluation) {
-    loss = record.evaluation->loss();
-    accuracy = record.evaluation->accuracy();
+    const Totals& totals = record.evaluation->counts.totals;
+    loss = MetricOf(Metric::kLoss, totals);
+    main = MetricOf(MainMetric(totals), totals);
   }
   const std::string participants = std::to_string(record.participants) + "/" + std::to_string(record.cohort);
-  return Format("%6u %13s %10s %9s %9s %9s %9s %8.2f%s\n", record.round, participants.c_str(),
+  return Format("%6u %13s %10s %9s %10s %9s %9s %8.2f%s\n", record.round, participants.c_str(),
                 OrDash(record.train_loss, "%.4f").c_str(), OrDash(loss, "%.4f").c_str(),
-                OrDash(accuracy, "%.4f").c_str(), Megabytes(record.bytes_up).c_str(),
+                OrDash(main, "%.4f").c_str(), Megabytes(record.bytes_up).c_str(),
                 Megabytes(record.bytes_down).c_str(), record.seconds,
                 record.evaluation && record.evaluation->best ? "  best so far" : "");
 }
@@ -54,7 +61,7 @@ std::string TableLine(const RoundRecord& record) {
 
 Result<std::string> RoundsText(StateReader& state) {
   ASSIGN_OR_RETURN(const std::vector<RoundRecord> rounds, state.Rounds());
-  std::string text = TableHead();
+  std::string text = TableHead(rounds);
   for (const RoundRecord& round : rounds) text += TableLine(round);
   return text;
 }
@@ -79,7 +86,7 @@ Result<std::string> ShowText(StateReader& state) {
           std::to_string(run.total_rounds) + "\n";
   if (!rounds.empty()) {
     ASSIGN_OR_RETURN(const RoundRecord best, state.BestRound());
-    text += "\n" + TableHead() + TableLine(rounds.back());
+    text += "\n" + TableHead(rounds) + TableLine(rounds.back());
     if (best.round != rounds.back().round) text += TableLine(best);
   }
   for (const AttemptRecord& attempt : attempts) {

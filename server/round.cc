@@ -62,7 +62,7 @@ struct RunMachine::Handler {
     const auto member = m.members_.find(event.client);
     FEDPEFT_CHECK(m.stage_ == Stage::kEvaluating && member != m.members_.end() && member->second != Member::kDone);
     const EvaluateStats& stats = event.stats;
-    if (!m.totals_.Add(stats.examples, stats.correct, stats.loss_sum).ok()) {
+    if (!m.totals_.Join(stats.totals).ok()) {
       return m.Mark(member->second, Member::kFailed);
     }
     m.Mark(member->second, Member::kDone);
@@ -270,10 +270,7 @@ void RunMachine::CloseEvaluationIfDone() {
   evaluated_ = true;
   StoreEvaluation result{.round = committed_round_, .total = std::nullopt, .evaluators = 0, .best = false};
   if (totals_.examples() > 0) {
-    result.total = {.examples = totals_.examples(),
-                    .correct = totals_.correct(),
-                    .loss_sum = totals_.loss_sum(),
-                    .seconds = evaluation_seconds_};
+    result.total = {totals_, evaluation_seconds_};
     result.evaluators = static_cast<std::uint32_t>(Count(Member::kDone));
     result.best = best_.Add(*result.total);
   }

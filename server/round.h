@@ -17,7 +17,7 @@
 
 #include "configs/run.h"
 #include "peft/core/clock.h"
-#include "peft/metrics/classification.h"
+#include "peft/metrics/totals.h"
 #include "server/best_tracker.h"
 #include "server/events.h"
 
@@ -207,7 +207,7 @@ class RunMachine {
   /// Until when evaluators that are missing in the open evaluation are waited for.
   std::optional<Instant> evaluators_due_;
   /// Of the open evaluation: what the evaluators counted, and the longest that one of them took.
-  ClassificationTotals totals_;
+  Totals totals_;
   double evaluation_seconds_ = 0;
   BestTracker best_;
 

@@ -7,6 +7,7 @@
 
 #include "peft/core/clock.h"
 #include "peft/core/files.h"
+#include "peft/metrics/metrics.h"
 
 namespace fedpeft::server {
 namespace {
@@ -27,9 +28,14 @@ std::string RoundJson(const RoundRecord& record, std::uint32_t total_rounds) {
   line["examples"] = record.examples;
   line["train_loss"] = record.train_loss ? nlohmann::ordered_json(*record.train_loss) : nullptr;
   const std::optional<EvaluationRecord>& evaluation = record.evaluation;
-  line["eval_loss"] = evaluation ? nlohmann::ordered_json(evaluation->loss()) : nullptr;
-  line["eval_accuracy"] = evaluation ? nlohmann::ordered_json(evaluation->accuracy()) : nullptr;
-  line["eval_examples"] = evaluation ? nlohmann::ordered_json(evaluation->counts.examples) : nullptr;
+  line["eval_loss"] = nullptr;
+  line["eval_examples"] = nullptr;
+  if (evaluation) {
+    for (const auto& [metric, value] : MetricsOf(evaluation->counts.totals)) {
+      line["eval_" + std::string(MetricName(metric))] = value;
+    }
+    line["eval_examples"] = evaluation->counts.totals.examples();
+  }
   line["evaluators"] = evaluation ? evaluation->evaluators : 0;
   line["best"] = evaluation && evaluation->best;
   line["bytes_up"] = record.bytes_up;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "peft/core/log.h"
+#include "peft/metrics/metrics.h"
 #include "server/claims.h"
 
 namespace fedpeft::server {
@@ -238,7 +239,8 @@ Status RunLoop::Evaluated(const TaskAnswered& event, const EvaluateStats& stats)
   const Verdict verdict = machine_.CheckEvaluation(event.key);
   if (verdict.kind == Verdict::Kind::kRefused) return FailedPrecondition(verdict.reason);
   if (verdict.kind == Verdict::Kind::kAlreadyHere) return OkStatus();
-  if (Status sane = CheckEvaluateStats(stats, clients_.ExamplesOf(event.key.client_id)); !sane.ok()) {
+  if (Status sane = CheckEvaluateStats(stats, clients_.ExamplesOf(event.key.client_id), run_.problem.type);
+      !sane.ok()) {
     Feed(TaskFailed{event.key.client_id});
     return sane;
   }
@@ -359,10 +361,12 @@ void RunLoop::Evaluation(const StoreEvaluation& action) {
   CloseTasks();
   if (action.total) {
     const EvaluationRecord record{*action.total, action.evaluators, action.best};
+    const Totals& totals = record.counts.totals;
+    const Metric metric = MainMetric(totals);
     LogInfo("evaluation.done", {{"round", action.round},
-                                {"examples", record.counts.examples},
-                                {"accuracy", record.accuracy()},
-                                {"loss", record.loss()},
+                                {"examples", totals.examples()},
+                                {MetricName(metric), MetricOf(metric, totals).value_or(0)},
+                                {"loss", MetricOf(Metric::kLoss, totals).value_or(0)},
                                 {"best", record.best}});
   } else {
     LogInfo("evaluation.skipped", {{"round", action.round}});

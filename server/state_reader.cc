@@ -13,7 +13,7 @@ namespace {
 constexpr std::string_view kSelectRounds = R"sql(
 SELECT r.round, r.attempt, r.committed_ms, r.params_sha256, r.cohort, r.participants, r.examples, r.train_loss,
        r.bytes_up, r.bytes_down, r.seconds, r.complete, r.params_file IS NOT NULL,
-       e.evaluators, e.examples, e.correct, e.loss_sum, e.seconds, e.best
+       e.evaluators, e.totals, e.seconds, e.best
 FROM rounds r LEFT JOIN evaluations e USING (round) )sql";
 
 Result<RoundRecord> RoundOf(const Statement& row) {
@@ -34,9 +34,9 @@ Result<RoundRecord> RoundOf(const Statement& row) {
   record.complete = row.Int(11) != 0;
   record.kept = row.Int(12) != 0;
   if (!row.IsNull(13)) {
-    record.evaluation = EvaluationRecord{.counts = {row.Uint(14), row.Uint(15), row.Real(16), row.Real(17)},
-                                         .evaluators = row.Uint32(13),
-                                         .best = row.Int(18) != 0};
+    ASSIGN_OR_RETURN(Totals totals, TotalsFromText(row.Text(14)));
+    record.evaluation = EvaluationRecord{
+        .counts = {std::move(totals), row.Real(15)}, .evaluators = row.Uint32(13), .best = row.Int(16) != 0};
   }
   return record;
 }

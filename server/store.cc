@@ -267,9 +267,9 @@ Status Store::AddEvaluation(const StoreEvaluation& evaluation) {
   ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database_));
   if (evaluation.total) {
     const EvaluateStats& counts = *evaluation.total;
-    ASSIGN_OR_RETURN(Statement insert, database_.Prepare("INSERT INTO evaluations VALUES (?, ?, ?, ?, ?, ?, ?)"));
-    insert.Bind(evaluation.round).Bind(evaluation.evaluators).Bind(counts.examples).Bind(counts.correct);
-    RETURN_IF_ERROR(insert.Bind(counts.loss_sum).Bind(counts.seconds).Bind(evaluation.best).Run());
+    ASSIGN_OR_RETURN(Statement insert, database_.Prepare("INSERT INTO evaluations VALUES (?, ?, ?, ?, ?)"));
+    insert.Bind(evaluation.round).Bind(evaluation.evaluators).Bind(TotalsText(counts.totals));
+    RETURN_IF_ERROR(insert.Bind(counts.seconds).Bind(evaluation.best).Run());
   }
   ASSIGN_OR_RETURN(Statement complete, database_.Prepare("UPDATE rounds SET complete = 1 WHERE round = ?"));
   RETURN_IF_ERROR(complete.Bind(evaluation.round).Run());

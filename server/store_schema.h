@@ -62,9 +62,7 @@ CREATE TABLE submissions (
 CREATE TABLE evaluations (
   round INTEGER PRIMARY KEY REFERENCES rounds (round),
   evaluators INTEGER NOT NULL,
-  examples INTEGER NOT NULL CHECK (examples > 0),
-  correct INTEGER NOT NULL,
-  loss_sum REAL NOT NULL,
+  totals TEXT NOT NULL,           -- `name value` lines
   seconds REAL NOT NULL,
   best INTEGER NOT NULL           -- the best of the rounds up to this one
 ) STRICT;

@@ -149,16 +149,14 @@ Result<std::variant<EvaluateStats, Status>> DecodeAnswer(const v1::SubmitRequest
   using Answer = std::variant<EvaluateStats, Status>;
   if (request.has_evaluated()) {
     const v1::EvaluateStats& stats = request.evaluated();
-    RETURN_IF_ERROR(CheckFinite(stats.loss_sum(), "evaluated.loss_sum"));
     RETURN_IF_ERROR(CheckFinite(stats.seconds(), "evaluated.seconds"));
-    if (stats.correct() > stats.examples()) {
-      return InvalidArgument("evaluated.correct: got " + std::to_string(stats.correct()) + ", want at most " +
-                             std::to_string(stats.examples()) + ", the examples");
+    EvaluateStats counted{.totals = {}, .seconds = stats.seconds()};
+    for (const v1::Sum& sum : stats.sums()) {
+      if (counted.totals.Has(sum.name())) return InvalidArgument("evaluated.sums: got a name twice, want each once");
+      RETURN_IF_ERROR(counted.totals.Add(sum.name(), sum.value()));
     }
-    return Answer(EvaluateStats{.examples = stats.examples(),
-                                .correct = stats.correct(),
-                                .loss_sum = stats.loss_sum(),
-                                .seconds = stats.seconds()});
+    RETURN_IF_ERROR(CheckTotals(counted.totals));
+    return Answer(std::move(counted));
   }
   if (request.has_failed()) {
     RETURN_IF_ERROR(CheckText(request.failed().message(), kMaxTextBytes, "failed.message"));

@@ -95,8 +95,8 @@ std::string PeftName(const std::string& path, std::string_view suffix) {
 
 Result<std::shared_ptr<const ParamLayout>> PlanLayout(const PeftPlan& plan) {
   RETURN_IF_ERROR(CheckBaseShape(plan.base));
-  if (plan.labels < 2) {
-    return InvalidArgument("problem.labels: has " + std::to_string(plan.labels) + " entries, want at least 2");
+  if (plan.labels < 1) {
+    return InvalidArgument("problem.labels: has " + std::to_string(plan.labels) + " entries, want at least 1");
   }
   ASSIGN_OR_RETURN(const std::vector<Site> sites, LoraSites(plan));
   std::vector<TensorSpec> tensors;

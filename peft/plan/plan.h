@@ -33,7 +33,7 @@ enum class HeadPolicy { kShared, kFrozen };
 struct PeftPlan {
   BaseShape base;
   LoraConfig lora;
-  /// Number of classes; the head is Linear(hidden_size → labels).
+  /// Outputs of the head: the number of classes, or 1 for regression.
   std::int64_t labels = 0;
   HeadPolicy head = HeadPolicy::kShared;
 };
@@ -52,7 +52,7 @@ std::string PeftName(const std::string& path, std::string_view suffix);
 /// For each LoRA site lora_A [rank, in] (uniform ±1/√in, which is peft's kaiming_uniform(√5)) and lora_B [out, rank]
 /// (zeros), then for each layer of the head its weight [out, in] (normal, std 0.02, transformers' initializer_range)
 /// and, where it has one, its bias (zeros).
-/// Errors: LoraSites', CheckBaseShape's, and kInvalidArgument for fewer than two labels.
+/// Errors: LoraSites', CheckBaseShape's, and kInvalidArgument for no output of the head.
 Result<std::shared_ptr<const ParamLayout>> PlanLayout(const PeftPlan& plan);
 
 /// What is trained and shared of the planned layout.

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "tests/server/service_fixture.h"
+#include "tests/support/counted.h"
 
 namespace fedpeft::client {
 namespace {
@@ -53,8 +54,7 @@ class FakeRunner final : public Runner {
   }
   Result<EvaluateStats> Evaluate(std::size_t, ByteSpan, const std::atomic<bool>&) override {
     EvaluateStats stats;
-    stats.examples = 10;
-    stats.correct = 9;
+    stats.totals = testing::Counted(10, 9, 1);
     return stats;
   }
   std::uint32_t total_rounds() const override { return 3; }
@@ -178,7 +178,7 @@ TEST_F(SessionTest, TrainsEvaluatesAndEndsWithTheRun) {
   TakeUpdate(1);
   AskToEvaluate(1);
   const auto counted = coordinator().Next<TaskAnswered>();
-  EXPECT_EQ(std::get<server::EvaluateStats>(counted.outcome).correct, 9u);
+  EXPECT_EQ(std::get<server::EvaluateStats>(counted.outcome).totals.Get(sum::kCorrect), 9);
   counted.answer(OkStatus());
   FinishRun(true);
   EXPECT_TRUE(client->Outcome().ok());

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "peft/io/model_folder.h"
+#include "peft/metrics/metrics.h"
 #include "peft/model/load.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/tiny_bert.h"
@@ -81,8 +82,8 @@ TEST_F(TrainerTest, LearnsAndLeavesTheBaseAlone) {
   ASSERT_TRUE(start.ok() && stats.ok() && end.ok());
   EXPECT_EQ(stats->examples, 480);
   EXPECT_EQ(stats->steps, 60);
-  EXPECT_LT(end->loss_sum, 0.3 * start->loss_sum);
-  EXPECT_GE(end->correct, 36);
+  EXPECT_LT(end->totals.GetReal(sum::kLoss), 0.3 * start->totals.GetReal(sum::kLoss));
+  EXPECT_GE(end->totals.Get(sum::kCorrect), 36);
   EXPECT_EQ(hash(), before);
 }
 
@@ -165,8 +166,31 @@ TEST_F(TrainerTest, PredictsInTheOrderOfTheExamples) {
   for (std::size_t i = 0; i < examples_.size(); ++i) {
     const auto one = trainer->Predict(params, std::span(&examples_[i], 1));
     ASSERT_TRUE(one.ok());
-    for (std::size_t k = 0; k < 3; ++k) EXPECT_NEAR(all->probabilities[i * 3 + k], one->probabilities[k], 1e-5);
+    for (std::size_t k = 0; k < 3; ++k) EXPECT_NEAR(all->values[i * 3 + k], one->values[k], 1e-5);
   }
+}
+
+TEST_F(TrainerTest, RegressionLearnsANumber) {
+  run_.problem.type = ProblemType::kRegression;
+  run_.plan.labels = 1;
+  layout_ = PlanLayout(run_.plan).value();
+  for (Example& example : examples_) example.value = static_cast<float>(example.label) - 1;
+  run_.train.epochs = 20;
+  const auto trainer = MakeTrainer();
+  ParamVector params = Start();
+  const auto start = trainer->Evaluate(params, examples_);
+  ASSERT_TRUE(trainer->TrainRound(params, examples_, {.learning_rate = 0.02, .round = 1, .client = "a"}).ok());
+  const auto end = trainer->Evaluate(params, examples_);
+  ASSERT_TRUE(start.ok() && end.ok());
+  EXPECT_LT(*MetricOf(Metric::kLoss, end->totals), 0.3 * *MetricOf(Metric::kLoss, start->totals));
+  EXPECT_GT(*MetricOf(Metric::kPearson, end->totals), 0.8);
+  const auto predicted = trainer->Predict(params, examples_);
+  ASSERT_TRUE(predicted.ok() && predicted->values.size() == examples_.size());
+  double squares = 0;
+  for (std::size_t i = 0; i < examples_.size(); ++i) {
+    squares += std::pow(predicted->values[i] - examples_[i].value, 2);
+  }
+  EXPECT_NEAR(squares / 40, *MetricOf(Metric::kLoss, end->totals), 1e-5);
 }
 
 TEST_F(TrainerTest, RefusesExamplesOfAnotherRun) {

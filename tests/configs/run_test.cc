@@ -35,7 +35,7 @@ TEST(RunTest, TranslatesEveryPart) {
   EXPECT_EQ(run->train.schedule, TrainSpec::Schedule::kCosine);
   EXPECT_EQ(run->schedule[0].reducer.weights, ReducerSpec::Weights::kUniform);
   EXPECT_EQ(run->schedule[0].server_optimizer.kind, ServerOptimizerSpec::Kind::kFedYogi);
-  EXPECT_EQ(run->evaluation.metric, EvaluationSpec::Metric::kLoss);
+  EXPECT_EQ(run->evaluation.metric, Metric::kLoss);
   EXPECT_EQ(run->limits.keep_rounds, 9u);
   EXPECT_EQ(run->total_rounds(), 5u);
   EXPECT_EQ(&run->PhaseAt(3), &run->schedule[0]);

@@ -74,6 +74,16 @@ INSTANTIATE_TEST_SUITE_P(
              "got \"a\\x09b\""},
         Rule{"OneLabel", [](auto* c) { c->mutable_problem()->mutable_labels()->DeleteSubrange(0, 2); },
              "problem.labels", "got 1 names"},
+        Rule{"LabelsOfARegression", [](auto* c) { c->mutable_problem()->set_type(v1::Problem::REGRESSION); },
+             "problem.labels", "got 3 names, want none"},
+        Rule{"MetricOfAnotherProblem", [](auto* c) { c->mutable_evaluation()->set_metric(v1::Evaluation::PEARSON); },
+             "evaluation.metric", "want auto, accuracy, macro_f1, matthews, loss"},
+        Rule{"RanksOfTwoBoxes", [](auto* c) {
+               c->mutable_problem()->set_type(v1::Problem::REGRESSION);
+               c->mutable_problem()->clear_labels();
+               c->mutable_evaluation()->set_metric(v1::Evaluation::SPEARMAN);
+               c->mutable_evaluation()->set_min_evaluators(2);
+             }, "evaluation.min_evaluators", "got 2 with metric spearman, want 1"},
         Rule{"SameLabel", [](auto* c) { c->mutable_problem()->set_labels(2, "no"); }, "problem.labels.2",
              "a second time"},
         Rule{"EmptyLabel", [](auto* c) { c->mutable_problem()->set_labels(0, ""); }, "problem.labels.0", "got \"\""},

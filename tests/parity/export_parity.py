@@ -4,7 +4,8 @@
 Out: an adapter of `fedpeft-client train` and one that `fedpeft-server export` writes after a federation of two clients
 load in peft with no key missing and none unexpected, come out of `save_pretrained` under the same names with the same
 bits, and give the same probabilities of every label as `fedpeft-client predict`. In: an adapter that peft saved, all
-tensors random, is scored by `fedpeft-client evaluate` with peft's accuracy and loss.
+tensors random, is scored by `fedpeft-client evaluate` with peft's accuracy and loss. And a regression's adapter, which
+is peft's with `num_labels=1`, gives the same numbers.
 
 Tolerance: 1e-4 on logits (as log probabilities) and loss, float32 sums in another order.
 """
@@ -128,6 +129,34 @@ def federate(programs, run, train, test, folder):
     return folder / "federated"
 
 
+def check_regression(programs, train, test, folder):
+    """Our adapter in peft with one label, as a regression is there: the same keys, and the same numbers."""
+    for name, source in (("train", train), ("test", test)):
+        texts, labels = read_rows(source)
+        with open(folder / f"{name}_values.csv", "w", newline="", encoding="utf-8") as handle:
+            csv.writer(handle).writerows([["text", "label"], *zip(texts, (labels * 0.5 - 1).tolist())])
+    run, data, adapter = folder / "regression.yaml", folder / "test_values.csv", folder / "regression"
+    run.write_text(f"name: regression\nseed: 1\n{programs.run_client('inspect')}problem: {{type: regression}}\n"
+                   f"{SETTINGS}", encoding="utf-8")
+    programs.run_client("train", run, adapter, "--data", folder / "train_values.csv", "--eval-data", data)
+    base = AutoModelForSequenceClassification.from_pretrained(programs.base, num_labels=1, dtype=torch.float32)
+    model = PeftModel.from_pretrained(base, adapter)
+    check_keys(model, adapter, folder / "saved_regression")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(programs.base / "tokenizer.json"), pad_token="[PAD]")
+    texts, labels = read_rows(test)
+    batch = tokenizer(texts, padding=True, return_tensors="pt", return_token_type_ids=False)
+    with torch.no_grad():
+        want = model.eval()(**batch).logits[:, 0]
+    lines = programs.run_client("predict", "--adapter", adapter, "--data", data, "--json").splitlines()
+    worst = (torch.tensor([json.loads(line)["value"] for line in lines]) - want).abs().max().item()
+    ours = json.loads(programs.run_client("evaluate", "--adapter", adapter, "--data", data, "--json"))
+    truth = labels * 0.5 - 1
+    pearson = torch.corrcoef(torch.stack([want, truth]))[0, 1].item()
+    print(f"regression: values differ by {worst:.1e}, pearson {ours['pearson']:.4f}, peft's {pearson:.4f}", flush=True)
+    assert worst < TOLERANCE and want.std() > 0.01, worst
+    assert abs(ours["pearson"] - pearson) < TOLERANCE and abs(ours["loss"] - ((want - truth) ** 2).mean()) < TOLERANCE
+
+
 def main():
     programs = Programs.of_environment()
     if programs is None:
@@ -145,6 +174,7 @@ def main():
         check_out(programs, folder / "centralised", test, folder / "saved_1")
         check_out(programs, federate(programs, run, train, test, folder), test, folder / "saved_2")
         check_in(programs, folder / "from_peft", test, {"target_modules": ["query", "key", "value", "dense"]})
+        check_regression(programs, train, test, folder)
     print("export parity: keys, probabilities, accuracy and loss agree")
     return 0
 

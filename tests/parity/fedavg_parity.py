@@ -36,7 +36,7 @@ SIDES = ("ours", "peft")
 MEMORY_LIMIT_MIB = 64
 TRAINERS_NAME, CENTRALISED_NAME = "trainers", "centralised"  # they name the streams of our batches' order
 MAX_LENGTH = 128  # tokens; the longest text has fewer, so neither side truncates
-TRAIN_LINE = re.compile(r"^round (\d+)/\d+  loss ([\d.]+)  test accuracy ([\d.]+)  test loss ([\d.]+)  ([\d.]+) s",
+TRAIN_LINE = re.compile(r"^round (\d+)/\d+  loss ([\d.]+)  test accuracy ([\d.]+)  test loss ([\d.]+).*?  ([\d.]+) s",
                         re.MULTILINE)
 
 

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "tests/server/coordinator_fixture.h"
+#include "tests/support/counted.h"
 #include "tests/support/temp_folder.h"
 
 namespace fedpeft::server {
@@ -142,18 +143,18 @@ TEST(CoordinatorTest, EvaluationsBeyondWhatTheEvaluatorHoldsAreRefused) {
   federation.Join(1, "t");
   federation.Join(2, "e", true);
   const Tasks task = federation.service().Take<EvaluateTask>(1);
-  const EvaluateStats honest{.examples = 10, .correct = 5, .loss_sum = 5, .seconds = 1};
+  const EvaluateStats honest{fedpeft::testing::Counted(10, 5, 5), 1};
   const auto refused = [&](auto change) {
     EvaluateStats stats = honest;
     change(stats);
     return federation.Evaluate(task[0], stats).code();
   };
   // Refused for its content; the evaluation is then over without it, so one lie each.
-  EXPECT_EQ(refused([](EvaluateStats& s) { s.examples = std::uint64_t{1} << 40; }), Code::kInvalidArgument);
+  EXPECT_EQ(refused([](EvaluateStats& s) { s.totals = fedpeft::testing::Counted(std::int64_t{1} << 40, 5, 5); }),
+            Code::kInvalidArgument);
   federation.PlayRound(1);
   Tasks next = federation.service().Take<EvaluateTask>(1);
-  EXPECT_EQ(federation.Evaluate(next[0], {.examples = 10, .correct = 5, .loss_sum = 1e300, .seconds = 1}).code(),
-            Code::kInvalidArgument);
+  EXPECT_EQ(federation.Evaluate(next[0], {fedpeft::testing::Counted(10, 5, 4e11), 1}).code(), Code::kInvalidArgument);
   EXPECT_EQ(federation.coordinator().Wait().kind, RunOutcome::Kind::kFinished);
   EXPECT_FALSE(RoundsOf(folder.path()).back().evaluation.has_value());
 }

@@ -8,7 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "peft/metrics/metrics.h"
 #include "tests/server/coordinator_fixture.h"
+#include "tests/support/counted.h"
 #include "tests/support/temp_folder.h"
 
 namespace fedpeft::server {
@@ -134,19 +136,18 @@ TEST(CoordinatorTest, EvaluationsAreSummedStoredAndDecideTheBestRound) {
   federation.Join(1, "t");
   federation.Join(2, "e1", true);
   federation.Join(3, "e2", true);
-  const std::uint64_t correct[] = {1, 6, 4};
+  const std::int64_t correct[] = {1, 6, 4};
   for (std::uint32_t round = 0; round <= 2; ++round) {
     if (round > 0) federation.PlayRound(1);
     for (const auto& task : federation.service().Take<EvaluateTask>(2)) {
       EXPECT_EQ(task.second.key.round, round);
-      EXPECT_TRUE(
-          federation.Evaluate(task, {.examples = 10, .correct = correct[round], .loss_sum = 5, .seconds = 1}).ok());
+      EXPECT_TRUE(federation.Evaluate(task, {fedpeft::testing::Counted(10, correct[round], 5), 1}).ok());
     }
   }
   EXPECT_EQ(federation.coordinator().Wait().kind, RunOutcome::Kind::kFinished);
   const std::vector<RoundRecord> rounds = RoundsOf(folder.path());
-  EXPECT_DOUBLE_EQ(rounds[1].evaluation->accuracy(), 0.6);
-  EXPECT_EQ(rounds[1].evaluation->counts.examples, 20u);
+  EXPECT_DOUBLE_EQ(*MetricOf(Metric::kAccuracy, rounds[1].evaluation->counts.totals), 0.6);
+  EXPECT_EQ(rounds[1].evaluation->counts.totals.examples(), 20u);
   EXPECT_EQ(rounds[1].evaluation->evaluators, 2u);
   EXPECT_TRUE(rounds[1].evaluation->best);
   EXPECT_FALSE(rounds[2].evaluation->best);

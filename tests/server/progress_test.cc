@@ -6,6 +6,7 @@
 #include "server/global_model.h"
 #include "server/store.h"
 #include "tests/server/small_run.h"
+#include "tests/support/counted.h"
 #include "tests/support/temp_folder.h"
 
 namespace fedpeft::server {
@@ -25,8 +26,7 @@ TEST(RoundLineTest, LineSaysWhatARoundBroughtAndWhatRemains) {
   EXPECT_EQ(RoundLine(record, 12, 14),
             "round 3/12  4 clients  loss 0.8123  up 1.6 MB  down 3.2 MB  12.3 s  9 to go, about 2 min");
   EvaluationRecord evaluation;
-  evaluation.counts.examples = 1000;
-  evaluation.counts.correct = 712;
+  evaluation.counts.totals = fedpeft::testing::Counted(1000, 712, 500);
   evaluation.best = true;
   record.evaluation = evaluation;
   EXPECT_EQ(RoundLine(record, 3, 14),
@@ -49,9 +49,7 @@ class ProgressTest : public ::testing::Test {
     ASSERT_TRUE(store_.Commit(commit, *model_.checkpoint()).ok());
   }
   void Evaluate(std::uint32_t round) {
-    ASSERT_TRUE(
-        store_.AddEvaluation({round, EvaluateStats{.examples = 10, .correct = 5, .loss_sum = 1, .seconds = 4}, 1})
-            .ok());
+    ASSERT_TRUE(store_.AddEvaluation({round, EvaluateStats{fedpeft::testing::Counted(10, 5, 1), 4}, 1}).ok());
   }
 
   fedpeft::testing::TempFolder folder_;

@@ -11,6 +11,7 @@
 #include "peft/plan/plan.h"
 #include "server/store.h"
 #include "tests/server/small_run.h"
+#include "tests/support/counted.h"
 #include "tests/support/temp_folder.h"
 
 namespace fedpeft::server {
@@ -33,7 +34,7 @@ class ReportTest : public ::testing::Test {
       if (round > 0) commit.record.train_loss = 0.125;
       if (round > 0) commit.submissions = {{"a", 10, 10, 0.125, 1, 400}};
       EXPECT_TRUE(store.Commit(commit, {ParamVector::Initial(layout_, round), {}}).ok());
-      const EvaluateStats counts{.examples = 8, .correct = round == 1 ? 6u : 2u, .loss_sum = 4, .seconds = 1};
+      const EvaluateStats counts{fedpeft::testing::Counted(8, round == 1 ? 6 : 2, 4), 1};
       EXPECT_TRUE(store.AddEvaluation({round, counts, 1, round < 2}).ok());
     }
   }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/server/round_player.h"
+#include "tests/support/counted.h"
 
 namespace fedpeft::server {
 namespace {
@@ -23,7 +24,7 @@ TEST(RoundTest, EvaluatesEveryKRoundsTheStartAndTheLast) {
   while (player.machine().stage() != Stage::kFinished) {
     if (player.machine().stage() == Stage::kEvaluating) {
       evaluated.push_back(player.machine().committed_round());
-      player.SendAndStore(EvaluationCounted{"e", {10, 5, 1.0, 1}});
+      player.SendAndStore(EvaluationCounted{"e", {fedpeft::testing::Counted(10, 5, 1), 1}});
     } else {
       player.Update("a");
     }
@@ -58,7 +59,9 @@ class EvaluationTest : public ::testing::Test {
     ASSERT_EQ(player_.machine().stage(), Stage::kEvaluating);
     ASSERT_EQ(player_.machine().committed_round(), 1u);
   }
-  void Evaluate(const std::string& client) { player_.SendAndStore(EvaluationCounted{client, {10, 5, 1.0, 1}}); }
+  void Evaluate(const std::string& client) {
+    player_.SendAndStore(EvaluationCounted{client, {fedpeft::testing::Counted(10, 5, 1), 1}});
+  }
   std::uint32_t Evaluators() const { return player_.Got<StoreEvaluation>().at(0).evaluators; }
 
   const RunSpec run_ = Run();
@@ -66,23 +69,26 @@ class EvaluationTest : public ::testing::Test {
 };
 
 TEST_F(EvaluationTest, TotalsDoNotDependOnTheOrderOfAnswers) {
-  const auto loss_sum = [this](std::vector<std::pair<std::string, double>> answers) {
+  const auto totals = [this](std::vector<std::pair<std::string, double>> answers) {
     Player player(run_);
     player.Join({"e", "f", "g"}, true);
     player.Join({"a"});
-    for (const auto& [client, loss] : answers) player.SendAndStore(EvaluationCounted{client, {10, 5, loss, 1}});
-    return player.Got<StoreEvaluation>().at(0).total->loss_sum;
+    for (const auto& [client, loss] : answers)
+      player.SendAndStore(EvaluationCounted{client, {fedpeft::testing::Counted(10, 5, loss), 1}});
+    return player.Got<StoreEvaluation>().at(0).total->totals;
   };
   // As doubles, 0.1 + 0.2 + 0.3 and 0.3 + 0.2 + 0.1 differ.
-  EXPECT_EQ(loss_sum({{"e", 0.1}, {"f", 0.2}, {"g", 0.3}}), loss_sum({{"g", 0.3}, {"f", 0.2}, {"e", 0.1}}));
+  EXPECT_EQ(totals({{"e", 0.1}, {"f", 0.2}, {"g", 0.3}}), totals({{"g", 0.3}, {"f", 0.2}, {"e", 0.1}}));
 }
 
 TEST_F(EvaluationTest, CountsThatDoNotFitTheTotalsAreLeftOut) {
   player_.Join({"liar"}, true);
-  player_.SendAndStore(EvaluationCounted{"liar", {10, 5, 0x1p60, 1}});
+  Totals most;
+  ASSERT_TRUE(most.Add(sum::kLoss, std::numeric_limits<std::int64_t>::max()).ok());
   Evaluate("e");
+  player_.SendAndStore(EvaluationCounted{"liar", {most, 1}});
   EXPECT_EQ(Evaluators(), 1u);
-  EXPECT_EQ(player_.Got<StoreEvaluation>()[0].total->examples, 10u);
+  EXPECT_EQ(player_.Got<StoreEvaluation>()[0].total->totals.examples(), 10u);
 }
 
 TEST_F(EvaluationTest, AnEvaluatorThatDiesInTheMiddleIsAskedAgainWhenItComesBack) {
@@ -130,7 +136,7 @@ TEST_F(EvaluationTest, AnEvaluatorThatDiedBeforeTheEvaluationIsWaitedFor) {
   Player player(run_);
   player.Join({"e"}, true);
   player.Join({"a"});
-  player.SendAndStore(EvaluationCounted{"e", {10, 5, 1.0, 1}});
+  player.SendAndStore(EvaluationCounted{"e", {fedpeft::testing::Counted(10, 5, 1), 1}});
   player.Leave("e");
   player.Update("a");
   EXPECT_EQ(player.machine().stage(), Stage::kEvaluating);
@@ -146,9 +152,9 @@ TEST(RoundTest, StopsEarlyWithoutABetterEvaluation) {
   Player player(run);
   player.Join({"e"}, true);
   player.Join({"a"});
-  const std::uint64_t correct[] = {10, 50, 54, 53};
+  const std::int64_t correct[] = {10, 50, 54, 53};
   for (std::uint32_t round = 0; round < 4; ++round) {
-    player.SendAndStore(EvaluationCounted{"e", {100, correct[round], 1.0, 1}});
+    player.SendAndStore(EvaluationCounted{"e", {fedpeft::testing::Counted(100, correct[round], 1), 1}});
     EXPECT_EQ(player.Got<StoreEvaluation>()[0].best, round < 2) << round;
     if (round < 3) player.Update("a");
   }

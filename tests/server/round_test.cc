@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/server/round_player.h"
+#include "tests/support/counted.h"
 
 namespace fedpeft::server {
 namespace {
@@ -42,7 +43,7 @@ TEST(RoundTest, WaitsForEvaluatorsBeforeTheFirstRound) {
   EXPECT_EQ(player.machine().stage(), Stage::kWaiting);
   player.Join({"e"}, true);
   EXPECT_EQ(player.Got<AskEvaluate>().size(), 1u);
-  player.SendAndStore(EvaluationCounted{"e", {10, 5, 1.0, 1}});
+  player.SendAndStore(EvaluationCounted{"e", {fedpeft::testing::Counted(10, 5, 1), 1}});
   EXPECT_EQ(player.Asked(), Names{"a"});
 }
 

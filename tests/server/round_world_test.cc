@@ -7,6 +7,7 @@
 #include "peft/core/random.h"
 #include "server/round.h"
 #include "tests/server/small_run.h"
+#include "tests/support/counted.h"
 
 namespace fedpeft::server {
 namespace {
@@ -76,7 +77,8 @@ class RandomWorld {
       return Send(UpdateCounted{client.id});
     }
     if (machine_.CheckEvaluation(evaluate).kind == Kind::kWanted) {
-      Send(EvaluationCounted{client.id, {10, random_.NextBelow(10), 1.0, 1}});
+      const auto correct = static_cast<std::int64_t>(random_.NextBelow(10));
+      Send(EvaluationCounted{client.id, {fedpeft::testing::Counted(10, correct, 1), 1}});
     }
   }
   void Send(const RoundEvent& event) {

@@ -142,13 +142,19 @@ class ServiceFixture {
     return {.key = {.client_id = client, .round = 1, .attempt = 0, .step = kEvaluateStep},
             .body = EvaluateTask{.params = {.sha256 = {}, .length = 5}}};
   }
+  /// Adds a sum to an evaluation, a second one of that name as well.
+  static void SetSum(const std::string& name, std::int64_t value, v1::SubmitRequest& request) {
+    v1::Sum& sum = *request.mutable_evaluated()->add_sums();
+    sum.set_name(name);
+    sum.set_value(value);
+  }
   v1::SubmitRequest EvaluationOf(const Session& session, const std::string& client) const {
     v1::SubmitRequest request;
     request.set_session(session.token);
     request.set_run_id(run_.run_id);
     FillKey(EvaluateTaskFor(client).key, *request.mutable_key());
-    request.mutable_evaluated()->set_examples(10);
-    request.mutable_evaluated()->set_correct(9);
+    SetSum("examples", 10, request);
+    SetSum("correct", 9, request);
     return request;
   }
   std::future<grpc::Status> SubmitAsync(const v1::SubmitRequest& request) {

@@ -51,7 +51,7 @@ TEST_F(ServiceTest, JoinPollTaskAnswer) {
 
   auto answer = SubmitAsync(EvaluationOf(alice, "alice"));
   auto answered = Next<TaskAnswered>();
-  EXPECT_EQ(std::get<EvaluateStats>(answered.outcome).correct, 9u);
+  EXPECT_EQ(std::get<EvaluateStats>(answered.outcome).totals.Get(sum::kCorrect), 9);
   answered.answer(OkStatus());
   EXPECT_TRUE(answer.get().ok());
 }
@@ -61,11 +61,16 @@ TEST_F(ServiceTest, SubmitOfLiesIsRefused) {
   v1::SubmitRequest other = EvaluationOf(alice, "bob");
   EXPECT_EQ(SubmitAsync(other).get().error_code(), grpc::PERMISSION_DENIED);
   v1::SubmitRequest more = EvaluationOf(alice, "alice");
-  more.mutable_evaluated()->set_correct(11);
+  more.mutable_evaluated()->mutable_sums(1)->set_value(11);
   EXPECT_EQ(SubmitAsync(more).get().error_code(), grpc::INVALID_ARGUMENT);
   v1::SubmitRequest nan = EvaluationOf(alice, "alice");
-  nan.mutable_evaluated()->set_loss_sum(std::numeric_limits<double>::quiet_NaN());
+  nan.mutable_evaluated()->set_seconds(std::numeric_limits<double>::quiet_NaN());
   EXPECT_EQ(SubmitAsync(nan).get().error_code(), grpc::INVALID_ARGUMENT);
+  for (const auto& [name, value] : {std::pair("correct", 1), std::pair("unheard of", 1), std::pair("loss", -1)}) {
+    v1::SubmitRequest odd = EvaluationOf(alice, "alice");
+    SetSum(name, value, odd);
+    EXPECT_EQ(SubmitAsync(odd).get().error_code(), grpc::INVALID_ARGUMENT) << name;
+  }
   v1::SubmitRequest nothing = EvaluationOf(alice, "alice");
   nothing.clear_evaluated();
   EXPECT_EQ(SubmitAsync(nothing).get().error_code(), grpc::INVALID_ARGUMENT);

@@ -10,6 +10,7 @@
 #include "peft/plan/plan.h"
 #include "server/state_reader.h"
 #include "tests/server/small_run.h"
+#include "tests/support/counted.h"
 #include "tests/support/temp_folder.h"
 
 namespace fedpeft::server {
@@ -153,7 +154,7 @@ TEST_F(StoreTest, KeepsTheLastRoundsAndTheBest) {
   for (std::uint32_t round = 1; round <= 6; ++round) {
     ASSERT_TRUE(store.OpenAttempt({round, 1, {"a"}}).ok());
     ASSERT_TRUE(store.Commit(Round(round), Values(1)).ok());
-    const EvaluateStats counts{.examples = 10, .correct = round == 2 ? 9u : 5u, .loss_sum = 1, .seconds = 1};
+    const EvaluateStats counts{fedpeft::testing::Counted(10, round == 2 ? 9 : 5, 1), 1};
     ASSERT_TRUE(store.AddEvaluation({round, counts, 1, round <= 2}).ok());
   }
   EXPECT_THAT(Kept(), ElementsAre(2, 5, 6));
@@ -175,10 +176,10 @@ TEST_F(StoreTest, RoundLogHasOneLineACompleteRoundAndIsMadeAnewAtStart) {
     CommitRounds(store, 2);
     EXPECT_TRUE(lines().empty()) << "no round is complete before its evaluation";
     ASSERT_TRUE(store.AddEvaluation({0, std::nullopt, 0, false}).ok());
-    ASSERT_TRUE(store.AddEvaluation({1, EvaluateStats{4, 1, 2.0, 1}, 1, true}).ok());
+    ASSERT_TRUE(store.AddEvaluation({1, EvaluateStats{fedpeft::testing::Counted(4, 1, 2), 1}, 1, true}).ok());
     before = lines();
     ASSERT_EQ(before.size(), 2u);
-    EXPECT_THAT(before[0], HasSubstr(R"("eval_accuracy":null)"));
+    EXPECT_THAT(before[0], HasSubstr(R"("eval_loss":null)"));
     EXPECT_THAT(before[1], HasSubstr(R"("eval_accuracy":0.25)"));
   }
   std::ofstream(folder_.File("rounds.jsonl"), std::ios::app) << "{\"round\":";

@@ -1,0 +1,53 @@
+// Objective: the one place where the trainer learns what kind of problem a run is. It says which examples can be used,
+// what is minimised on a batch of them, what an evaluation counts and what a prediction is. Holds views of one set of
+// parameters; cheap to make, one for every set.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "client/example.h"
+#include "configs/run.h"
+#include "peft/core/status.h"
+#include "peft/method/bound_params.h"
+#include "peft/metrics/totals.h"
+#include "peft/model/base_model.h"
+#include "peft/plan/plan.h"
+
+namespace fedpeft::client {
+
+/// Rows of the examples that pass through the base together.
+struct ExampleBatch {
+  std::span<const Example> examples;
+  std::span<const std::uint32_t> rows;
+  PackedBatch packed;
+};
+
+class Objective {
+ public:
+  /// The mean over what is predicted, and of how many that is.
+  struct Loss {
+    torch::Tensor mean;
+    std::int64_t targets = 0;
+  };
+
+  virtual ~Objective() = default;
+  /// Errors: kInvalidArgument for an example of another kind of problem.
+  virtual Status Check(const Example& example) const = 0;
+  virtual Loss LossOf(const ExampleBatch& batch, const ForwardMode& mode) const = 0;
+  /// Takes note of a batch. Pre: no gradients are recorded.
+  virtual void Observe(const ExampleBatch& batch) = 0;
+  /// What was observed. Errors: kOutOfRange for values that are not finite, or sums beyond their range.
+  virtual Result<Totals> Counted() const = 0;
+  /// Shapes: [rows, outputs] float32, probabilities of the classes or the one value.
+  virtual torch::Tensor Predict(const ExampleBatch& batch) const = 0;
+};
+
+/// Pre: `params` binds the layout that PlanLayout(plan) made; all outlive the objective.
+std::unique_ptr<Objective> MakeObjective(ProblemType problem, const BaseModel& base, const PeftPlan& plan,
+                                         const ParamLayout& layout, const BoundParams& params);
+
+}  // namespace fedpeft::client
