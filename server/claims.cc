@@ -1,5 +1,6 @@
 #include "server/claims.h"
 
+#include <charconv>
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -39,6 +40,23 @@ Status CheckKind(const Totals& totals, ProblemType problem) {
   return OkStatus();
 }
 
+/// A class is named by its index, in one way only. The counts themselves are CheckTotals'.
+Status CheckClasses(const Totals& totals, std::size_t classes) {
+  for (const auto& [name, value] : totals.sums()) {
+    const std::size_t dot = name.find('.');
+    if (dot == name.npos) continue;
+    const std::string number = name.substr(dot + 1);
+    std::size_t index = 0;
+    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), index);
+    const bool whole = error == std::errc() && end == number.data() + number.size();
+    if (!whole || index >= classes || std::to_string(index) != number) {
+      return InvalidArgument("evaluation: got a count of a class that the run does not have, want classes 0 to " +
+                             std::to_string(classes) + ", the last excluded");
+    }
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 Status CheckTrainStats(const TrainStats& stats) {
@@ -47,9 +65,10 @@ Status CheckTrainStats(const TrainStats& stats) {
   return CheckReal("update: seconds", stats.seconds, kMaxReal);
 }
 
-Status CheckEvaluateStats(const EvaluateStats& stats, std::uint64_t held, ProblemType problem) {
+Status CheckEvaluateStats(const EvaluateStats& stats, std::uint64_t held, const ProblemSpec& problem) {
   RETURN_IF_ERROR(CheckTotals(stats.totals));
-  RETURN_IF_ERROR(CheckKind(stats.totals, problem));
+  RETURN_IF_ERROR(CheckKind(stats.totals, problem.type));
+  RETURN_IF_ERROR(CheckClasses(stats.totals, problem.labels.size()));
   RETURN_IF_ERROR(CheckCount("evaluation: examples", stats.totals.examples(), 1, held));
   return CheckReal("evaluation: seconds", stats.seconds, kMaxReal);
 }

@@ -13,7 +13,7 @@ namespace fedpeft::server {
 Status CheckTrainStats(const TrainStats& stats);
 
 /// `held`: the examples the evaluator joined with; it cannot have evaluated others. Errors: kInvalidArgument likewise,
-/// and for counts of another kind of problem than the run's.
-Status CheckEvaluateStats(const EvaluateStats& stats, std::uint64_t held, ProblemType problem);
+/// and for counts of another kind of problem than the run's, or of a class that it does not have.
+Status CheckEvaluateStats(const EvaluateStats& stats, std::uint64_t held, const ProblemSpec& problem);
 
 }  // namespace fedpeft::server

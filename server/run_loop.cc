@@ -239,8 +239,7 @@ Status RunLoop::Evaluated(const TaskAnswered& event, const EvaluateStats& stats)
   const Verdict verdict = machine_.CheckEvaluation(event.key);
   if (verdict.kind == Verdict::Kind::kRefused) return FailedPrecondition(verdict.reason);
   if (verdict.kind == Verdict::Kind::kAlreadyHere) return OkStatus();
-  if (Status sane = CheckEvaluateStats(stats, clients_.ExamplesOf(event.key.client_id), run_.problem.type);
-      !sane.ok()) {
+  if (Status sane = CheckEvaluateStats(stats, clients_.ExamplesOf(event.key.client_id), run_.problem); !sane.ok()) {
     Feed(TaskFailed{event.key.client_id});
     return sane;
   }

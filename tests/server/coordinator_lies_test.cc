@@ -5,6 +5,7 @@
 #include <future>
 #include <limits>
 
+#include "server/claims.h"
 #include "tests/server/coordinator_fixture.h"
 #include "tests/support/counted.h"
 #include "tests/support/temp_folder.h"
@@ -132,6 +133,23 @@ TEST(CoordinatorTest, AnUpdateThatCannotBeReadLosesNoAttempt) {
   // Both updates count in the same attempt.
   for (const auto& task : tasks) EXPECT_EQ(federation.Upload(task).ToString(), "OK");
   EXPECT_EQ(federation.coordinator().Wait().kind, RunOutcome::Kind::kFinished);
+}
+
+TEST(ClaimsTest, ClassesThatTheRunDoesNotHaveAreRefused) {
+  const ProblemSpec problem = SmallRun(1, 1).problem;
+  const auto claimed = [&](const std::string& label) {
+    EvaluateStats stats{fedpeft::testing::Counted(10, 5, 5), 1};
+    const auto add = [&](std::string_view prefix, std::int64_t count) {
+      ASSERT_TRUE(stats.totals.Add(std::string(prefix) + label, count).ok());
+    };
+    add(sum::kHit, 5);
+    add(sum::kGuess, 10);
+    add(sum::kTruth, 10);
+    return CheckEvaluateStats(stats, 10, problem).code();
+  };
+  EXPECT_EQ(claimed("0"), Code::kOk);
+  EXPECT_EQ(claimed("2"), Code::kOk);
+  for (const char* label : {"3", "02", "4294967295", ""}) EXPECT_EQ(claimed(label), Code::kInvalidArgument) << label;
 }
 
 TEST(CoordinatorTest, EvaluationsBeyondWhatTheEvaluatorHoldsAreRefused) {
