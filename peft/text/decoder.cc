@@ -5,6 +5,7 @@
 #include "peft/text/byte_level.h"
 #include "peft/text/json_object.h"
 #include "peft/text/metaspace.h"
+#include "peft/text/stages.h"
 #include "peft/text/token_decoders.h"
 
 namespace fedpeft::text {
@@ -14,13 +15,8 @@ namespace {
 class DecoderSequence final : public Decoder {
  public:
   static Result<std::unique_ptr<Decoder>> FromJson(JsonObject& object) {
-    ASSIGN_OR_RETURN(const auto members, object.Array("decoders", kMostStages));
-    RETURN_IF_ERROR(object.RefuseOtherKeys());
     auto out = std::make_unique<DecoderSequence>();
-    for (std::size_t i = 0; i < members->size(); ++i) {
-      const std::string where = object.where() + ".decoders[" + std::to_string(i) + "]";
-      ASSIGN_OR_RETURN(out->stages_.emplace_back(), MakeDecoder((*members)[i], where));
-    }
+    ASSIGN_OR_RETURN(out->stages_, ReadStages<Decoder>(object, "decoders", MakeDecoder));
     return std::unique_ptr<Decoder>(std::move(out));
   }
 
@@ -29,7 +25,7 @@ class DecoderSequence final : public Decoder {
   }
 
  private:
-  std::vector<std::unique_ptr<Decoder>> stages_;
+  Stages<Decoder> stages_;
 };
 
 /// A decoder without settings.

@@ -7,6 +7,7 @@
 #include "peft/text/character_normalizers.h"
 #include "peft/text/json_object.h"
 #include "peft/text/precompiled.h"
+#include "peft/text/stages.h"
 #include "peft/text/text_normalizers.h"
 
 namespace fedpeft::text {
@@ -16,13 +17,8 @@ namespace {
 class NormalizerSequence final : public Normalizer {
  public:
   static Result<std::unique_ptr<Normalizer>> FromJson(JsonObject& object) {
-    ASSIGN_OR_RETURN(const auto members, object.Array("normalizers", kMostStages));
-    RETURN_IF_ERROR(object.RefuseOtherKeys());
     auto out = std::make_unique<NormalizerSequence>();
-    for (std::size_t i = 0; i < members->size(); ++i) {
-      const std::string where = object.where() + ".normalizers[" + std::to_string(i) + "]";
-      ASSIGN_OR_RETURN(out->stages_.emplace_back(), MakeNormalizer((*members)[i], where));
-    }
+    ASSIGN_OR_RETURN(out->stages_, ReadStages<Normalizer>(object, "normalizers", MakeNormalizer));
     return std::unique_ptr<Normalizer>(std::move(out));
   }
 
@@ -30,14 +26,10 @@ class NormalizerSequence final : public Normalizer {
     for (const auto& stage : stages_) RETURN_IF_ERROR(stage->Normalize(normal));
     return OkStatus();
   }
-  void AddTo(Fingerprint& fingerprint) const override {
-    fingerprint.Text("Sequence");
-    fingerprint.Number(stages_.size());
-    for (const auto& stage : stages_) stage->AddTo(fingerprint);
-  }
+  void AddTo(Fingerprint& fingerprint) const override { AddStages(stages_, fingerprint); }
 
  private:
-  std::vector<std::unique_ptr<Normalizer>> stages_;
+  Stages<Normalizer> stages_;
 };
 
 /// A normalizer without settings in the file.

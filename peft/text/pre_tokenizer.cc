@@ -8,6 +8,7 @@
 #include "peft/text/metaspace.h"
 #include "peft/text/property_split.h"
 #include "peft/text/split_pre_tokenizer.h"
+#include "peft/text/stages.h"
 
 namespace fedpeft::text {
 
@@ -16,13 +17,8 @@ namespace {
 class PreTokenizerSequence final : public PreTokenizer {
  public:
   static Result<std::unique_ptr<PreTokenizer>> FromJson(JsonObject& object) {
-    ASSIGN_OR_RETURN(const auto members, object.Array("pretokenizers", kMostStages));
-    RETURN_IF_ERROR(object.RefuseOtherKeys());
     auto out = std::make_unique<PreTokenizerSequence>();
-    for (std::size_t i = 0; i < members->size(); ++i) {
-      const std::string where = object.where() + ".pretokenizers[" + std::to_string(i) + "]";
-      ASSIGN_OR_RETURN(out->stages_.emplace_back(), MakePreTokenizer((*members)[i], where));
-    }
+    ASSIGN_OR_RETURN(out->stages_, ReadStages<PreTokenizer>(object, "pretokenizers", MakePreTokenizer));
     return std::unique_ptr<PreTokenizer>(std::move(out));
   }
 
@@ -30,14 +26,10 @@ class PreTokenizerSequence final : public PreTokenizer {
     for (const auto& stage : stages_) RETURN_IF_ERROR(stage->Split(words));
     return OkStatus();
   }
-  void AddTo(Fingerprint& fingerprint) const override {
-    fingerprint.Text("Sequence");
-    fingerprint.Number(stages_.size());
-    for (const auto& stage : stages_) stage->AddTo(fingerprint);
-  }
+  void AddTo(Fingerprint& fingerprint) const override { AddStages(stages_, fingerprint); }
 
  private:
-  std::vector<std::unique_ptr<PreTokenizer>> stages_;
+  Stages<PreTokenizer> stages_;
 };
 
 }  // namespace
