@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
 # Configures and builds: a release in build/release, or one of the checking builds, each in a folder of its own.
 #
-# Usage: scripts/build.sh [--asan | --tsan | --fuzz] [--jobs N] [TARGET...]
-#   (none)    release, with LibTorch and the benchmarks                         build/release
-#   --asan    AddressSanitizer and UBSan, the targets without LibTorch          build/asan
-#   --tsan    ThreadSanitizer, the targets without LibTorch                     build/tsan
-#   --fuzz    the libFuzzer programs (clang), the targets without LibTorch      build/fuzz
+# Usage: scripts/build.sh [--asan | --tsan] [--jobs N] [TARGET...]
+#   (none)    release, with LibTorch and the benchmarks                                            build/release
+#   --asan    AddressSanitizer and UBSan, the targets without LibTorch; libFuzzer programs (clang)  build/asan
+#   --tsan    ThreadSanitizer, the targets without LibTorch                                        build/tsan
 #   --jobs N  compilers at once (default: one a core, fewer when memory is short)
-# TARGETs default to everything (--fuzz: to the fuzz programs).
+# TARGETs default to everything.
 #
 # Environment: FEDPEFT_LIBTORCH=DIR builds against this LibTorch instead of build/venv's.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -19,7 +18,7 @@ TARGETS=()
 parse_arguments() {
   while (($#)); do
     case $1 in
-      --asan | --tsan | --fuzz) KIND=${1#--} ;;
+      --asan | --tsan) KIND=${1#--} ;;
       --jobs)
         option_value "$1" $#
         JOBS=$2
@@ -35,14 +34,16 @@ parse_arguments() {
 }
 
 # kind_options: what CMake is told for this kind of build. The checking builds want speed of compiling and of running
-# in equal parts, hence -O1, and keep assert().
+# in equal parts, hence -O1, and keep assert(). One build does without precompiled headers, which hide a missing include.
 kind_options() {
   local -a checking=(-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DFEDPEFT_TORCH=OFF)
   case $KIND in
     release) printf '%s\n' -DFEDPEFT_BENCH=ON "-DFEDPEFT_LIBTORCH=${FEDPEFT_LIBTORCH:-}" ;;
-    asan) printf '%s\n' "${checking[@]}" -DFEDPEFT_SANITIZE=address,undefined ;;
-    tsan) printf '%s\n' "${checking[@]}" -DFEDPEFT_SANITIZE=thread ;;
-    fuzz) printf '%s\n' "${checking[@]}" -DFEDPEFT_FUZZ=ON -DFEDPEFT_TESTS=OFF -DCMAKE_CXX_COMPILER=clang++ ;;
+    asan)
+      printf '%s\n' "${checking[@]}" -DFEDPEFT_SANITIZE=address,undefined -DFEDPEFT_FUZZ=ON \
+        -DCMAKE_CXX_COMPILER=clang++
+      ;;
+    tsan) printf '%s\n' "${checking[@]}" -DFEDPEFT_SANITIZE=thread -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON ;;
   esac
 }
 
@@ -55,21 +56,14 @@ configure() {
     { cat "$log" >&2 && die "CMake could not configure ${folder#"$ROOT"/} (see above; scripts/setup.sh installs what is missing)"; }
 }
 
-# fuzz_targets FOLDER: the names of the fuzz programs, which all end in _fuzz.
-fuzz_targets() { ninja -C "$1" -t targets all | sed -n 's/^\([A-Za-z0-9_]*_fuzz\): phony$/\1/p'; }
-
 main() {
   parse_arguments "$@"
   need cmake && need ninja && need g++
-  [[ $KIND != fuzz ]] || need clang++
+  [[ $KIND != asan ]] || need clang++
   local folder=$ROOT/build/$KIND jobs=${JOBS:-$(build_jobs)}
   end_children_on_exit
   say "build: build/$KIND with $jobs compilers at once"
   configure "$folder"
-  if [[ $KIND == fuzz && ${#TARGETS[@]} -eq 0 ]]; then
-    mapfile -t TARGETS < <(fuzz_targets "$folder")
-    if ((${#TARGETS[@]} == 0)); then say "build: no fuzz programs" && return; fi
-  fi
   watched ninja -C "$folder" -j "$jobs" "${TARGETS[@]}" || die "build/$KIND: the build failed (see above)"
 }
 

@@ -6,9 +6,9 @@
 #                     goes on where it stopped, as long as no file of the checkout changed
 #   --fuzz-seconds N  time for each fuzz target (default 30, with --full 600)
 #
-# In order: unit and integration tests (ctest), parity with the Python packages (tests/parity), the tests without
-# LibTorch under AddressSanitizer and UBSan, the fuzz targets. Logs: build/test-logs. What counts as one test: a ctest
-# test, a parity script, a fuzz target, a step that could not be built.
+# In order: unit and integration tests (ctest), parity with the Python packages (tests/parity), the tests of parsers
+# (in full: all without LibTorch) under AddressSanitizer and UBSan, the fuzz targets. Logs: build/test-logs. What counts
+# as one test: a ctest test, a parity script, a fuzz target, a step that could not be built.
 #
 # Environment:
 #   FEDPEFT_DATA=DIR       a folder with banking77/ and sst2/: tests on them are left out, and say so, without it
@@ -106,12 +106,13 @@ run_ctest() {
   fi
 }
 
-# ctest_steps NAME FOLDER: one step together, or in a full run one step a test, so that it resumes finely.
+# ctest_steps NAME FOLDER CTEST_OPTION...: one step together, or in a full run, of all tests, one step a test, so that it
+# resumes finely.
 ctest_steps() {
   local name=$1 folder=$2 test
   local -a tests
   if ! $FULL; then
-    step "$name" run_ctest "$name" "$folder" --parallel "$(nproc)"
+    step "$name" run_ctest "$name" "$folder" --parallel "$(nproc)" "${@:3}"
     return
   fi
   mapfile -t tests < <(ctest --test-dir "$folder" --show-only | sed -n 's/^ *Test *#[0-9]*: //p')
@@ -175,7 +176,7 @@ fuzz_steps() {
   local -a programs
   local at cores
   cores=$(nproc)
-  mapfile -t programs < <(find "$ROOT/build/fuzz" -type f -executable -name '*_fuzz' | sort)
+  mapfile -t programs < <(find "$ROOT/build/asan" -type f -executable -name '*_fuzz' | sort)
   for ((at = 0; at < ${#programs[@]}; at += cores)); do
     local -a handful=("${programs[@]:at:cores}")
     step "fuzz ${handful[*]##*/}" fuzz "${handful[@]}"
@@ -194,9 +195,13 @@ run_all() {
     ctest_steps ctest "$BUILD"
     parity_steps
   fi
-  if built "asan build" --asan; then ctest_steps asan "$ROOT/build/asan"; fi
+  local -a parsers=(parsers)
+  if $FULL; then parsers=(); fi
+  if built "asan build" --asan "${parsers[@]}"; then
+    ctest_steps asan "$ROOT/build/asan" --label-regex parsers
+    fuzz_steps
+  fi
   if $FULL && built "tsan build" --tsan; then ctest_steps tsan "$ROOT/build/tsan"; fi
-  if built "fuzz build" --fuzz; then fuzz_steps; fi
 }
 
 main() {

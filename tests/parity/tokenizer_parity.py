@@ -5,13 +5,14 @@ Every text goes through `fedpeft_tokenize` and through the package, alone and as
 sides, and back: a list of awkward texts, the lines of the data sets (left out, and said so, without --data or
 FEDPEFT_DATA), and random Unicode strings from a fresh, printed seed; and random ids are decoded. It is done with the
 given tokenizer.json, with small variants of it, and with a tokenizer of each kind that tokenizer_kinds.py trains on the
-data (on the awkward texts where there is none). Without --full, or FEDPEFT_FULL, each gets a slice of the texts; with it,
-the stages that none of these uses (tokenizer_stages.py) have their turn too.
+data (on the awkward texts where there is none). Each gets a slice of the texts; with --full, or FEDPEFT_FULL, all but the
+variants get every text, and the stages that none of these uses (tokenizer_stages.py) have their turn too.
 
 Usage: tokenizer_parity.py --binary build/release/tests/parity/fedpeft_tokenize --tokenizer FOLDER/tokenizer.json
 (FEDPEFT_BUILD, FEDPEFT_BASE and FEDPEFT_FULL, which tests/parity/run.py sets, stand for these)
 """
 import argparse
+import concurrent.futures
 import csv
 import json
 import os
@@ -205,28 +206,33 @@ def main():
         print("The data sets are left out: give --data or FEDPEFT_DATA")
     training = rng.sample(data, min(len(data), 5000)) or AWKWARD_TEXTS * 10
 
-    tokenizers = {**{f"MiniLM, {name}": content for name, content in variants(args.tokenizer).items()}, **kinds(training)}
-    tokenizers = {name: content for name, content in tokenizers.items() if args.only in name}
+    given = {f"MiniLM, {name}": content for name, content in variants(args.tokenizer).items()}
+    tokenizers = {name: content for name, content in {**given, **kinds(training)}.items() if args.only in name}
     if args.full:
         with open(args.tokenizer, encoding="utf-8") as handle:
             small = {f"stage {name}": json.dumps(content) for name, content in stages(json.load(handle)).items()}
         small = {name: content for name, content in small.items() if args.only in name}
     else:
         small = {}
-    share = len(fuzzed) if args.full else len(fuzzed) // max(1, len(tokenizers))
-    bad = 0
+    jobs = []  # name, content, requests
     for i, (name, content) in enumerate(tokenizers.items()):
+        whole = args.full and (name not in given or name == "MiniLM, as it is")
+        share = len(fuzzed) if whole else len(fuzzed) // len(tokenizers)
         texts = AWKWARD_TEXTS + [fuzzed[(i * share + k) % len(fuzzed)] for k in range(share)]
-        requests = list(requests_for(texts if args.full else texts[:SLICE], rng, with_pairs=True))
+        requests = list(requests_for(texts if whole else texts[:SLICE], rng, with_pairs=True))
         requests += requests_for(texts[SLICE:], rng, with_pairs=False)
-        lines = data if args.full else rng.sample(data, min(len(data), SLICE))
+        lines = data if whole else rng.sample(data, min(len(data), SLICE))
         requests += requests_for(lines, rng, with_pairs=False)
         requests += requests_for(rng.sample(data, min(len(data), SLICE // 2)), rng, with_pairs=True)
-        bad += compare(name, args.binary, content, requests, rng)
+        jobs.append((name, content, requests))
     for name, content in small.items():
-        requests = list(requests_for(AWKWARD_TEXTS + rng.sample(fuzzed, min(len(fuzzed), 1000)), rng, with_pairs=False))
-        bad += compare(name, args.binary, content, requests, rng)
-    print(f"{len(tokenizers) + len(small)} tokenizers, {bad} differences")
+        texts = AWKWARD_TEXTS + rng.sample(fuzzed, min(len(fuzzed), 1000))
+        jobs.append((name, content, list(requests_for(texts, rng, with_pairs=False))))
+    with concurrent.futures.ProcessPoolExecutor() as pool:
+        running = [pool.submit(compare, name, args.binary, content, requests, random.Random(rng.randrange(1 << 32)))
+                   for name, content, requests in jobs]
+        bad = sum(job.result() for job in running)
+    print(f"{len(jobs)} tokenizers, {bad} differences")
     sys.exit(1 if bad else 0)
 
 
