@@ -7,7 +7,9 @@
 
 #include <csignal>
 
+#include "peft/core/files.h"
 #include "tests/integration/federation.h"
+#include "tests/support/tiny_base.h"
 
 namespace fedpeft::testing {
 namespace {
@@ -54,6 +56,41 @@ TEST(ClientTest, StopIsHeardWhileDataIsLoading) {
   EXPECT_EQ(client->Wait(), kStopped) << client->errors();
   ::close(other_end);
   EXPECT_THAT(client->errors(), Not(HasSubstr("session.joined")));
+}
+
+/// The value of `key` in a base block, which `inspect` prints and a run has.
+std::string HashIn(const std::string& yaml, const std::string& key) {
+  const std::size_t at = yaml.find(key + ": ");
+  return at == std::string::npos ? "missing" : yaml.substr(yaml.find_first_of("0123456789abcdef", at + key.size() + 1), 64);
+}
+
+TEST(ClientTest, AnotherBaseOrTokenizerIsRefusedWithBothHashes) {
+  Federation federation(Settings{});
+  federation.Serve();
+  const std::string run = *ReadFile(federation.run(), 1 << 20), data = federation.Data(0, 8);
+  const auto refused = [&](const std::string& base, const std::string& key) {
+    const std::string own = HashIn(federation.Client({"inspect", "--base", base, "--data", data}), key);
+    EXPECT_NE(own, HashIn(run, key));
+    Process client({FEDPEFT_CLIENT, "join", "--server", federation.address(), "--base", base, "--data", data},
+                   federation.File("client-" + key));
+    EXPECT_EQ(client.Wait(), 1) << client.errors();
+    EXPECT_THAT(client.errors(), HasSubstr(own));
+    EXPECT_THAT(client.errors(), HasSubstr(HashIn(run, key)));
+  };
+
+  const std::string other_words = federation.File("other-words"), other_numbers = federation.File("other-numbers");
+  ASSERT_TRUE(WriteTinyBase(other_words).ok() && WriteTinyBase(other_numbers).ok());
+  nlohmann::json tokenizer = TinyTokenizer();
+  nlohmann::json& vocabulary = tokenizer["model"]["vocab"];
+  std::swap(vocabulary[TinyWords()[0]], vocabulary[TinyWords()[1]]);
+  ASSERT_TRUE(WriteFileAtomically(other_words + "/tokenizer.json", AsBytes(tokenizer.dump())).ok());
+  refused(other_words, "tokenizer_sha256");
+
+  const std::string weights = other_numbers + "/model.safetensors";
+  std::string bytes = *ReadFile(weights, 1 << 24);
+  bytes.back() ^= 1;
+  ASSERT_TRUE(WriteFileAtomically(weights, AsBytes(bytes)).ok());
+  refused(other_numbers, "weights_sha256");
 }
 
 }  // namespace
