@@ -61,7 +61,8 @@ TEST(ClientTest, StopIsHeardWhileDataIsLoading) {
 /// The value of `key` in a base block, which `inspect` prints and a run has.
 std::string HashIn(const std::string& yaml, const std::string& key) {
   const std::size_t at = yaml.find(key + ": ");
-  return at == std::string::npos ? "missing" : yaml.substr(yaml.find_first_of("0123456789abcdef", at + key.size() + 1), 64);
+  return at == std::string::npos ? "missing"
+                                 : yaml.substr(yaml.find_first_of("0123456789abcdef", at + key.size() + 1), 64);
 }
 
 TEST(ClientTest, AnotherBaseOrTokenizerIsRefusedWithBothHashes) {
