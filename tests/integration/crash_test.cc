@@ -116,6 +116,8 @@ TEST(CrashTest, ClientStopsOnSigterm) {
   Federation federation({.rounds = 1'000'000, .clients = 2});
   federation.Serve();
   const Clients clients = JoinThree(federation);
+  // The other two may be training by themselves while this one still starts.
+  ASSERT_TRUE(Eventually([&] { return clients.front()->errors().find("session.joined") != std::string::npos; }));
   ASSERT_TRUE(federation.WaitForRound(2));
   clients.front()->Signal(SIGTERM);
   EXPECT_EQ(clients.front()->Wait(kPrompt), 130);

@@ -56,8 +56,9 @@ TEST(FederationTest, LearnsAndAllReportsAgree) {
   }
   // Beside the running coordinator.
   ASSERT_TRUE(federation.WaitForRound(2));
-  const json early = json::parse(federation.Server({"rounds", "--state", federation.state(), "--json"}));
+  json early = json::parse(federation.Server({"rounds", "--state", federation.state(), "--json"}));
   ASSERT_GE(early.size(), 3);
+  early.erase(early.begin() + 3, early.end());  // a later one may be committed and not yet evaluated
   federation.Finish(clients);
 
   const std::vector<json> rounds = federation.Rounds();
