@@ -4,6 +4,7 @@
 #include <cmath>
 #include <unordered_map>
 
+#include "client/documents.h"
 #include "peft/core/check.h"
 #include "peft/core/files.h"
 #include "peft/text/tokenizer.h"
@@ -66,6 +67,10 @@ Status SetTargets(const ProblemSpec& problem, const Table& table, std::vector<Ex
 
 Result<std::vector<Example>> MakeExamples(const ProblemSpec& problem, const Tokenizer& tokenizer, const Table& table,
                                           bool need_labels) {
+  if (problem.type == ProblemType::kLanguageModelling) {
+    ASSIGN_OR_RETURN(const std::vector<Example> documents, MakeDocuments(problem, tokenizer, table));
+    return PackDocuments(documents, static_cast<std::size_t>(problem.max_length));
+  }
   ASSIGN_OR_RETURN(const std::size_t text, table.NeedColumn(problem.text_column));
   const bool pairs = !problem.text_pair_column.empty();
   std::size_t second = 0;
@@ -95,14 +100,19 @@ Result<std::vector<std::vector<Example>>> DealExamples(const RunSpec& run, const
   if (partition.kind == PartitionSpec::Kind::kDirichlet && run.problem.type != ProblemType::kClassification) {
     return InvalidArgument("partition: got dirichlet, want iid or a column (it splits classes, and the run has none)");
   }
-  ASSIGN_OR_RETURN(std::vector<Example> examples, MakeExamples(run.problem, tokenizer, table, /*need_labels=*/true));
+  const bool language = run.problem.type == ProblemType::kLanguageModelling;
+  ASSIGN_OR_RETURN(std::vector<Example> examples, language ? MakeDocuments(run.problem, tokenizer, table)
+                                                           : MakeExamples(run.problem, tokenizer, table, true));
   std::vector<std::int32_t> labels;
   labels.reserve(examples.size());
   for (const Example& example : examples) labels.push_back(example.label);
   ASSIGN_OR_RETURN(const auto parts, PartitionRows(partition, table, labels, clients, run.seed));
   std::vector<std::vector<Example>> dealt(range.end - range.first);
   for (std::size_t client = range.first; client < range.end; ++client) {
-    for (const std::uint32_t row : parts[client]) dealt[client - range.first].push_back(std::move(examples[row]));
+    std::vector<Example>& own = dealt[client - range.first];
+    for (const std::uint32_t row : parts[client]) own.push_back(std::move(examples[row]));
+    if (language) own = PackDocuments(own, static_cast<std::size_t>(run.problem.max_length));
+    if (own.empty()) return InvalidArgument("client " + std::to_string(client) + ": its rows have nothing to learn");
   }
   return dealt;
 }
@@ -111,7 +121,9 @@ Result<Table> ReadRunTable(const std::string& path, const ProblemSpec& problem) 
   ASSIGN_OR_RETURN(const TableFormat format, FormatOfPath(path));
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxFileBytes));
   Result<Table> table = ParseTable(path, text, format);
-  if (format == TableFormat::kJsonLines || !table.ok() || table->Column(problem.text_column)) return table;
+  const bool names_columns = format == TableFormat::kJsonLines || format == TableFormat::kText ||
+                             problem.type == ProblemType::kLanguageModelling;
+  if (names_columns || !table.ok() || table->Column(problem.text_column)) return table;
   std::vector<std::string> header = {problem.text_column, problem.label_column};
   if (!problem.text_pair_column.empty()) header.insert(header.begin() + 1, problem.text_pair_column);
   if (table->columns.size() != header.size()) return table;

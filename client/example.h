@@ -6,6 +6,12 @@
 
 namespace fedpeft::client {
 
+/// A text of its own within an example of language modelling: the first `prompt` of its tokens are read, not learned.
+struct Document {
+  std::uint32_t length = 0;
+  std::uint32_t prompt = 0;
+};
+
 struct Example {
   /// Token ids with special tokens, 1 to max_position_embeddings of them, no padding.
   std::vector<std::int32_t> ids;
@@ -15,6 +21,8 @@ struct Example {
   std::int32_t label = 0;
   /// Regression: the true number; not read when predicting.
   float value = 0;
+  /// Language modelling: what `ids` consist of, in order.
+  std::vector<Document> documents = {};
 };
 
 }  // namespace fedpeft::client

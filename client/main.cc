@@ -39,7 +39,7 @@ void AddJoin(CLI::App& app, JoinOptions& options) {
   CLI::App* verb = app.add_subcommand("join", "join a coordinator and train (or evaluate) until its run is finished");
   AddCompute(*verb, options.compute);
   verb->add_option("--server", options.connect.server, "HOST:PORT of the coordinator")->required();
-  verb->add_option("--data", options.data, "this client's examples: .csv, .tsv or .jsonl")->required();
+  verb->add_option("--data", options.data, "this client's examples: .csv, .tsv, .jsonl or .txt")->required();
   verb->add_option("--name", options.name, "this client's name (default: the state folder's, or a fresh one)");
   verb->add_option("--state", options.state,
                    "folder for the name and for updates not yet taken (default: a temporary one, so nothing outlives "
@@ -78,7 +78,7 @@ void AddTrain(CLI::App& app, TrainOptions& options) {
 void AddAdapterVerb(CLI::App* verb, AdapterOptions& options) {
   AddCompute(*verb, options.compute);
   verb->add_option("--adapter", options.adapter, "adapter folder")->required();
-  verb->add_option("--data", options.data, "examples: .csv, .tsv or .jsonl")->required();
+  verb->add_option("--data", options.data, "examples: .csv, .tsv, .jsonl or .txt")->required();
   verb->add_option("--text-column", options.text_column, "column of the text (default: the adapter's)");
   verb->add_option("--text-pair-column", options.text_pair_column, "column of the second text");
   verb->add_option("--label-column", options.label_column, "column of the label");

@@ -89,6 +89,8 @@ std::unique_ptr<Objective> MakeObjective(ProblemType problem, const BaseModel& b
       return std::make_unique<Classification>(PeftClassifier(base, plan, layout, params), plan.labels);
     case ProblemType::kRegression:
       return std::make_unique<Regression>(PeftClassifier(base, plan, layout, params));
+    case ProblemType::kLanguageModelling:
+      return MakeLanguageObjective(base, plan, layout, params);
   }
   FEDPEFT_CHECK(false);
 }

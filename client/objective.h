@@ -46,6 +46,10 @@ class Objective {
   virtual torch::Tensor Predict(const ExampleBatch& batch) const = 0;
 };
 
+/// MakeObjective's for language modelling. Pre: the base has a language-model head.
+std::unique_ptr<Objective> MakeLanguageObjective(const BaseModel& base, const PeftPlan& plan, const ParamLayout& layout,
+                                                 const BoundParams& params);
+
 /// Pre: `params` binds the layout that PlanLayout(plan) made; all outlive the objective.
 std::unique_ptr<Objective> MakeObjective(ProblemType problem, const BaseModel& base, const PeftPlan& plan,
                                          const ParamLayout& layout, const BoundParams& params);

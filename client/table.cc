@@ -148,6 +148,18 @@ Result<Table> ParseJsonLines(std::string_view name, std::string_view text) {
   return table;
 }
 
+Table ParseText(std::string_view text) {
+  Table table{{"text"}, {}};
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (line.find_first_not_of(" \t") != std::string_view::npos) table.rows.push_back({std::string(line)});
+  }
+  return table;
+}
+
 }  // namespace
 
 std::optional<std::size_t> Table::Column(std::string_view name) const {
@@ -167,13 +179,18 @@ Result<TableFormat> FormatOfPath(const std::string& path) {
   if (path.ends_with(".csv")) return TableFormat::kCsv;
   if (path.ends_with(".tsv")) return TableFormat::kTsv;
   if (path.ends_with(".jsonl") || path.ends_with(".json") || path.ends_with(".ndjson")) return TableFormat::kJsonLines;
-  return InvalidArgument(path + ": cannot tell the format, want a name that ends in .csv, .tsv or .jsonl");
+  if (path.ends_with(".txt")) return TableFormat::kText;
+  return InvalidArgument(path + ": cannot tell the format, want a name that ends in .csv, .tsv, .jsonl or .txt");
 }
 
 Result<Table> ParseTable(std::string_view name, std::string_view text, TableFormat format,
                          const std::vector<std::string>& header) {
-  Result<Table> table =
-      format == TableFormat::kJsonLines ? ParseJsonLines(name, text) : ParseSeparated(name, text, format, header);
+  const auto parse = [&]() -> Result<Table> {
+    if (format == TableFormat::kJsonLines) return ParseJsonLines(name, text);
+    if (format == TableFormat::kText) return ParseText(text);
+    return ParseSeparated(name, text, format, header);
+  };
+  Result<Table> table = parse();
   if (table.ok() && table->rows.empty()) return InvalidArgument(std::string(name) + ": has no rows");
   return table;
 }

@@ -37,7 +37,15 @@ std::vector<std::uint32_t> Lengths(std::span<const Example> examples) {
 Result<ExampleBatch> PackRows(std::span<const Example> examples, std::span<const std::uint32_t> rows,
                               const SequenceLimits& limits) {
   std::vector<TokenSequence> sequences;
-  for (const std::uint32_t row : rows) sequences.push_back({examples[row].ids, examples[row].type_ids});
+  for (const std::uint32_t row : rows) {
+    const Example& example = examples[row];
+    if (example.documents.empty()) sequences.push_back({example.ids, example.type_ids});
+    std::size_t at = 0;
+    for (const Document& document : example.documents) {
+      sequences.push_back({std::span(example.ids).subspan(at, document.length), {}});
+      at += document.length;
+    }
+  }
   ASSIGN_OR_RETURN(PackedBatch packed, Pack(sequences, limits));
   return ExampleBatch{examples, rows, std::move(packed)};
 }
@@ -188,6 +196,9 @@ Result<std::unique_ptr<LocalTrainer>> LocalTrainer::Make(std::shared_ptr<const B
   if (planned->digest() != layout->digest()) {
     return InvalidArgument("layout: got " + Hex(layout->digest()) + ", want the run's " + Hex(planned->digest()));
   }
+  if (run.problem.type == ProblemType::kLanguageModelling && !base->has_language_head()) {
+    return FailedPrecondition("base: has no language-model head (lm_head.weight), which this run's problem needs");
+  }
   if (run.train.batch_size < 1 || run.train.epochs < 0 || (run.train.epochs == 0 && run.train.steps < 1)) {
     return InvalidArgument("train: want a batch_size of at least 1, and epochs or steps of at least 1");
   }
@@ -224,6 +235,9 @@ Result<EvaluateStats> LocalTrainer::Evaluate(const ParamVector& params, std::spa
 Result<Predictions> LocalTrainer::Predict(const ParamVector& params, std::span<const Example> examples,
                                           const std::atomic<bool>* stop) {
   if (examples.empty()) return InvalidArgument("prediction: got no examples, want at least 1");
+  if (state_->problem == ProblemType::kLanguageModelling) {
+    return Unimplemented("prediction: got a language model, want a classifier or a regression");
+  }
   return CatchTorch("prediction", [&]() -> Result<Predictions> {
     const c10::InferenceMode inference;
     const BoundParams bound(params);

@@ -13,6 +13,10 @@ namespace {
 constexpr std::string_view kTextColumn = "fedpeft.text_column";
 constexpr std::string_view kTextPairColumn = "fedpeft.text_pair_column";
 constexpr std::string_view kLabelColumn = "fedpeft.label_column";
+constexpr std::string_view kPrompt = "fedpeft.prompt";
+constexpr std::string_view kResponse = "fedpeft.response";
+/// The task_type of peft.
+constexpr const char* kCausal = "CAUSAL_LM";
 constexpr std::string_view kMaxLength = "fedpeft.max_length";
 
 /// The value, or `otherwise` when the folder was not written by fedpeft.
@@ -46,10 +50,16 @@ Result<std::vector<std::string>> LabelsOf(const SafetensorsFile& file, const Bas
   return labels;
 }
 
-Result<ProblemSpec> ProblemOf(const SafetensorsFile& file, const BaseShape& base) {
+Result<ProblemSpec> ProblemOf(const SafetensorsFile& file, const BaseShape& base, bool language) {
   ProblemSpec problem;
-  ASSIGN_OR_RETURN(problem.labels, LabelsOf(file, base));
-  problem.type = problem.labels.empty() ? ProblemType::kRegression : ProblemType::kClassification;
+  if (language) {
+    problem.type = ProblemType::kLanguageModelling;
+    problem.prompt = Text(file.metadata(), kPrompt, "");
+    problem.response = Text(file.metadata(), kResponse, "{text}");
+  } else {
+    ASSIGN_OR_RETURN(problem.labels, LabelsOf(file, base));
+    problem.type = problem.labels.empty() ? ProblemType::kRegression : ProblemType::kClassification;
+  }
   problem.text_column = Text(file.metadata(), kTextColumn, "text");
   problem.text_pair_column = Text(file.metadata(), kTextPairColumn, "");
   problem.label_column = Text(file.metadata(), kLabelColumn, "label");
@@ -94,12 +104,13 @@ Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::s
                      const StringMap& provenance) {
   LoraAdapterConfig config;
   config.base_model_name_or_path = run.base_name;
-  config.task_type = "SEQ_CLS";
+  const bool language = run.problem.type == ProblemType::kLanguageModelling;
+  config.task_type = language ? kCausal : "SEQ_CLS";
   config.r = run.plan.lora.rank;
   config.lora_alpha = run.plan.lora.alpha;
   config.lora_dropout = run.plan.lora.dropout;
   config.target_modules = PeftTargets(run.plan);
-  config.modules_to_save = HeadModules(run.plan.base);
+  if (!language) config.modules_to_save = HeadModules(run.plan.base);
   ASSIGN_OR_RETURN(const std::vector<Site> sites, LoraSites(run.plan));
   config.fan_in_fan_out = std::any_of(sites.begin(), sites.end(), [](const Site& site) { return site.transposed; });
   StringMap metadata = provenance;
@@ -109,6 +120,10 @@ Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::s
   metadata[std::string(kTextColumn)] = run.problem.text_column;
   metadata[std::string(kTextPairColumn)] = run.problem.text_pair_column;
   metadata[std::string(kLabelColumn)] = run.problem.label_column;
+  if (language) {
+    metadata[std::string(kPrompt)] = run.problem.prompt;
+    metadata[std::string(kResponse)] = run.problem.response;
+  }
   metadata[std::string(kMaxLength)] = std::to_string(run.problem.max_length);
   std::vector<TensorView> tensors;
   const auto& specs = params.layout()->tensors();
@@ -124,11 +139,12 @@ Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape
   run.base_name = adapter.config.base_model_name_or_path;
   run.weights = DigestOr0(adapter.file.metadata(), adapter_metadata::kBaseHash);
   run.tokenizer = DigestOr0(adapter.file.metadata(), adapter_metadata::kTokenizerHash);
-  Result<ProblemSpec> problem = ProblemOf(adapter.file, base);
+  Result<ProblemSpec> problem = ProblemOf(adapter.file, base, adapter.config.task_type == kCausal);
   if (!problem.ok()) return problem.status().Annotate(folder);
   run.problem = std::move(*problem);
   run.plan.base = base;
-  run.plan.labels = std::max<std::int64_t>(1, static_cast<std::int64_t>(run.problem.labels.size()));
+  run.plan.labels = static_cast<std::int64_t>(run.problem.labels.size());
+  if (run.problem.type == ProblemType::kRegression) run.plan.labels = 1;
   Result<LoraConfig> lora = UniformLora(adapter);
   if (!lora.ok()) return lora.status().Annotate(folder);
   run.plan.lora = std::move(*lora);

@@ -49,6 +49,9 @@ PeftPlan ToPlan(const v1::RunConfig& config) {
 
 std::vector<Metric> MetricsFor(const v1::Problem& problem) {
   if (problem.type() == v1::Problem::REGRESSION) return {Metric::kPearson, Metric::kSpearman, Metric::kLoss};
+  if (problem.type() == v1::Problem::LANGUAGE_MODELLING) {
+    return {Metric::kPerplexity, Metric::kTokenAccuracy, Metric::kLoss};
+  }
   return {Metric::kAccuracy, Metric::kMacroF1, Metric::kMatthews, Metric::kLoss};
 }
 
@@ -66,7 +69,7 @@ static_assert(static_cast<int>(TrainSpec::BaseDtype::kBfloat16) + 1 == v1::Train
 static_assert(static_cast<int>(TrainSpec::Schedule::kCosine) + 1 == v1::LearningRateSchedule::COSINE);
 static_assert(static_cast<int>(ReducerSpec::Weights::kUniform) + 1 == v1::Reducer::UNIFORM);
 static_assert(static_cast<int>(ServerOptimizerSpec::Kind::kFedYogi) + 1 == v1::ServerOptimizer::FEDYOGI);
-static_assert(static_cast<int>(ProblemType::kRegression) + 1 == v1::Problem::REGRESSION);
+static_assert(static_cast<int>(ProblemType::kLanguageModelling) + 1 == v1::Problem::LANGUAGE_MODELLING);
 static_assert(static_cast<int>(Metric::kTokenAccuracy) + 1 == v1::Evaluation::TOKEN_ACCURACY);
 
 ProblemSpec ToProblem(const v1::Problem& problem) {
@@ -75,7 +78,9 @@ ProblemSpec ToProblem(const v1::Problem& problem) {
           problem.text_column(),
           problem.text_pair_column(),
           problem.label_column(),
-          static_cast<int>(problem.max_length())};
+          static_cast<int>(problem.max_length()),
+          problem.prompt(),
+          problem.response().empty() ? "{" + problem.text_column() + "}" : problem.response()};
 }
 
 TrainSpec ToTrain(const v1::Train& train) {

@@ -17,7 +17,7 @@ class RunConfig;
 
 namespace fedpeft {
 
-enum class ProblemType { kClassification, kRegression };
+enum class ProblemType { kClassification, kRegression, kLanguageModelling };
 
 struct ProblemSpec {
   ProblemType type = ProblemType::kClassification;
@@ -28,6 +28,9 @@ struct ProblemSpec {
   std::string text_pair_column;
   std::string label_column;
   int max_length = 128;
+  /// Templates of language modelling (template.h); no prompt: all is learned.
+  std::string prompt;
+  std::string response;
 };
 
 struct TrainSpec {

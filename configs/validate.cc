@@ -14,8 +14,10 @@
 #include "aggregation/reducer.h"
 #include "configs/keys.h"
 #include "configs/reader.h"
+#include "configs/template.h"
 #include "configs/translate.h"
 #include "peft/plan/plan.h"
+#include "peft/plan/sites.h"
 #include "proto/limits.h"
 #include "proto/run_config.pb.h"
 
@@ -81,6 +83,7 @@ class Rules {
   void CheckProblem() {
     const v1::Problem& problem = config_.problem();
     CheckLabels(problem);
+    CheckTemplates(problem);
     CheckText("problem.text_column", problem.text_column(), /*may_be_empty=*/false);
     CheckText("problem.label_column", problem.label_column(), /*may_be_empty=*/false);
     CheckText("problem.text_pair_column", problem.text_pair_column(), /*may_be_empty=*/true);
@@ -93,6 +96,22 @@ class Rules {
     Require(problem.max_length() <= longest, "problem.max_length",
             "got " + std::to_string(problem.max_length()) + ", want at most " + std::to_string(longest) +
                 " (base.max_position_embeddings less base.position_offset)");
+  }
+
+  void CheckTemplates(const v1::Problem& problem) {
+    const bool language = problem.type() == v1::Problem::LANGUAGE_MODELLING;
+    Require(!language || PredictsNextToken(ToPlan(config_).base), "problem.type",
+            "got language_modelling, want a base that predicts the next token, which " + config_.base().model_type() +
+                " does not");
+    if (language) RequireDefaults("problem", problem, {"text_pair_column", "label_column"}, "of language modelling");
+    for (const auto& [path, text] :
+         {std::pair("problem.prompt", problem.prompt()), std::pair("problem.response", problem.response())}) {
+      Require(language || text.empty(), path, "got a template, which only language_modelling has (leave the key out)");
+      const Result<TextTemplate> parsed = TextTemplate::Parse(text);
+      Require(parsed.ok(), path, parsed.ok() ? "" : parsed.status().message());
+    }
+    Require(problem.prompt().empty() || !problem.response().empty(), "problem.response",
+            "is missing beside problem.prompt, want what is learned after it, such as \" {answer}</s>\"");
   }
 
   void CheckLabels(const v1::Problem& problem) {

@@ -31,7 +31,8 @@ Status CheckCount(std::string_view what, std::uint64_t value, std::uint64_t at_l
 /// Every kind of problem counts one thing that no other does.
 Status CheckKind(const Totals& totals, ProblemType problem) {
   const std::pair<ProblemType, std::string_view> kinds[] = {{ProblemType::kClassification, sum::kCorrect},
-                                                            {ProblemType::kRegression, sum::kXY}};
+                                                            {ProblemType::kRegression, sum::kXY},
+                                                            {ProblemType::kLanguageModelling, sum::kTokens}};
   for (const auto& [kind, name] : kinds) {
     if (totals.Has(name) == (kind == problem)) continue;
     return InvalidArgument("evaluation: " + std::string(name) + ": " +

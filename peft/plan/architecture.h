@@ -25,6 +25,7 @@ struct Architecture {
   Status (*check)(const BaseShape& shape) = nullptr;
   void (*sites)(const BaseShape& shape, BaseSites& sites) = nullptr;
   std::vector<HeadLayer> (*head)(const BaseShape& shape, std::int64_t labels) = nullptr;
+  bool predicts_next_token = false;
 };
 
 /// Errors: kUnimplemented, listing the families there are.

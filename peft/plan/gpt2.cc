@@ -43,7 +43,13 @@ void Sites(const BaseShape& shape, BaseSites& sites) {
 }  // namespace
 
 void AddGpt2(std::vector<Architecture>& rows) {
-  rows.push_back({"gpt2", {"c_attn"}, Read, architecture::CheckFullAttention, Sites, architecture::ScoreHead});
+  rows.push_back({"gpt2",
+                  {"c_attn"},
+                  Read,
+                  architecture::CheckFullAttention,
+                  Sites,
+                  architecture::ScoreHead,
+                  /*predicts_next_token=*/true});
 }
 
 }  // namespace fedpeft

@@ -119,10 +119,10 @@ void Sites(const BaseShape& shape, BaseSites& sites) {
 
 void AddLlamaFamily(std::vector<Architecture>& rows) {
   const std::vector<std::string_view> targets = {"q_proj", "v_proj"};
-  rows.push_back({"llama", targets, ReadLlama, Check, Sites, architecture::ScoreHead});
-  rows.push_back({"mistral", targets, ReadMistral, Check, Sites, architecture::ScoreHead});
-  rows.push_back({"qwen2", targets, ReadQwen2, Check, Sites, architecture::ScoreHead});
-  rows.push_back({"qwen3", targets, ReadQwen3, Check, Sites, architecture::ScoreHead});
+  rows.push_back({"llama", targets, ReadLlama, Check, Sites, architecture::ScoreHead, true});
+  rows.push_back({"mistral", targets, ReadMistral, Check, Sites, architecture::ScoreHead, true});
+  rows.push_back({"qwen2", targets, ReadQwen2, Check, Sites, architecture::ScoreHead, true});
+  rows.push_back({"qwen3", targets, ReadQwen3, Check, Sites, architecture::ScoreHead, true});
 }
 
 }  // namespace fedpeft

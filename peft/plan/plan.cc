@@ -79,6 +79,7 @@ Result<std::vector<Site>> LoraSites(const PeftPlan& plan) {
 
 std::vector<std::string> PeftTargets(const PeftPlan& plan) {
   std::vector<std::string> targets = Targets(plan);
+  if (plan.labels == 0) return targets;
   const std::vector<HeadLayer> head = HeadLayers(plan.base, plan.labels);
   const auto in_head = [&](const HeadLayer& layer) { return MatchesAny({.path = layer.path}, targets); };
   if (std::none_of(head.begin(), head.end(), in_head)) return targets;
@@ -95,8 +96,8 @@ std::string PeftName(const std::string& path, std::string_view suffix) {
 
 Result<std::shared_ptr<const ParamLayout>> PlanLayout(const PeftPlan& plan) {
   RETURN_IF_ERROR(CheckBaseShape(plan.base));
-  if (plan.labels < 1) {
-    return InvalidArgument("problem.labels: has " + std::to_string(plan.labels) + " entries, want at least 1");
+  if (plan.labels < 0) {
+    return InvalidArgument("problem.labels: has " + std::to_string(plan.labels) + " entries, want at least 0");
   }
   ASSIGN_OR_RETURN(const std::vector<Site> sites, LoraSites(plan));
   std::vector<TensorSpec> tensors;
@@ -109,6 +110,7 @@ Result<std::shared_ptr<const ParamLayout>> PlanLayout(const PeftPlan& plan) {
                        {InitLaw::Kind::kUniform, bound}});
     tensors.push_back({PeftName(site.path, "lora_B.weight"), {site.out, plan.lora.rank}, Role::kLoraB, site.path, {}});
   }
+  if (plan.labels == 0) return ParamLayout::Make(std::move(tensors));
   for (const HeadLayer& layer : HeadLayers(plan.base, plan.labels)) AddHead(layer, tensors);
   return ParamLayout::Make(std::move(tensors));
 }

@@ -33,7 +33,7 @@ enum class HeadPolicy { kShared, kFrozen };
 struct PeftPlan {
   BaseShape base;
   LoraConfig lora;
-  /// Outputs of the head: the number of classes, or 1 for regression.
+  /// Outputs of the head: the number of classes, 1 for regression, 0 for language modelling, which has none.
   std::int64_t labels = 0;
   HeadPolicy head = HeadPolicy::kShared;
 };

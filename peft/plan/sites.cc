@@ -30,6 +30,11 @@ std::vector<HeadLayer> HeadLayers(const BaseShape& shape, std::int64_t labels) {
   return Of(shape).head(shape, labels);
 }
 
+bool PredictsNextToken(const BaseShape& shape) {
+  const Result<const Architecture*> architecture = FindArchitecture(shape.model_type);
+  return architecture.ok() && (*architecture)->predicts_next_token;
+}
+
 std::vector<std::string> HeadModules(const BaseShape& shape) {
   std::vector<std::string> modules;
   for (const HeadLayer& layer : HeadLayers(shape, /*labels=*/1)) {

@@ -67,6 +67,9 @@ struct HeadLayer {
 /// `out` is `labels`. Pre: shape checked.
 std::vector<HeadLayer> HeadLayers(const BaseShape& shape, std::int64_t labels);
 
+/// Whether the family has a language-model head, for the next token. Pre: shape checked, or false.
+bool PredictsNextToken(const BaseShape& shape);
+
 /// The modules that peft has to save whole for that head: the first components of its paths.
 std::vector<std::string> HeadModules(const BaseShape& shape);
 

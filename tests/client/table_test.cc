@@ -39,6 +39,12 @@ TEST(TableTest, JsonLinesWriteNumbersAsTheyAre) {
   EXPECT_THAT(table.rows, ElementsAre(ElementsAre("3", "a"), ElementsAre("x", "b")));
 }
 
+TEST(TableTest, PlainTextHasARowALine) {
+  const Table table = Parse("one, \"two\"\r\n\n \t\nthree", TableFormat::kText);
+  EXPECT_THAT(table.columns, ElementsAre("text"));
+  EXPECT_THAT(table.rows, ElementsAre(ElementsAre("one, \"two\""), ElementsAre("three")));
+}
+
 struct Reject {
   const char* text;
   TableFormat format;

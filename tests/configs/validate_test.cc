@@ -34,6 +34,12 @@ struct Rule {
   std::string says;
 };
 
+void SetLanguage(v1::RunConfig* config) {
+  config->mutable_base()->set_model_type("gpt2");
+  config->mutable_problem()->set_type(v1::Problem::LANGUAGE_MODELLING);
+  config->mutable_problem()->clear_labels();
+}
+
 class ValidateRuleTest : public ::testing::TestWithParam<Rule> {};
 
 TEST_P(ValidateRuleTest, IsReportedAtItsKey) {
@@ -84,6 +90,20 @@ INSTANTIATE_TEST_SUITE_P(
                c->mutable_evaluation()->set_metric(v1::Evaluation::SPEARMAN);
                c->mutable_evaluation()->set_min_evaluators(2);
              }, "evaluation.min_evaluators", "got 2 with metric spearman, want 1"},
+        Rule{"LanguageOfAnEncoder", [](auto* c) {
+               SetLanguage(c);
+               c->mutable_base()->set_model_type("bert");
+             }, "problem.type", "want a base that predicts the next token, which bert does not"},
+        Rule{"PromptOfAClassification", [](auto* c) { c->mutable_problem()->set_prompt("{text}"); }, "problem.prompt",
+             "which only language_modelling has"},
+        Rule{"OddBrace", [](auto* c) {
+               SetLanguage(c);
+               c->mutable_problem()->set_response("{text");
+             }, "problem.response", "odd brace at byte 1"},
+        Rule{"PromptWithoutResponse", [](auto* c) {
+               SetLanguage(c);
+               c->mutable_problem()->set_prompt("{text}");
+             }, "problem.response", "is missing beside problem.prompt"},
         Rule{"SameLabel", [](auto* c) { c->mutable_problem()->set_labels(2, "no"); }, "problem.labels.2",
              "a second time"},
         Rule{"EmptyLabel", [](auto* c) { c->mutable_problem()->set_labels(0, ""); }, "problem.labels.0", "got \"\""},

@@ -1,7 +1,7 @@
-// The C++ side of model_parity.py. Each line of standard input is a case, BASE_FOLDER WORK_FOLDER; its answer is a line
-// of standard output, `ok` or why not. A case reads request.json and params.safetensors from its work folder and
-// writes, of the first batch, logits, hidden states, scores of a language-model head and gradients to out.safetensors,
-// and the losses of one AdamW step a batch to losses.json.
+// The C++ side of model_parity.py and language_parity.py (which asks for no labels). Each line of standard input is a
+// case, BASE_FOLDER WORK_FOLDER; its answer is a line of standard output, `ok` or why not. A case reads request.json
+// and params.safetensors from its work folder and writes, of the first batch, logits, hidden states, scores of a
+// language-model head and gradients to out.safetensors, and the losses of one AdamW step a batch to losses.json.
 #include <torch/torch.h>
 
 #include <cstdio>
@@ -13,6 +13,7 @@
 #include "peft/io/json.h"
 #include "peft/io/safetensors.h"
 #include "peft/method/classifier.h"
+#include "peft/method/language_model.h"
 #include "peft/method/optimizer.h"
 #include "peft/model/load.h"
 
@@ -83,6 +84,23 @@ Outputs TokenOutputs(const BaseModel& base, const LoraHook& hook, const PackedBa
   return outputs;
 }
 
+/// The logits of a batch, sequence or predicting row after the other, and what they ought to say.
+struct Answers {
+  torch::Tensor logits;
+  torch::Tensor labels;
+};
+
+Answers Answer(const BaseModel& base, const Request& request, const ParamLayout& layout, const BoundParams& bound,
+               const PackedBatch& batch, const nlohmann::json& json) {
+  if (request.plan.labels > 0) {
+    return {PeftClassifier(base, request.plan, layout, bound).Logits(batch),
+            torch::tensor(json.at("labels").get<std::vector<std::int64_t>>())};
+  }
+  const PeftLanguageModel model(base, request.plan, layout, bound);
+  const NextTokens next = NextTokensOf(batch, json.at("prompts").get<std::vector<std::int64_t>>());
+  return {model.Scores(model.Hidden(batch, next.rows)), next.ids};
+}
+
 Status WriteOutputs(const std::string& path, const Outputs& outputs, const ParamVector& grads) {
   std::vector<TensorView> views;
   const auto& specs = grads.layout()->tensors();
@@ -104,19 +122,17 @@ Status RunCase(const std::string& base_folder, const std::string& folder) {
   RETURN_IF_ERROR(ReadParams(JoinPath(folder, "params.safetensors"), params));
   const ViewSpec view = PlanView(request.plan, *layout);
   const BoundParams bound(params, grads, view);
-  const PeftClassifier model(*base, request.plan, *layout, bound);
   const auto optimizer = MakeAdamW(request.adamw, layout->size(), TrainedRanges(*layout, view));
   nlohmann::json losses = nlohmann::json::array();
   for (const nlohmann::json& json : request.batches) {
     ASSIGN_OR_RETURN(const PackedBatch batch, ReadBatch(json, base->limits()));
     std::ranges::fill(grads.values(), 0.0f);
-    const torch::Tensor logits = model.Logits(batch);
-    const auto labels = json.at("labels").get<std::vector<std::int64_t>>();
-    const torch::Tensor loss = torch::cross_entropy_loss(logits, torch::tensor(labels));
+    const Answers answers = Answer(*base, request, *layout, bound, batch, json);
+    const torch::Tensor loss = torch::cross_entropy_loss(answers.logits, answers.labels);
     loss.backward();
     if (losses.empty()) {
       Outputs outputs = TokenOutputs(*base, LoraHook(request.plan, *layout, bound.tensors()), batch);
-      outputs["logits"] = logits.detach().contiguous();
+      outputs["logits"] = answers.logits.detach().contiguous();
       RETURN_IF_ERROR(WriteOutputs(JoinPath(folder, "out.safetensors"), outputs, grads));
     }
     losses.push_back(loss.item<double>());

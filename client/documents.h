@@ -1,0 +1,31 @@
+// Language modelling's data: a row of the table is a document, perhaps with a prompt that is read and not learned, and
+// documents share training examples of about problem.max_length tokens. They never see each other: each keeps its own
+// positions and attention.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "client/example.h"
+#include "client/table.h"
+#include "configs/run.h"
+#include "peft/core/status.h"
+
+namespace fedpeft {
+class Tokenizer;
+}
+
+namespace fedpeft::client {
+
+/// One example a row. Without a prompt a text longer than max_length is cut into pieces, each beginning with the last
+/// token of the one before, so that every token but the first is predicted once. With a prompt the end of the response
+/// is cut off. The prompt is the tokens that its own encoding and that of the whole text have in common at the start. A
+/// text without a token to predict gives an example without documents.
+/// Errors: kInvalidArgument for a missing column, or a prompt that leaves no room for a response (it names the row).
+Result<std::vector<Example>> MakeDocuments(const ProblemSpec& problem, const Tokenizer& tokenizer, const Table& table);
+
+/// The documents of `rows`, in their order, in examples of at most `max_length` tokens.
+std::vector<Example> PackDocuments(std::span<const Example> rows, std::size_t max_length);
+
+}  // namespace fedpeft::client

@@ -1,0 +1,66 @@
+// PeftLanguageModel: frozen decoder + method + the base's own language-model head, as a function of the trained
+// tensors.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+
+#include "peft/method/bound_params.h"
+#include "peft/method/lora.h"
+#include "peft/model/base_model.h"
+#include "peft/plan/plan.h"
+
+namespace fedpeft {
+
+/// Holds views of the tensors it is made from; cheap to make, one for every set of parameters.
+class PeftLanguageModel {
+ public:
+  /// Pre: base.has_language_head(); `params` binds the layout that PlanLayout(plan) made, plan.base is the base's
+  /// shape, and all three outlive this object.
+  PeftLanguageModel(const BaseModel& base, const PeftPlan& plan, const ParamLayout& layout, const BoundParams& params)
+      : base_(base), hook_(plan, layout, params.tensors()) {}
+
+  /// What the head reads at some rows of the packed batch. Shapes: rows int64 [n] → [n, C].
+  torch::Tensor Hidden(const PackedBatch& batch, const torch::Tensor& rows, const ForwardMode& mode = {}) const {
+    return base_.Hidden(batch, hook_, mode).index_select(0, rows);
+  }
+  /// Scores of the token after each. Shapes: [n, C] → [n, V] float32: a few rows of a large vocabulary are many bytes.
+  torch::Tensor Scores(const torch::Tensor& hidden) const { return base_.LanguageLogits(hidden).to(torch::kFloat32); }
+  /// The mean cross entropy, with its gradient towards `hidden`. Makes the scores of a few rows at a time and forgets
+  /// them: the gradient is computed with the loss. Shapes: [n, C], int64 [n] → scalar.
+  torch::Tensor MeanLoss(const torch::Tensor& hidden, const torch::Tensor& ids,
+                         std::int64_t scores_at_once = kScoresAtOnce) const;
+  /// The same for an evaluation: the sum of nats, and how many first guesses are right. Pre: no gradients are recorded.
+  struct Answers {
+    double loss = 0;
+    std::int64_t correct = 0;
+  };
+  Answers Judge(const torch::Tensor& hidden, const torch::Tensor& ids,
+                std::int64_t scores_at_once = kScoresAtOnce) const;
+
+ private:
+  /// 64 MiB of floats.
+  static constexpr std::int64_t kScoresAtOnce = std::int64_t{1} << 24;
+
+  std::int64_t RowsOf(std::int64_t scores) const {
+    return std::max<std::int64_t>(1, scores / base_.shape().vocab_size);
+  }
+
+  const BaseModel& base_;
+  LoraHook hook_;
+};
+
+/// Which rows of a packed batch predict, and what comes there. Shapes: each int64 [n], sequence after sequence.
+struct NextTokens {
+  torch::Tensor rows;
+  torch::Tensor ids;
+};
+
+/// Every token of sequence i (in the caller's order) from the `prompts[i]`-th on is predicted by the one before it; a
+/// first token is not, as nothing stands before it. Pre: as many prompts as sequences.
+NextTokens NextTokensOf(const PackedBatch& batch, std::span<const std::int64_t> prompts);
+
+}  // namespace fedpeft
