@@ -236,7 +236,8 @@ Result<Predictions> LocalTrainer::Predict(const ParamVector& params, std::span<c
                                           const std::atomic<bool>* stop) {
   if (examples.empty()) return InvalidArgument("prediction: got no examples, want at least 1");
   if (state_->problem == ProblemType::kLanguageModelling) {
-    return Unimplemented("prediction: got a language model, want a classifier or a regression");
+    return Unimplemented(
+        "prediction: got a language model, want a classifier or a regression (generate continues a text)");
   }
   return CatchTorch("prediction", [&]() -> Result<Predictions> {
     const c10::InferenceMode inference;

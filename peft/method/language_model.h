@@ -30,7 +30,7 @@ class PeftLanguageModel {
   /// Scores of the token after each. Shapes: [n, C] → [n, V] float32: a few rows of a large vocabulary are many bytes.
   torch::Tensor Scores(const torch::Tensor& hidden) const { return base_.LanguageLogits(hidden).to(torch::kFloat32); }
   /// The mean cross entropy, with its gradient towards `hidden`. Makes the scores of a few rows at a time and forgets
-  /// them: the gradient is computed with the loss. Shapes: [n, C], int64 [n] → scalar.
+  /// them: the gradient is computed with the loss. Pre: n > 0. Shapes: [n, C], int64 [n] → scalar.
   torch::Tensor MeanLoss(const torch::Tensor& hidden, const torch::Tensor& ids,
                          std::int64_t scores_at_once = kScoresAtOnce) const;
   /// The same for an evaluation: the sum of nats, and how many first guesses are right. Pre: no gradients are recorded.

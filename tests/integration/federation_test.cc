@@ -68,7 +68,6 @@ TEST(FederationTest, LearnsAndAllReportsAgree) {
     EXPECT_EQ(rounds[i]["participants"], i == 0 ? 0 : 3);
     EXPECT_EQ(rounds[i]["eval_examples"], 300);
   }
-  ASSERT_LE(early.size(), rounds.size());
   EXPECT_EQ(json(std::vector<json>(rounds.begin(), rounds.begin() + static_cast<std::ptrdiff_t>(early.size()))), early);
   // Three classes of which every text names its own: by guessing a third is right.
   EXPECT_GT(rounds.back()["eval_accuracy"], 0.8);

@@ -23,7 +23,7 @@ from transformers.utils import logging
 
 from model_cells import CELLS, make_base
 from model_parity import (ALPHA, LEARNING_RATE, RANK, STEPS, TOLERANCE, WEIGHT_DECAY, Helper, adapted, decodes, inputs,
-                          no_dropout, padded, trainable, worst)
+                          no_dropout, padded, trainable, worst, worst_gradient, worst_loss)
 
 IGNORED = -100
 
@@ -69,7 +69,7 @@ def run_cell(helper, cell, root):
 
 
 def compare(model, cell, folder, batches, params):
-    ours, found, losses = load_file(folder / "out.safetensors"), {"gradients": 0.0}, []
+    ours, found, losses = load_file(folder / "out.safetensors"), {}, []
     ours.pop("hidden"), ours.pop("scores")
     optimizer = torch.optim.AdamW(params.values(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     for number, batch in enumerate(batches):
@@ -81,12 +81,9 @@ def compare(model, cell, folder, batches, params):
         if number == 0:
             predicts = torch.nn.functional.pad(labels, (0, 1), value=IGNORED)[:, 1:] != IGNORED
             found["logits"] = worst(ours.pop("logits"), out.logits[predicts])
-            assert set(ours) == set(params), set(ours) ^ set(params)
-            for name, p in params.items():
-                found["gradients"] = max(found["gradients"], ((p.grad - ours[name]).norm() / p.grad.norm()).item())
+            found["gradients"] = worst_gradient(ours, params)
         optimizer.step()
-    our_losses = json.loads((folder / "losses.json").read_text())
-    found["losses"] = max(abs(a - b) for a, b in zip(losses, our_losses, strict=True))
+    found["losses"] = worst_loss(folder, losses)
     return found
 
 

@@ -144,7 +144,7 @@ def worst(ours, wanted):
 def compare(model, cell, base, folder, batches):
     """The worst differences by kind. A decoder's steps alternate between padding on the right and on the left."""
     ours, params = load_file(folder / "out.safetensors"), trainable(model)
-    found = {"gradients": 0.0}
+    found = {}
     model.eval()  # no dropout either way
     with torch.no_grad():
         outputs = token_outputs(model, cell, base, batches[0])
@@ -163,13 +163,21 @@ def compare(model, cell, base, folder, batches):
         losses.append(out.loss.item())
         if number == 0:
             found["logits"] = worst(ours.pop("logits"), out.logits)
-            assert set(ours) == set(params), set(ours) ^ set(params)
-            for name, p in params.items():
-                found["gradients"] = max(found["gradients"], ((p.grad - ours[name]).norm() / p.grad.norm()).item())
+            found["gradients"] = worst_gradient(ours, params)
         optimizer.step()
-    our_losses = json.loads((folder / "losses.json").read_text())
-    found["losses"] = max(abs(a - b) for a, b in zip(losses, our_losses, strict=True))
+    found["losses"] = worst_loss(folder, losses)
     return found
+
+
+def worst_gradient(ours, params):
+    """Relative, of the tensors in `ours`, which are those of `params`."""
+    assert set(ours) == set(params), set(ours) ^ set(params)
+    return max(((p.grad - ours[name]).norm() / p.grad.norm()).item() for name, p in params.items())
+
+
+def worst_loss(folder, losses):
+    ours = json.loads((folder / "losses.json").read_text())
+    return max(abs(a - b) for a, b in zip(losses, ours, strict=True))
 
 
 class Helper:
