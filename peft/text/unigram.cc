@@ -1,9 +1,12 @@
 #include "peft/text/unigram.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "peft/text/byte_token.h"
 #include "peft/text/json_object.h"
@@ -17,6 +20,41 @@ namespace {
 
 // An unknown character scores so much less than the worst token.
 constexpr double kUnknownPenalty = 10;
+constexpr int kLargestPower = 308;
+
+/// 10^exponent, rounded once, which std::pow does not promise. Pre: 0 ≤ exponent ≤ 308.
+double PowerOfTen(int exponent) {
+  const std::string text = "1e" + std::to_string(exponent);
+  double power = 0;
+  std::from_chars(text.data(), text.data() + text.size(), power);
+  return power;
+}
+
+/// The number that `tokenizers` has read: serde_json takes the digits for an integer and multiplies or divides it by a power
+/// of ten, which rounds twice. Where two segmentations score alike ("-----"), the last bit decides. Source: f64_from_parts
+/// of serde_json without `float_roundtrip`. The digits are the shortest that mean `value`, as both write them.
+double AsTokenizersReads(double value) {
+  std::array<char, 32> text{};
+  const char* end =
+      std::to_chars(text.data(), text.data() + text.size(), std::abs(value), std::chars_format::scientific).ptr;
+  std::uint64_t digits = 0;
+  int exponent = 0;
+  const char* at = text.data();
+  for (bool fraction = false; at != end && *at != 'e'; ++at) {
+    fraction = fraction || *at == '.';
+    if (*at == '.') continue;
+    digits = digits * 10 + static_cast<std::uint64_t>(*at - '0');
+    exponent -= fraction ? 1 : 0;
+  }
+  int written = 0;
+  at += at[1] == '+' ? 2 : 1;  // from_chars takes no plus
+  std::from_chars(at, end, written);
+  exponent += written;
+  auto read = static_cast<double>(digits);
+  for (; exponent < -kLargestPower; exponent += kLargestPower) read /= PowerOfTen(kLargestPower);
+  read = exponent < 0 ? read / PowerOfTen(-exponent) : read * PowerOfTen(exponent);
+  return std::copysign(read, value);
+}
 
 /// `["token", score]`, its id being its place.
 Result<std::vector<double>> ReadScores(const json& list, json& ids) {
@@ -32,7 +70,7 @@ Result<std::vector<double>> ReadScores(const json& list, json& ids) {
     if (!ids.emplace(token, scores.size()).second) {
       return InvalidArgument(where + ": '" + token + "' is there twice, want it once");
     }
-    scores.push_back(entry[1].get<double>());
+    scores.push_back(AsTokenizersReads(entry[1].get<double>()));
     if (!std::isfinite(scores.back())) return InvalidArgument(where + ": the score is not finite");
   }
   return scores;

@@ -131,6 +131,16 @@ def xlm_roberta(texts, size):
                    dict(single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>"))
 
 
+def unigram_with_ties():
+    """Runs of a character, which can be cut in many ways of the same score but for the last bit of the sum."""
+    scores = [(-0.45746392006127756, -0.569992925457787), (-3.510444644432181, -3.7428311210100125),
+              (-1.5148490654821862, -1.9920465621612493), (-3.51063236932617, -3.9015523685488165)]
+    pieces = [("<unk>", 0.0)]
+    for character, (one, two) in zip("-=_~", scores, strict=True):
+        pieces += [(character, one), (2 * character, two)]
+    return Tokenizer(models.Unigram(pieces, unk_id=0))
+
+
 def kinds(texts, size=2000):
     """Name -> tokenizer.json."""
     made = {
@@ -142,5 +152,6 @@ def kinds(texts, size=2000):
         "Llama-2 (byte-fallback BPE)": llama2(texts, size),
         "T5 (Unigram, nmt_nfkc)": t5(texts, size),
         "XLM-R (Unigram, nmt_nfkc_cf)": xlm_roberta(texts, size),
+        "Unigram with ties": unigram_with_ties(),
     }
     return {name: tokenizer.to_str() for name, tokenizer in made.items()}

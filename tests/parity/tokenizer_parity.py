@@ -37,7 +37,7 @@ ALPHABETS = [
 SLICE = 200  # texts that a tokenizer is given in all ways, without --full
 WORDS = ["card", "payment", "Transfer", "[MASK]", "[CLS]", "[SEP]", "naïve", "<ent>", "Glued", "ÉTÉ", "\u0345", "\u0301", "don't", "I'LL",
          "'\u017f", "1234567", "  two", "\n\n", "<s>", "</s>", "<unk>", "<mask>", "<|endoftext|>", "\u2581", "<0x41>", "ﬁ", "ｶﾞ",
-         "①", "e\u0301", "ｱ", "\u00a0", "…", "™", "한국", "日本"]
+         "-----", "=======", "_______", "~~~~~~~", "①", "e\u0301", "ｱ", "\u00a0", "…", "™", "한국", "日本"]
 
 
 def random_text(rng):

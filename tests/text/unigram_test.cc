@@ -30,6 +30,20 @@ TEST(UnigramTest, TakesTheBestSumOfScores) {
   EXPECT_EQ(IdsOf(Make(Model()), "xax\xE2\x82\xAC"), (Ids{0, 1, 0}));
 }
 
+// The same scores in another order of pieces: `tokenizers`, which reads the file's digits with two roundings, finds sums
+// that differ in the last bit.
+TEST(UnigramTest, TiesAreDecidedByScoresAsTokenizersReadsThem) {
+  const auto ids = [](double one, double two, std::size_t length) {
+    const json vocabulary = json::array({Piece("<unk>", 0), Piece("-", one), Piece("--", two)});
+    return IdsOf(Make(Model({{"vocab", vocabulary}})), std::string(length, '-'));
+  };
+  EXPECT_EQ(ids(-0.45746392006127756, -0.569992925457787, 5), (Ids{2, 2, 1}));
+  EXPECT_EQ(ids(-3.510444644432181, -3.7428311210100125, 7), (Ids{1, 2, 2, 2}));
+  EXPECT_EQ(ids(-1.5148490654821862, -1.9920465621612493, 7), (Ids{2, 2, 2, 1}));
+  EXPECT_EQ(ids(-1, -1e300, 3), (Ids{1, 1, 1}));
+  EXPECT_EQ(ids(-1e-300, -4.9406564584124654e-324, 3), (Ids{1, 2})) << "as small as they get";
+}
+
 TEST(UnigramTest, BytesStandInForUnknownPieces) {
   json model = Model({{"byte_fallback", true}});
   for (const char* token : {"<0x78>", "<0x79>"}) model["model"]["vocab"].push_back(Piece(token, -1));
