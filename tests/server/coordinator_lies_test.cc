@@ -27,7 +27,8 @@ TEST(CoordinatorTest, LyingClientsAreRefusedAndNobodyElseIsDisturbed) {
   Federation federation(folder.path(), run);
   federation.JoinAll(2);
   Tasks tasks = federation.TakeTrain(2);
-  const auto& [session, task] = tasks[0];
+  const auto& session = tasks[0].first;
+  const auto& task = tasks[0].second;
   const Bytes good = federation.Update(task.key);
   const UploadManifest honest = federation.Manifest(task, good);
 
