@@ -20,12 +20,12 @@ std::string ShapeLine(const BaseShape& shape) {
          std::to_string(shape.position_offset);
 }
 
-std::int64_t CountParameters(const ModelFolder& model) {
-  std::int64_t count = 0;
+void CountParameters(const ModelFolder& model, BaseInfo& base) {
   for (const auto& [name, tensor] : model.tensors()) {
-    if (!IsTaskHead(name)) count += static_cast<std::int64_t>(tensor.data.size() * 8 / DtypeBits(tensor.dtype));
+    if (IsTaskHead(name)) continue;
+    base.parameters += static_cast<std::int64_t>(tensor.data.size() * 8 / DtypeBits(tensor.dtype));
+    base.stored_bytes += tensor.data.size();
   }
-  return count;
 }
 
 }  // namespace
@@ -40,7 +40,9 @@ Result<BaseInfo> OpenBase(const std::string& folder) {
     return InvalidArgument(folder + ": tokenizer.json has ids up to " + std::to_string(tokenizer.vocab_size() - 1) +
                            ", want below vocab_size " + std::to_string(shape.vocab_size) + " of config.json");
   }
-  return BaseInfo{folder, shape, model.BaseHash(), std::move(tokenizer), CountParameters(model)};
+  BaseInfo base{folder, shape, model.BaseHash(), std::move(tokenizer)};
+  CountParameters(model, base);
+  return base;
 }
 
 Status CheckBaseIsRuns(const BaseInfo& base, const RunSpec& run) {

@@ -18,8 +18,9 @@ struct BaseInfo {
   BaseShape shape;
   Digest weights{};
   Tokenizer tokenizer;
-  /// Numbers in the folder's tensors, heads of tasks left out.
+  /// Numbers in the folder's tensors, heads of tasks left out; and the bytes that they take there.
   std::int64_t parameters = 0;
+  std::uint64_t stored_bytes = 0;
 };
 
 /// Errors: those of the folder, its config.json and its tokenizer.json; kInvalidArgument when the tokenizer has more

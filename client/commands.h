@@ -32,6 +32,8 @@ struct JoinOptions {
   std::string client_range;
   std::string partition = "iid";
   double max_wait_s = 0;
+  /// A run's YAML: the one that this client agreed to; empty: whatever the coordinator's is.
+  std::string run_yaml;
 };
 /// Joins and serves until the run is finished, or SIGTERM or SIGINT.
 Status RunJoin(const JoinOptions& options);
@@ -56,11 +58,14 @@ struct AdapterOptions {
   std::string text_column;
   std::string text_pair_column;
   std::string label_column;
+  /// Of `predict` with a language model.
+  std::int64_t max_new_tokens = 256;
   bool json = false;
 };
-/// Accuracy and mean loss on labelled data.
+/// The problem's metrics and mean loss on labelled data.
 Status RunEvaluate(const AdapterOptions& options);
-/// The most probable label and its probability for each row; with json, the probabilities of all labels too.
+/// A line for each row: the most probable label and its probability (with json, the probabilities of all labels too),
+/// the value of a regression, or the likeliest text after the row's prompt, as a JSON string.
 Status RunPredict(const AdapterOptions& options);
 
 struct GenerateCommand {

@@ -82,6 +82,14 @@ Result<std::vector<Example>> MakeDocuments(const ProblemSpec& problem, const Tok
   return examples;
 }
 
+Result<std::vector<std::string>> MakePrompts(const ProblemSpec& problem, const Table& table) {
+  ASSIGN_OR_RETURN(const Filler filler,
+                   Filler::Make(problem.prompt.empty() ? problem.response : problem.prompt, table));
+  std::vector<std::string> prompts;
+  for (const std::vector<std::string>& row : table.rows) prompts.push_back(filler.Fill(row));
+  return prompts;
+}
+
 std::vector<Example> PackDocuments(std::span<const Example> rows, std::size_t max_length) {
   std::vector<Example> packed;
   for (const Example& row : rows) {

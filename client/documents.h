@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "client/example.h"
@@ -24,6 +25,10 @@ namespace fedpeft::client {
 /// text without a token to predict gives an example without documents.
 /// Errors: kInvalidArgument for a missing column, or a prompt that leaves no room for a response (it names the row).
 Result<std::vector<Example>> MakeDocuments(const ProblemSpec& problem, const Tokenizer& tokenizer, const Table& table);
+
+/// What a model is given of each row to go on from: the prompt, or without one the text that is learned. The table
+/// needs no columns of an unread response. Errors: kInvalidArgument for a missing column.
+Result<std::vector<std::string>> MakePrompts(const ProblemSpec& problem, const Table& table);
 
 /// The documents of `rows`, in their order, in examples of at most `max_length` tokens.
 std::vector<Example> PackDocuments(std::span<const Example> rows, std::size_t max_length);

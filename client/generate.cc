@@ -60,22 +60,9 @@ Result<std::shared_ptr<const SiteHook>> LoadAdapter(const std::string& folder, c
   return hook;
 }
 
-const char* Name(StopReason reason) {
-  switch (reason) {
-    case StopReason::kEndOfText:
-      return "end of text";
-    case StopReason::kMaxNewTokens:
-      return "max new tokens";
-    case StopReason::kPositionLimit:
-      return "position limit";
-    case StopReason::kCancelled:
-      return "cancelled";
-  }
-  FEDPEFT_CHECK(false);
-}
-
 void LogEnd(const Generated& text, const BaseInfo& base, double seconds) {
-  LogInfo("generate.done", {{"tokens", text.ids.size()}, {"reason", Name(text.reason)}, {"seconds", seconds}});
+  LogInfo("generate.done",
+          {{"tokens", text.ids.size()}, {"reason", StopReasonName(text.reason)}, {"seconds", seconds}});
   if (text.reason != StopReason::kPositionLimit) return;
   LogWarning("generate.position_limit",
              {{"positions", base.shape.longest()},
@@ -138,8 +125,10 @@ Status RunGenerate(const GenerateCommand& command) {
                    Stream(*model, adapter.get(), base, encoded.ids, options, command.json, text));
   LogEnd(generated, base, ToSeconds(Clock::System().Now() - start));
   if (command.json) {
-    const nlohmann::ordered_json result = {
-        {"text", text}, {"prompt_ids", encoded.ids}, {"ids", generated.ids}, {"stopped_by", Name(generated.reason)}};
+    const nlohmann::ordered_json result = {{"text", text},
+                                           {"prompt_ids", encoded.ids},
+                                           {"ids", generated.ids},
+                                           {"stopped_by", StopReasonName(generated.reason)}};
     Print(result.dump() + "\n");
   }
   if (generated.reason == StopReason::kCancelled) return Cancelled("generate: stopped by a signal");

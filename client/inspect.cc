@@ -7,6 +7,7 @@
 #include "client/base.h"
 #include "client/commands.h"
 #include "client/dataset.h"
+#include "client/memory.h"
 #include "configs/loader.h"
 #include "peft/plan/sites.h"
 
@@ -66,7 +67,11 @@ std::string Bytes4(std::size_t values) {
   return text;
 }
 
-/// Parameters by role of what the run trains.
+std::string MiB(std::uint64_t bytes) {
+  return std::to_string((bytes + (1 << 19)) >> 20) + " MiB";
+}
+
+/// Parameters by role of what the run trains, and what that takes.
 Result<std::vector<std::string>> TrainingLines(const BaseInfo& base, const RunSpec& run) {
   ASSIGN_OR_RETURN(const std::vector<Site> sites, LoraSites(run.plan));
   ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
@@ -86,6 +91,11 @@ Result<std::vector<std::string>> TrainingLines(const BaseInfo& base, const RunSp
   for (const std::string& line : LinearLines(sites)) lines.push_back("  " + line);
   const PayloadLayout payload = DensePayload(*layout, view, run.schedule.front().reducer.max_abs);
   lines.push_back("a client's round: " + Bytes4(payload.size) + " up, as many down");
+  ASSIGN_OR_RETURN(const MemoryForecast memory, ForecastMemory(base, run));
+  lines.push_back("memory for training, at most: about " + MiB(memory.total()) + " (program " + MiB(memory.program) +
+                  ", base " + MiB(memory.weights) + ", trained " + MiB(memory.trained) + ", activations of " +
+                  std::to_string(run.train.batch_size) + " × " + std::to_string(run.problem.max_length) + " tokens " +
+                  MiB(memory.activations) + ")");
   return lines;
 }
 

@@ -1,7 +1,10 @@
 // `fedpeft-client join`: agree on the run, load base and data, then live as a Session.
 #include <algorithm>
 #include <memory>
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "client/backoff.h"
 #include "client/base.h"
@@ -11,6 +14,8 @@
 #include "client/local_runner.h"
 #include "client/session.h"
 #include "client/signals.h"
+#include "configs/loader.h"
+#include "configs/print.h"
 #include "peft/core/log.h"
 #include "proto/limits.h"
 #include "proto/protocol.pb.h"
@@ -25,13 +30,34 @@ struct AgreedRun {
   RunSpec spec;
 };
 
-Result<AgreedRun> ReadRun(const v1::GetRunReply& reply) {
+/// The run that this client's people agreed to.
+struct Agreement {
+  std::string path;
+  v1::RunConfig config;
+};
+
+Result<std::optional<Agreement>> ReadAgreement(const std::string& path) {
+  if (path.empty()) return std::optional<Agreement>();
+  ASSIGN_OR_RETURN(configs::LoadedRun loaded, configs::LoadRun(path));
+  return std::optional(Agreement{path, std::move(loaded.config)});
+}
+
+Status CheckAgreement(const Agreement& agreement, const v1::RunConfig& offered) {
+  const std::vector<std::string> differences = configs::Difference(agreement.config, offered);
+  if (differences.empty()) return OkStatus();
+  std::string text = "coordinator: its run is not that of " + agreement.path + " (agree on one, and join again):";
+  for (const std::string& line : differences) text.append("\n  ").append(line);
+  return FailedPrecondition(std::move(text));
+}
+
+Result<AgreedRun> ReadRun(const v1::GetRunReply& reply, const std::optional<Agreement>& agreement) {
   if (reply.protocol_version() != kProtocolVersion) {
     return FailedPrecondition("coordinator: speaks protocol version " + std::to_string(reply.protocol_version()) +
                               ", this client " + std::to_string(kProtocolVersion) + " (install the same release)");
   }
   v1::RunConfig config;
   if (!config.ParseFromString(reply.run_config())) return DataLoss("coordinator: its run configuration cannot be read");
+  if (agreement) RETURN_IF_ERROR(CheckAgreement(*agreement, config));
   ASSIGN_OR_RETURN(RunSpec spec, TranslateRun(config));
   return AgreedRun{reply.run_id(), std::move(spec)};
 }
@@ -41,13 +67,14 @@ Status Stopped() {
 }
 
 /// Asks until the coordinator answers, so that clients may be started first.
-Result<AgreedRun> AskRun(Transport& transport, double max_wait_s, const std::stop_token& stop) {
+Result<AgreedRun> AskRun(Transport& transport, const std::optional<Agreement>& agreement, double max_wait_s,
+                         const std::stop_token& stop) {
   const std::stop_callback on_stop(stop, [&] { transport.Stop(); });
   Backoff backoff;
   Patience patience(max_wait_s);
   while (true) {
     const Result<v1::GetRunReply> reply = transport.GetRun();
-    if (reply.ok()) return ReadRun(*reply);
+    if (reply.ok()) return ReadRun(*reply, agreement);
     const Code code = reply.status().code();
     const bool passing = code == Code::kUnavailable || code == Code::kDeadlineExceeded || code == Code::kCancelled;
     if (!passing) return reply.status();
@@ -82,9 +109,10 @@ Result<std::string> NameToClaim(const JoinOptions& options, UpdateStore& updates
 Status Join(const JoinOptions& options, const std::stop_token& stop) {
   ASSIGN_OR_RETURN(UpdateStore updates, UpdateStore::Open(options.state));
   ASSIGN_OR_RETURN(const std::string name, NameToClaim(options, updates));
+  ASSIGN_OR_RETURN(const std::optional<Agreement> agreement, ReadAgreement(options.run_yaml));
   ASSIGN_OR_RETURN(const BaseInfo base, OpenBase(options.compute.base));
   ASSIGN_OR_RETURN(const auto transport, Transport::Make(options.connect));
-  ASSIGN_OR_RETURN(const AgreedRun agreed, AskRun(*transport, options.max_wait_s, stop));
+  ASSIGN_OR_RETURN(const AgreedRun agreed, AskRun(*transport, agreement, options.max_wait_s, stop));
   RETURN_IF_ERROR(CheckBaseIsRuns(base, agreed.spec));
   UseThreads(options.compute.threads);
   ASSIGN_OR_RETURN(const auto runner, MakeRunner(options, base, agreed.spec, stop));

@@ -3,14 +3,18 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "client/base.h"
 #include "client/commands.h"
 #include "client/compute.h"
 #include "client/dataset.h"
+#include "client/documents.h"
 #include "configs/adapter.h"
 #include "configs/loader.h"
+#include "peft/io/generation_config.h"
 #include "peft/metrics/metrics.h"
+#include "peft/text/stream_decoder.h"
 
 namespace fedpeft::client {
 
@@ -43,11 +47,11 @@ std::string MetricsText(const Totals& totals, const char* before) {
 struct LoadedAdapter {
   RunSpec run;
   ParamVector params;
-  std::vector<Example> examples;
+  Tokenizer tokenizer;
   std::unique_ptr<LocalTrainer> trainer;
 };
 
-Result<LoadedAdapter> LoadAdapter(const AdapterOptions& options, bool need_labels) {
+Result<LoadedAdapter> LoadAdapter(const AdapterOptions& options) {
   ASSIGN_OR_RETURN(const BaseInfo base, OpenBase(options.compute.base));
   ASSIGN_OR_RETURN(ImportedAdapter adapter, ImportAdapter(options.adapter, base.shape));
   RunSpec& run = adapter.run;
@@ -58,11 +62,10 @@ Result<LoadedAdapter> LoadAdapter(const AdapterOptions& options, bool need_label
   if (!options.text_column.empty()) run.problem.text_column = options.text_column;
   if (!options.text_pair_column.empty()) run.problem.text_pair_column = options.text_pair_column;
   if (!options.label_column.empty()) run.problem.label_column = options.label_column;
-  ASSIGN_OR_RETURN(std::vector<Example> examples, ReadExamples(options.data, run.problem, base.tokenizer, need_labels));
   UseThreads(options.compute.threads);
   ASSIGN_OR_RETURN(auto model, LoadRunBase(base, run));
   ASSIGN_OR_RETURN(auto trainer, LocalTrainer::Make(std::move(model), run, adapter.params.layout()));
-  return LoadedAdapter{std::move(run), std::move(adapter.params), std::move(examples), std::move(trainer)};
+  return LoadedAdapter{std::move(run), std::move(adapter.params), base.tokenizer, std::move(trainer)};
 }
 
 void PrintEpoch(std::uint32_t round, std::uint32_t rounds, const TrainStats& train, const EvaluateStats& test) {
@@ -90,6 +93,36 @@ void PrintValue(float value, std::size_t row, bool json) {
   } else {
     std::printf("%.6g\n", static_cast<double>(value));
   }
+}
+
+/// What follows a prompt: the likeliest token, one after another.
+Result<nlohmann::ordered_json> Answer(const LoadedAdapter& adapter, const std::string& prompt,
+                                      const GenerateOptions& options) {
+  ASSIGN_OR_RETURN(const Encoding encoded, adapter.tokenizer.Encode(prompt));
+  ASSIGN_OR_RETURN(const Generated generated, adapter.trainer->Continue(adapter.params, encoded.ids, options));
+  text::StreamDecoder decoder(adapter.tokenizer, encoded.ids);
+  std::string text;
+  for (const std::int32_t id : generated.ids) text += decoder.Add(id);
+  text += decoder.Finish();
+  return nlohmann::ordered_json{{"text", text}, {"stopped_by", StopReasonName(generated.reason)}};
+}
+
+Status PredictTexts(const LoadedAdapter& adapter, const AdapterOptions& options) {
+  ASSIGN_OR_RETURN(const Table table, ReadRunTable(options.data, adapter.run.problem));
+  const Result<std::vector<std::string>> prompts = MakePrompts(adapter.run.problem, table);
+  if (!prompts.ok()) return prompts.status().Annotate(options.data);
+  GenerateOptions generate;
+  generate.max_new_tokens = options.max_new_tokens;
+  ASSIGN_OR_RETURN(generate.end_ids, ReadEndIds(options.compute.base));
+  for (std::size_t row = 0; row < prompts->size(); ++row) {
+    const Result<nlohmann::ordered_json> answer = Answer(adapter, (*prompts)[row], generate);
+    if (!answer.ok()) return answer.status().Annotate(options.data + ": row " + std::to_string(row + 1));
+    nlohmann::ordered_json line = {{"row", row + 1}};
+    line.update(*answer);
+    std::puts((options.json ? line : line["text"]).dump().c_str());
+    std::fflush(stdout);
+  }
+  return OkStatus();
 }
 
 }  // namespace
@@ -124,8 +157,10 @@ Status RunTrain(const TrainOptions& options) {
 }
 
 Status RunEvaluate(const AdapterOptions& options) {
-  ASSIGN_OR_RETURN(const LoadedAdapter adapter, LoadAdapter(options, /*need_labels=*/true));
-  ASSIGN_OR_RETURN(const EvaluateStats stats, adapter.trainer->Evaluate(adapter.params, adapter.examples));
+  ASSIGN_OR_RETURN(const LoadedAdapter adapter, LoadAdapter(options));
+  ASSIGN_OR_RETURN(const std::vector<Example> examples,
+                   ReadExamples(options.data, adapter.run.problem, adapter.tokenizer, /*need_labels=*/true));
+  ASSIGN_OR_RETURN(const EvaluateStats stats, adapter.trainer->Evaluate(adapter.params, examples));
   if (options.json) {
     nlohmann::ordered_json result = {{"examples", stats.totals.examples()}};
     if (stats.totals.Has(sum::kCorrect)) result["correct"] = stats.totals.Get(sum::kCorrect);
@@ -140,10 +175,13 @@ Status RunEvaluate(const AdapterOptions& options) {
 }
 
 Status RunPredict(const AdapterOptions& options) {
-  ASSIGN_OR_RETURN(const LoadedAdapter adapter, LoadAdapter(options, /*need_labels=*/false));
-  ASSIGN_OR_RETURN(const Predictions found, adapter.trainer->Predict(adapter.params, adapter.examples));
+  ASSIGN_OR_RETURN(const LoadedAdapter adapter, LoadAdapter(options));
+  if (adapter.run.problem.type == ProblemType::kLanguageModelling) return PredictTexts(adapter, options);
+  ASSIGN_OR_RETURN(const std::vector<Example> examples,
+                   ReadExamples(options.data, adapter.run.problem, adapter.tokenizer, /*need_labels=*/false));
+  ASSIGN_OR_RETURN(const Predictions found, adapter.trainer->Predict(adapter.params, examples));
   const auto outputs = static_cast<std::size_t>(found.outputs);
-  for (std::size_t row = 0; row < adapter.examples.size(); ++row) {
+  for (std::size_t row = 0; row < examples.size(); ++row) {
     const std::span<const float> values = std::span(found.values).subspan(row * outputs, outputs);
     if (adapter.run.problem.type == ProblemType::kRegression) {
       PrintValue(values[0], row, options.json);

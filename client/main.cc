@@ -54,6 +54,9 @@ void AddJoin(CLI::App& app, JoinOptions& options) {
                    "FIRST:END: be only the virtual clients from FIRST up to END, counted from 0; other processes with "
                    "the same data and partition are the others");
   verb->add_option("--partition", options.partition, "how: iid, dirichlet:ALPHA or column:NAME")->capture_default_str();
+  verb->add_option("--run", options.run_yaml,
+                   "the run's YAML that this client agreed to: a coordinator with another run is refused, and what "
+                   "differs is named");
   verb->add_option("--max-wait", options.max_wait_s,
                    "give up when the coordinator could not be reached for this many seconds (default: try for ever)")
       ->check(CLI::PositiveNumber);
@@ -75,7 +78,7 @@ void AddTrain(CLI::App& app, TrainOptions& options) {
       ->allow_extra_args(false);  // one value a flag, or `--set a=1 run.yaml out` would take all three
 }
 
-void AddAdapterVerb(CLI::App* verb, AdapterOptions& options) {
+CLI::App* AddAdapterVerb(CLI::App* verb, AdapterOptions& options) {
   AddCompute(*verb, options.compute);
   verb->add_option("--adapter", options.adapter, "adapter folder")->required();
   verb->add_option("--data", options.data, "examples: .csv, .tsv, .jsonl or .txt")->required();
@@ -83,6 +86,14 @@ void AddAdapterVerb(CLI::App* verb, AdapterOptions& options) {
   verb->add_option("--text-pair-column", options.text_pair_column, "column of the second text");
   verb->add_option("--label-column", options.label_column, "column of the label");
   verb->add_flag("--json", options.json, "print JSON");
+  return verb;
+}
+
+void AddPredict(CLI::App& app, AdapterOptions& options) {
+  AddAdapterVerb(app.add_subcommand("predict", "for each row a label and its probability, a value, or a text"), options)
+      ->add_option("--max-new-tokens", options.max_new_tokens, "of a language model: most tokens to add to a prompt")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
 }
 
 void AddInspect(CLI::App& app, InspectOptions& options) {
@@ -156,8 +167,8 @@ void Describe(CLI::App& app, CommandLine& line) {
   app.add_option("--log-file", line.log.file, "also append the log, as JSON, to this file");
   AddJoin(app, line.join);
   AddTrain(app, line.train);
-  AddAdapterVerb(app.add_subcommand("evaluate", "accuracy and loss of an adapter on labelled data"), line.evaluate);
-  AddAdapterVerb(app.add_subcommand("predict", "a label and its probability for each row"), line.predict);
+  AddAdapterVerb(app.add_subcommand("evaluate", "metrics and loss of an adapter on labelled data"), line.evaluate);
+  AddPredict(app, line.predict);
   AddGenerate(app, line.generate);
   AddInspect(app, line.inspect);
 }

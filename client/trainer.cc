@@ -11,6 +11,7 @@
 #include "peft/core/clock.h"
 #include "peft/core/random.h"
 #include "peft/method/bound_params.h"
+#include "peft/method/lora.h"
 #include "peft/method/optimizer.h"
 #include "peft/model/base_model.h"
 
@@ -236,8 +237,7 @@ Result<Predictions> LocalTrainer::Predict(const ParamVector& params, std::span<c
                                           const std::atomic<bool>* stop) {
   if (examples.empty()) return InvalidArgument("prediction: got no examples, want at least 1");
   if (state_->problem == ProblemType::kLanguageModelling) {
-    return Unimplemented(
-        "prediction: got a language model, want a classifier or a regression (generate continues a text)");
+    return Unimplemented("prediction: got a language model, want a classifier or a regression");
   }
   return CatchTorch("prediction", [&]() -> Result<Predictions> {
     const c10::InferenceMode inference;
@@ -254,6 +254,16 @@ Result<Predictions> LocalTrainer::Predict(const ParamVector& params, std::span<c
     }));
     return predictions;
   });
+}
+
+Result<Generated> LocalTrainer::Continue(const ParamVector& params, std::span<const std::int32_t> prompt,
+                                         const GenerateOptions& options) {
+  if (state_->problem != ProblemType::kLanguageModelling) {
+    return Unimplemented("continuation: got a classifier or a regression, want a language model");
+  }
+  const BoundParams bound(params);
+  const LoraHook hook(state_->plan, *state_->layout, bound.tensors());
+  return Generate(*state_->base, &hook, prompt, options);
 }
 
 }  // namespace fedpeft::client

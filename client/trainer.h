@@ -17,6 +17,7 @@
 #include "client/example.h"
 #include "configs/run.h"
 #include "peft/core/status.h"
+#include "peft/method/generate.h"
 #include "peft/metrics/totals.h"
 #include "peft/params/param_vector.h"
 
@@ -90,9 +91,12 @@ class LocalTrainer {
   /// Errors: TrainRound's.
   Result<EvaluateStats> Evaluate(const ParamVector& params, std::span<const Example> examples,
                                  const std::atomic<bool>* stop = nullptr);
-  /// Labels are not read. Errors: TrainRound's.
+  /// Labels are not read. Errors: TrainRound's; kUnimplemented of language modelling.
   Result<Predictions> Predict(const ParamVector& params, std::span<const Example> examples,
                               const std::atomic<bool>* stop = nullptr);
+  /// What follows a text, of language modelling. Errors: Generate's; kUnimplemented of other problems.
+  Result<Generated> Continue(const ParamVector& params, std::span<const std::int32_t> prompt,
+                             const GenerateOptions& options);
 
  private:
   struct State;

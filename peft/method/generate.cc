@@ -76,6 +76,20 @@ Result<Generated> Run(Continuation text, std::span<const std::int32_t> prompt, c
 
 }  // namespace
 
+const char* StopReasonName(StopReason reason) {
+  switch (reason) {
+    case StopReason::kEndOfText:
+      return "end of text";
+    case StopReason::kMaxNewTokens:
+      return "max new tokens";
+    case StopReason::kPositionLimit:
+      return "position limit";
+    case StopReason::kCancelled:
+      return "cancelled";
+  }
+  FEDPEFT_CHECK(false);
+}
+
 Status CheckGenerates(const BaseModel& base) {
   const std::string& type = base.shape().model_type;
   if (!base.causal()) {

@@ -33,6 +33,9 @@ enum class StopReason {
   kCancelled,
 };
 
+/// `end of text`, `max new tokens`, `position limit`, `cancelled`.
+const char* StopReasonName(StopReason reason);
+
 struct Generated {
   /// The prompt not among them.
   std::vector<std::int32_t> ids;

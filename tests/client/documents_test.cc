@@ -82,6 +82,18 @@ TEST_F(DocumentsTest, SaysWhichRowHasNoRoomOrNoColumn) {
   EXPECT_THAT(Make({{"", ""}}).status().message(), HasSubstr("answer"));
 }
 
+TEST_F(DocumentsTest, APromptIsFilledWithoutTheResponsesColumns) {
+  problem_.prompt = "{question}? ";
+  problem_.response = "{answer}";
+  const auto prompts = MakePrompts(problem_, Table{{"question"}, {{"who"}, {""}}});
+  ASSERT_TRUE(prompts.ok()) << prompts.status().ToString();
+  EXPECT_THAT(*prompts, ElementsAre("who? ", "? "));
+  problem_.prompt.clear();
+  EXPECT_THAT(MakePrompts(problem_, Table{{"question"}, {{"who"}}}).status().message(), HasSubstr("answer"));
+  problem_.response = "So: {question}";
+  EXPECT_THAT(*MakePrompts(problem_, Table{{"question"}, {{"who"}}}), ElementsAre("So: who"));
+}
+
 TEST_F(DocumentsTest, PackingKeepsOrderAndFillsExamples) {
   const auto rows = Make({{Words(0, 2), ""}, {Words(2, 2), ""}, {"", ""}, {Words(4, 3), ""}, {Words(7, 6), ""}});
   ASSERT_TRUE(rows.ok());

@@ -90,6 +90,23 @@ TEST_F(LanguageTrainerTest, PromptsAreReadAndNotLearned) {
   EXPECT_NEAR(rest.GetReal(sum::kLoss), all - first, 1e-4);
 }
 
+TEST_F(LanguageTrainerTest, ContinuesWhatItHasLearned) {
+  std::vector<Example> examples;
+  for (std::int32_t i = 0; i < 28; ++i) examples.push_back(Counting(i, 12));
+  run_.train.epochs = 40;
+  ParamVector params = ParamVector::Initial(layout_, 1);
+  const auto trainer = MakeTrainer();
+  ASSERT_TRUE(trainer->TrainRound(params, examples, {.learning_rate = 0.02, .round = 1, .client = "a"}).ok());
+  const Example whole = Counting(2, 9);
+  const std::span<const std::int32_t> prompt = std::span(whole.ids).first(4);
+  GenerateOptions options;
+  options.max_new_tokens = 5;
+  const auto text = trainer->Continue(params, prompt, options);
+  ASSERT_TRUE(text.ok()) << text.status().ToString();
+  EXPECT_EQ(text->ids, std::vector<std::int32_t>(whole.ids.begin() + 4, whole.ids.end()));
+  EXPECT_NE(trainer->Continue(ParamVector::Initial(layout_, 1), prompt, options)->ids, text->ids);
+}
+
 TEST_F(LanguageTrainerTest, RefusesABaseWithoutAHeadAndExamplesWithoutDocuments) {
   const ParamVector params = ParamVector::Initial(layout_, 1);
   Example bare = Counting(0, 5);

@@ -94,5 +94,25 @@ TEST(ClientTest, AnotherBaseOrTokenizerIsRefusedWithBothHashes) {
   refused(other_numbers, "weights_sha256");
 }
 
+TEST(ClientTest, ARunThatWasNotAgreedToIsRefusedAndWhatDiffersIsNamed) {
+  Federation federation(Settings{.rounds = 1, .clients = 1});
+  federation.Serve();
+  const std::string data = federation.Data(0, 8), agreed = federation.File("agreed.yaml");
+  std::string run = *ReadFile(federation.run(), 1 << 20);
+  const std::size_t labels = run.find("animal, food");
+  ASSERT_NE(labels, std::string::npos) << run;
+  run.replace(labels, 12, "food, animal");
+  ASSERT_TRUE(WriteFileAtomically(agreed, AsBytes(run)).ok());
+  const auto other = federation.Join("other", data, {"--run", agreed});
+  EXPECT_EQ(other->Wait(), 1) << other->errors();
+  EXPECT_THAT(other->errors(), HasSubstr("problem.labels.0: was food, is animal"));
+  EXPECT_THAT(other->errors(), HasSubstr(agreed));
+  EXPECT_THAT(other->errors(), Not(HasSubstr("session.joined")));
+
+  std::vector<std::unique_ptr<Process>> clients;
+  clients.push_back(federation.Join("same", data, {"--run", federation.run()}));
+  federation.Finish(clients);
+}
+
 }  // namespace
 }  // namespace fedpeft::testing

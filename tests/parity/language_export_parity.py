@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""A language model's adapters in peft: what a federation and `fedpeft-client train` export gives the same loss there.
+
+Small random bases of two families (GPT-2's linears are stored transposed). Two clients and an evaluator federate a plain
+text; `fedpeft-client train` learns to answer questions, prompts left out. Each adapter loads in peft with no key missing
+and none unexpected, survives its save bit for bit, and has there the loss that `fedpeft-client evaluate` gives (the
+federation's also that of its last round); and `fedpeft-client predict` answers each question as peft's greedy generation.
+"""
+import json
+import pathlib
+import sys
+import tempfile
+import warnings
+
+import torch
+from peft import PeftModel
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging
+
+from export_parity import TOLERANCE, check_keys, federate
+from generate_parity import VOCAB, with_room
+from language_fedavg_peft import documents_of, nats, pack
+from model_cells import CELLS, make_base
+from programs import Programs
+from tokenizer_kinds import gpt2
+
+FAMILIES = {"llama": "q_proj, down_proj", "gpt2": "c_attn, c_proj"}
+MAX_LENGTH = 48
+NEW_TOKENS = 12
+SETTINGS = """
+problem: {{type: language_modelling, max_length: {length}, prompt: {prompt}, response: {response}}}
+peft: {{lora: {{rank: 4, alpha: 12, target_modules: [{targets}]}}}}
+train: {{learning_rate: 0.02, batch_size: 4, epochs: 2}}
+schedule: [{{rounds: 2, participation: {{cohort: 2, min_clients: 2}}}}]
+evaluation: {{every: 1, min_evaluators: 1}}
+"""
+PROMPT, RESPONSE = "Q: {question}\nA:", " {answer}."
+CITIES = ["Oslo", "Lima", "Accra", "Hanoi", "Quito", "Bern", "Doha", "Riga"]
+
+
+def questions():
+    return [{"question": f"Where is the ward of {city}, please?", "answer": f"It is in the north of {city}"}
+            for city in CITIES]
+
+
+def lines():
+    return [f"{city} \u2013 {'the ward is quiet, they said, and ' * (number % 5)}that was it"
+            for number, city in enumerate(CITIES)]
+
+
+def write_run(programs, path, targets, prompt, response):
+    base = programs.run_client("inspect").split("\n#")[0]
+    path.write_text(f"name: export\nseed: 1\n{base}" + SETTINGS.format(
+        length=MAX_LENGTH, prompt=json.dumps(prompt), response=json.dumps(response), targets=targets), encoding="utf-8")
+
+
+def peft_loss(model, tokenizer, rows, prompt, response):
+    documents = [d for row in rows for d in documents_of(tokenizer, row, prompt, response, MAX_LENGTH)]
+    with torch.no_grad():
+        mean, tokens = nats(model, pack(documents, MAX_LENGTH))
+    return mean.item(), tokens
+
+
+def check_loss(programs, adapter, data, folder, rows, prompt="", response="{text}"):
+    """The adapter in peft, and its loss there and here."""
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(programs.base, dtype=torch.float32), adapter)
+    tensors = check_keys(model, adapter, folder)
+    want, tokens = peft_loss(model.eval(), Tokenizer.from_file(str(programs.base / "tokenizer.json")), rows, prompt,
+                             response)
+    ours = json.loads(programs.run_client("evaluate", "--adapter", adapter, "--data", data, "--json"))
+    print(f"{adapter.name}: {tensors} tensors, loss {want:.4f} of {tokens} tokens, which differs by "
+          f"{abs(ours['loss'] - want):.1e}", flush=True)
+    assert abs(ours["loss"] - want) < TOLERANCE, ours
+    return model, ours["loss"]
+
+
+def check_answers(programs, adapter, data, model, rows):
+    tokenizer = Tokenizer.from_file(str(programs.base / "tokenizer.json"))
+    output = programs.run_client("predict", "--adapter", adapter, "--data", data, "--max-new-tokens", NEW_TOKENS, "--json")
+    answers = [json.loads(line) for line in output.splitlines()]
+    for number, (row, answer) in enumerate(zip(rows, answers, strict=True), start=1):
+        prompt = tokenizer.encode(PROMPT.format(**row)).ids
+        given = torch.tensor([prompt])
+        out = model.generate(input_ids=given, attention_mask=torch.ones_like(given), max_new_tokens=NEW_TOKENS,
+                             do_sample=False)[0].tolist()
+        want = tokenizer.decode(out)[len(tokenizer.decode(prompt)):]
+        assert answer == {"row": number, "text": want, "stopped_by": "max new tokens"}, f"got {answer}, want {want!r}"
+    print(f"{adapter.name}: {len(answers)} answers of {NEW_TOKENS} tokens equal, {len({a['text'] for a in answers})} "
+          "different ones")
+
+
+def check(build, cell, targets, folder):
+    programs = Programs(build, folder / "base")
+    make_base(cell, programs.base)
+    gpt2(lines() + [PROMPT.format(**q) + RESPONSE.format(**q) for q in questions()], VOCAB - 10).save(
+        str(programs.base / "tokenizer.json"))
+
+    text, run = folder / "train.txt", folder / "text.yaml"
+    text.write_text("\n".join(lines()) + "\n", encoding="utf-8")
+    write_run(programs, run, targets, "", "")
+    adapter = federate(programs, run, text, text, folder / "federation")
+    _, loss = check_loss(programs, adapter, text, folder / "saved_1", [{"text": line} for line in lines()])
+    rounds = (folder / "federation/state/rounds.jsonl").read_text(encoding="utf-8").splitlines()
+    assert abs(json.loads(rounds[-1])["eval_loss"] - loss) < TOLERANCE, rounds[-1]
+    assert json.loads(rounds[-1])["eval_perplexity"] < json.loads(rounds[0])["eval_perplexity"], "nothing was learned"
+
+    data, run, adapter = folder / "questions.jsonl", folder / "questions.yaml", folder / "instructions"
+    data.write_text("".join(json.dumps(row) + "\n" for row in questions()), encoding="utf-8")
+    write_run(programs, run, targets, PROMPT, RESPONSE)
+    programs.run_client("train", run, adapter, "--data", data, "--eval-data", data)
+    model, _ = check_loss(programs, adapter, data, folder / "saved_2", questions(), PROMPT, RESPONSE)
+    check_answers(programs, adapter, data, model, questions())
+
+
+def main():
+    programs = Programs.of_environment()
+    if programs is None:
+        return 77
+    warnings.filterwarnings("ignore")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    torch.set_num_threads(2)
+    for family, targets in FAMILIES.items():
+        cell = with_room(next(cell for cell in CELLS if cell.family == family and cell.saved_as == "head"))
+        with tempfile.TemporaryDirectory() as folder:
+            check(programs.server.parent.parent, cell, targets, pathlib.Path(folder))
+    print(f"language export parity of {len(FAMILIES)} families: keys, losses and answers agree")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
