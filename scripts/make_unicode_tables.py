@@ -4,8 +4,8 @@
 Every table is asked of the package itself, one code point at a time, because its parts were built from different
 Unicode versions and none of them is the installed ICU's. Canonical combining classes are Python's, after checking that
 every code point the package reorders has one: a class never changes once a character is assigned. Grapheme breaking
-cannot be asked for by code point: its properties are those of the `regex` package (Unicode 17, as the `tokenizers`
-package has it), and tests/parity/tokenizer_parity.py compares what comes of them.
+cannot be asked for by code point: its properties are those of the `regex` package, in a release that has Unicode 17 as
+the `tokenizers` package does, and tests/parity/tokenizer_parity.py compares what comes of them.
 
 Usage: build/venv/bin/python scripts/make_unicode_tables.py [--out FILE]
 """
@@ -201,6 +201,8 @@ def main():
     here = os.path.dirname(os.path.abspath(__file__))
     parser.add_argument("--out", default=os.path.join(here, "..", "peft", "text", "unicode_tables.cc"))
     args = parser.parse_args()
+    if regex.match(r"\p{GCB=Extend}", "\u05C8"):  # assigned by Unicode 18
+        parser.error("the regex package has a later Unicode than 17, want the release of scripts/requirements.txt")
     pairs = decompositions()
     parts = [table("CodePointRange", name, ranges(sorted(points))) for name, points in properties().items()]
     parts.append(table("CombiningRange", "kCombiningClasses", combining_classes(set(pairs) | set(HANGUL))))

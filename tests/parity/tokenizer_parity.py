@@ -34,6 +34,9 @@ ALPHABETS = [
     (0x2000, 0x2FFF), (0x3000, 0x30FF), (0x4E00, 0x9FFF), (0xAC00, 0xD7A3), (0xE000, 0xFFFF), (0x10000, 0x11FFF),
     (0x16000, 0x1EFFF), (0x1F000, 0x1FAFF), (0x20000, 0x2FFFF), (0xE0000, 0xE01FF), (0x10FF00, 0x10FFFF),
 ]
+# A no-break space becomes a space together with all that joins its grapheme cluster: this compares who joins.
+CLUSTERS = ["".join(f"\u00a0{chr(c)}" for c in range(start, start + 256)) for start in range(0, 0x10000, 256)
+            if not 0xD800 <= start < 0xE000]
 SLICE = 200  # texts that a tokenizer is given in all ways, without --full
 WORDS = ["card", "payment", "Transfer", "[MASK]", "[CLS]", "[SEP]", "naïve", "<ent>", "Glued", "ÉTÉ", "\u0345", "\u0301", "don't", "I'LL",
          "'\u017f", "1234567", "  two", "\n\n", "<s>", "</s>", "<unk>", "<mask>", "<|endoftext|>", "\u2581", "<0x41>", "ﬁ", "ｶﾞ",
@@ -221,6 +224,8 @@ def main():
         texts = AWKWARD_TEXTS + [fuzzed[(i * share + k) % len(fuzzed)] for k in range(share)]
         requests = list(requests_for(texts if whole else texts[:SLICE], rng, with_pairs=True))
         requests += requests_for(texts[SLICE:], rng, with_pairs=False)
+        if "Unigram" in name:
+            requests += requests_for(CLUSTERS, rng, with_pairs=False)
         lines = data if whole else rng.sample(data, min(len(data), SLICE))
         requests += requests_for(lines, rng, with_pairs=False)
         requests += requests_for(rng.sample(data, min(len(data), SLICE // 2)), rng, with_pairs=True)
