@@ -21,8 +21,9 @@ std::string ShapeLine(const BaseShape& shape) {
 }
 
 void CountParameters(const ModelFolder& model, BaseInfo& base) {
+  const bool has_language_head = PredictsNextToken(base.shape);
   for (const auto& [name, tensor] : model.tensors()) {
-    if (IsTaskHead(name)) continue;
+    if (IsTaskHead(name) && !(has_language_head && name == "lm_head.weight")) continue;
     base.parameters += static_cast<std::int64_t>(tensor.data.size() * 8 / DtypeBits(tensor.dtype));
     base.stored_bytes += tensor.data.size();
   }

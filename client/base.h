@@ -18,7 +18,7 @@ struct BaseInfo {
   BaseShape shape;
   Digest weights{};
   Tokenizer tokenizer;
-  /// Numbers in the folder's tensors, heads of tasks left out; and the bytes that they take there.
+  /// Numbers in the folder's tensors, heads of tasks left out but a decoder's own; and the bytes that they take there.
   std::int64_t parameters = 0;
   std::uint64_t stored_bytes = 0;
 };

@@ -45,12 +45,20 @@ BatchPlan ShuffledBatches(std::span<const std::uint32_t> lengths, std::size_t ba
   return plan;
 }
 
-BatchPlan SortedBatches(std::span<const std::uint32_t> lengths, std::size_t batch_size) {
+BatchPlan SortedBatches(std::span<const std::uint32_t> lengths, std::size_t batch_size, std::size_t tokens) {
   std::vector<std::uint32_t> rows(lengths.size());
   std::iota(rows.begin(), rows.end(), 0u);
   SortByLength(rows, lengths);
   BatchPlan plan;
-  Cut(rows, batch_size, plan);
+  std::size_t room = 0;
+  for (const std::uint32_t row : rows) {
+    if (plan.empty() || plan.back().size() == batch_size || lengths[row] > room) {
+      plan.emplace_back();
+      room = std::max<std::size_t>(tokens, lengths[row]);
+    }
+    plan.back().push_back(row);
+    room -= lengths[row];
+  }
   return plan;
 }
 

@@ -23,7 +23,8 @@ RandomStream OrderStream(std::uint64_t seed, std::uint32_t round, const std::str
 /// One pass over all rows: shuffled, sorted by length within windows of 16 batches, cut, and the batches shuffled.
 BatchPlan ShuffledBatches(std::span<const std::uint32_t> lengths, std::size_t batch_size, RandomStream& stream);
 
-/// One pass in ascending length, for evaluation.
-BatchPlan SortedBatches(std::span<const std::uint32_t> lengths, std::size_t batch_size);
+/// One pass in ascending length, for evaluation. A batch has at most `batch_size` rows of at most `tokens` together, or
+/// is a single longer row.
+BatchPlan SortedBatches(std::span<const std::uint32_t> lengths, std::size_t batch_size, std::size_t tokens);
 
 }  // namespace fedpeft::client

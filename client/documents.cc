@@ -6,6 +6,7 @@
 
 #include "configs/template.h"
 #include "peft/core/check.h"
+#include "peft/core/log.h"
 #include "peft/text/tokenizer.h"
 
 namespace fedpeft::client {
@@ -17,7 +18,7 @@ class Filler {
  public:
   static Result<Filler> Make(const std::string& text, const Table& table) {
     Result<TextTemplate> parsed = TextTemplate::Parse(text);
-    if (!parsed.ok()) return parsed.status().Annotate("template");
+    if (!parsed.ok()) return parsed.status().Annotate("template \"" + text + "\"");
     Filler filler;
     for (const TextTemplate::Piece& piece : parsed->pieces()) {
       std::size_t column = 0;
@@ -33,6 +34,10 @@ class Filler {
     for (const auto& [piece, column] : pieces_) text += piece.is_column ? row[column] : piece.text;
     return text;
   }
+  /// Fill leaves out what stands after the last column, such as the end of a text.
+  void DropEnd() {
+    while (!pieces_.empty() && !pieces_.back().first.is_column) pieces_.pop_back();
+  }
 
  private:
   std::vector<std::pair<TextTemplate::Piece, std::size_t>> pieces_;
@@ -41,6 +46,11 @@ class Filler {
 void AddDocument(std::span<const std::int32_t> ids, std::size_t prompt, Example& example) {
   example.ids.insert(example.ids.end(), ids.begin(), ids.end());
   example.documents.push_back({static_cast<std::uint32_t>(ids.size()), static_cast<std::uint32_t>(prompt)});
+}
+
+/// How many ids both begin with.
+std::size_t InCommon(std::span<const std::int32_t> a, std::span<const std::int32_t> b) {
+  return static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
 }
 
 /// Pieces that overlap by one token.
@@ -60,31 +70,34 @@ Result<std::vector<Example>> MakeDocuments(const ProblemSpec& problem, const Tok
   ASSIGN_OR_RETURN(const Filler prompt, Filler::Make(problem.prompt, table));
   ASSIGN_OR_RETURN(const Filler response, Filler::Make(problem.response, table));
   std::vector<Example> examples;
+  std::size_t without_room = 0;
   for (std::size_t row = 0; row < table.rows.size(); ++row) {
     const std::string before = prompt.Fill(table.rows[row]);
-    ASSIGN_OR_RETURN(const Encoding whole, tokenizer.Encode(before + response.Fill(table.rows[row]), {}));
+    const Result<Encoding> whole = tokenizer.Encode(before + response.Fill(table.rows[row]), {});
+    if (!whole.ok()) return whole.status().Annotate("row " + std::to_string(row + 1));
     if (before.empty()) {
-      examples.push_back(Cut(whole.ids, max_length));
+      examples.push_back(Cut(whole->ids, max_length));
       continue;
     }
     ASSIGN_OR_RETURN(const Encoding alone, tokenizer.Encode(before, {}));
-    const auto differ = std::mismatch(whole.ids.begin(), whole.ids.end(), alone.ids.begin(), alone.ids.end()).first;
-    const auto common = static_cast<std::size_t>(differ - whole.ids.begin());
-    if (common >= max_length) {
-      return InvalidArgument("row " + std::to_string(row + 1) + ": its prompt has " + std::to_string(common) +
-                             " tokens, want less than problem.max_length (" + std::to_string(max_length) + ")");
-    }
-    Example example;
-    const std::size_t length = std::min(whole.ids.size(), max_length);
-    if (std::max<std::size_t>(common, 1) < length) AddDocument(std::span(whole.ids).first(length), common, example);
-    examples.push_back(std::move(example));
+    const std::size_t common = InCommon(whole->ids, alone.ids), length = std::min(whole->ids.size(), max_length);
+    Example& example = examples.emplace_back();
+    if (std::max<std::size_t>(common, 1) < length) AddDocument(std::span(whole->ids).first(length), common, example);
+    if (common >= max_length) ++without_room;
+  }
+  if (without_room > 0) {
+    LogWarning("documents.left_out",
+               {{"rows", std::uint64_t{without_room}},
+                {"of", std::uint64_t{table.rows.size()}},
+                {"reason", "their prompts alone have problem.max_length tokens (" + std::to_string(max_length) + ")"}});
   }
   return examples;
 }
 
 Result<std::vector<std::string>> MakePrompts(const ProblemSpec& problem, const Table& table) {
-  ASSIGN_OR_RETURN(const Filler filler,
-                   Filler::Make(problem.prompt.empty() ? problem.response : problem.prompt, table));
+  const bool goes_on = problem.prompt.empty();
+  ASSIGN_OR_RETURN(Filler filler, Filler::Make(goes_on ? problem.response : problem.prompt, table));
+  if (goes_on) filler.DropEnd();
   std::vector<std::string> prompts;
   for (const std::vector<std::string>& row : table.rows) prompts.push_back(filler.Fill(row));
   return prompts;

@@ -57,7 +57,7 @@ std::vector<std::string> SiteLines(const BaseInfo& base) {
   lines.push_back("linears, in → out:");
   for (const std::string& line : LinearLines(sites.linears)) lines.push_back("  " + line);
   lines.push_back("target_modules when left out: " + Joined(DefaultTargets(base.shape)));
-  lines.push_back("classification head, trained whole: " + Joined(HeadModules(base.shape)));
+  lines.push_back("a classifier's head, trained whole: " + Joined(HeadModules(base.shape)));
   return lines;
 }
 

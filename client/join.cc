@@ -30,6 +30,8 @@ struct AgreedRun {
   RunSpec spec;
 };
 
+constexpr std::size_t kMostDifferences = 20;
+
 /// The run that this client's people agreed to.
 struct Agreement {
   std::string path;
@@ -46,7 +48,9 @@ Status CheckAgreement(const Agreement& agreement, const v1::RunConfig& offered) 
   const std::vector<std::string> differences = configs::Difference(agreement.config, offered);
   if (differences.empty()) return OkStatus();
   std::string text = "coordinator: its run is not that of " + agreement.path + " (agree on one, and join again):";
-  for (const std::string& line : differences) text.append("\n  ").append(line);
+  const std::size_t shown = std::min(differences.size(), kMostDifferences);
+  for (std::size_t i = 0; i < shown; ++i) text.append("\n  ").append(differences[i]);
+  if (shown < differences.size()) text.append("\n  and " + std::to_string(differences.size() - shown) + " more");
   return FailedPrecondition(std::move(text));
 }
 
@@ -57,8 +61,8 @@ Result<AgreedRun> ReadRun(const v1::GetRunReply& reply, const std::optional<Agre
   }
   v1::RunConfig config;
   if (!config.ParseFromString(reply.run_config())) return DataLoss("coordinator: its run configuration cannot be read");
-  if (agreement) RETURN_IF_ERROR(CheckAgreement(*agreement, config));
   ASSIGN_OR_RETURN(RunSpec spec, TranslateRun(config));
+  if (agreement) RETURN_IF_ERROR(CheckAgreement(*agreement, config));
   return AgreedRun{reply.run_id(), std::move(spec)};
 }
 

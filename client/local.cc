@@ -51,6 +51,20 @@ struct LoadedAdapter {
   std::unique_ptr<LocalTrainer> trainer;
 };
 
+/// Takes the columns that the command line names.
+Status UseColumns(const AdapterOptions& options, ProblemSpec& problem) {
+  if (problem.type == ProblemType::kLanguageModelling) {
+    const bool any = !options.text_column.empty() || !options.text_pair_column.empty() || !options.label_column.empty();
+    if (!any) return OkStatus();
+    return InvalidArgument("column options: got some for a language model, whose template says \"" + problem.prompt +
+                           problem.response + "\" (name the columns of the data as there)");
+  }
+  if (!options.text_column.empty()) problem.text_column = options.text_column;
+  if (!options.text_pair_column.empty()) problem.text_pair_column = options.text_pair_column;
+  if (!options.label_column.empty()) problem.label_column = options.label_column;
+  return OkStatus();
+}
+
 Result<LoadedAdapter> LoadAdapter(const AdapterOptions& options) {
   ASSIGN_OR_RETURN(const BaseInfo base, OpenBase(options.compute.base));
   ASSIGN_OR_RETURN(ImportedAdapter adapter, ImportAdapter(options.adapter, base.shape));
@@ -59,9 +73,7 @@ Result<LoadedAdapter> LoadAdapter(const AdapterOptions& options) {
   if (run.weights == unknown) run.weights = base.weights;
   if (run.tokenizer == unknown) run.tokenizer = base.tokenizer.hash();
   RETURN_IF_ERROR(CheckBaseIsRuns(base, run).Annotate(options.adapter));
-  if (!options.text_column.empty()) run.problem.text_column = options.text_column;
-  if (!options.text_pair_column.empty()) run.problem.text_pair_column = options.text_pair_column;
-  if (!options.label_column.empty()) run.problem.label_column = options.label_column;
+  RETURN_IF_ERROR(UseColumns(options, run.problem));
   UseThreads(options.compute.threads);
   ASSIGN_OR_RETURN(auto model, LoadRunBase(base, run));
   ASSIGN_OR_RETURN(auto trainer, LocalTrainer::Make(std::move(model), run, adapter.params.layout()));

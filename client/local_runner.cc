@@ -41,14 +41,14 @@ PayloadLayout LocalRunner::PayloadAt(std::uint32_t round) const {
 }
 
 Result<LocalRunner::Update> LocalRunner::Train(std::size_t index, const std::string& name, std::uint32_t round,
-                                               double learning_rate, ByteSpan start, const std::atomic<bool>& stop,
+                                               ByteSpan start, const std::atomic<bool>& stop,
                                                const LocalTrainer::Progress& progress) {
   FEDPEFT_CHECK(index < data_.size());
   const PayloadLayout payload = PayloadAt(round);
   RETURN_IF_ERROR(start_.Scatter(payload, start));
   std::copy(start_.values().begin(), start_.values().end(), work_.values().begin());
   TrainRequest request;
-  request.learning_rate = learning_rate;
+  request.learning_rate = LearningRateAt(run_.train, round, run_.total_rounds());
   request.round = round;
   request.client = name;
   ASSIGN_OR_RETURN(const TrainStats stats, trainer_->TrainRound(work_, data_[index], request, &stop, progress));

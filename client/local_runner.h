@@ -19,8 +19,8 @@ class LocalRunner final : public Runner {
   static Result<std::unique_ptr<LocalRunner>> Make(RunSpec run, std::shared_ptr<const BaseModel> base,
                                                    std::vector<std::vector<Example>> data);
 
-  Result<Update> Train(std::size_t index, const std::string& name, std::uint32_t round, double learning_rate,
-                       ByteSpan start, const std::atomic<bool>& stop, const LocalTrainer::Progress& progress) override;
+  Result<Update> Train(std::size_t index, const std::string& name, std::uint32_t round, ByteSpan start,
+                       const std::atomic<bool>& stop, const LocalTrainer::Progress& progress) override;
   Result<EvaluateStats> Evaluate(std::size_t index, ByteSpan params, const std::atomic<bool>& stop) override;
 
   std::uint32_t total_rounds() const override { return run_.total_rounds(); }

@@ -26,9 +26,8 @@ class Runner {
   /// Trains client `index` from the parameters `start` (payload bytes as broadcast). `name` is the client's id in the
   /// federation and names its random streams.
   /// Errors: kInvalidArgument when `start` does not fit; LocalTrainer::TrainRound's.
-  virtual Result<Update> Train(std::size_t index, const std::string& name, std::uint32_t round, double learning_rate,
-                               ByteSpan start, const std::atomic<bool>& stop,
-                               const LocalTrainer::Progress& progress) = 0;
+  virtual Result<Update> Train(std::size_t index, const std::string& name, std::uint32_t round, ByteSpan start,
+                               const std::atomic<bool>& stop, const LocalTrainer::Progress& progress) = 0;
   /// Errors: Train's.
   virtual Result<EvaluateStats> Evaluate(std::size_t index, ByteSpan params, const std::atomic<bool>& stop) = 0;
 

@@ -135,7 +135,7 @@ void Session::Impl::Receive(const v1::Task& task) {
       if (key.round > runner.total_rounds() || (train && key.round == 0)) {
         return LogWarning("task.malformed", {{"reason", "its round is not one of the run"}, {"round", key.round}});
       }
-      if (train) return tasks.Offer({key, TrainWork{*params, task.train().learning_rate()}});
+      if (train) return tasks.Offer({key, TrainWork{*params}});
       return tasks.Offer({key, EvaluateWork{*params}});
     }
     case v1::Task::kClosed:

@@ -7,6 +7,8 @@ namespace fedpeft::client {
 
 namespace {
 
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
 Status BadLine(std::string_view name, std::size_t line, const std::string& what) {
   return InvalidArgument(std::string(name) + ":" + std::to_string(line) + ": " + what);
 }
@@ -19,7 +21,7 @@ class RecordReader {
         text_(text),
         separator_(format == TableFormat::kCsv ? ',' : '\t'),
         quotes_(format == TableFormat::kCsv) {
-    if (text_.starts_with("\xEF\xBB\xBF")) at_ = 3;
+    if (text_.starts_with(kByteOrderMark)) at_ = kByteOrderMark.size();
   }
 
   bool done() const { return at_ >= text_.size(); }
@@ -150,6 +152,7 @@ Result<Table> ParseJsonLines(std::string_view name, std::string_view text) {
 
 Table ParseText(std::string_view text) {
   Table table{{"text"}, {}};
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
     std::string_view line = text.substr(0, end);

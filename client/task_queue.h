@@ -33,7 +33,6 @@ struct BlobRef {
 };
 struct TrainWork {
   BlobRef params;
-  double learning_rate = 0;
 };
 struct EvaluateWork {
   BlobRef params;

@@ -84,6 +84,8 @@ struct LocalTrainer::State {
   std::shared_ptr<const BaseModel> base;
   ProblemType problem;
   TrainSpec train;
+  /// Of an evaluation's batch: as many as a training step may have, which take more memory.
+  std::size_t evaluate_tokens = 0;
   std::uint64_t seed = 0;
   PeftPlan plan;
   std::shared_ptr<const ParamLayout> layout;
@@ -170,7 +172,7 @@ template <typename Use>
 Status LocalTrainer::State::ForEachBatch(std::span<const Example> examples, const std::atomic<bool>* stop,
                                          Use use) const {
   const std::vector<std::uint32_t> lengths = Lengths(examples);
-  for (const std::vector<std::uint32_t>& rows : SortedBatches(lengths, kEvaluateBatch)) {
+  for (const std::vector<std::uint32_t>& rows : SortedBatches(lengths, kEvaluateBatch, evaluate_tokens)) {
     RETURN_IF_ERROR(CheckStop(stop));
     ASSIGN_OR_RETURN(const ExampleBatch batch, PackRows(examples, rows, base->limits()));
     use(batch);
@@ -204,8 +206,10 @@ Result<std::unique_ptr<LocalTrainer>> LocalTrainer::Make(std::shared_ptr<const B
     return InvalidArgument("train: want a batch_size of at least 1, and epochs or steps of at least 1");
   }
   ViewSpec view = PlanView(run.plan, *layout);
-  return std::unique_ptr<LocalTrainer>(new LocalTrainer(std::make_unique<State>(State{
-      std::move(base), run.problem.type, run.train, run.seed, run.plan, std::move(layout), std::move(view), nullptr})));
+  const auto tokens = static_cast<std::size_t>(run.train.batch_size) * static_cast<std::size_t>(run.problem.max_length);
+  return std::unique_ptr<LocalTrainer>(
+      new LocalTrainer(std::make_unique<State>(State{std::move(base), run.problem.type, run.train, tokens, run.seed,
+                                                     run.plan, std::move(layout), std::move(view), nullptr})));
 }
 
 Result<TrainStats> LocalTrainer::TrainRound(ParamVector& params, std::span<const Example> examples,

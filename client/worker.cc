@@ -93,8 +93,8 @@ Status Worker::FetchParams(const TaskKey& key, const BlobRef& ref) {
 Result<KeptUpdate> Worker::TrainOrFind(const TaskKey& key, const TrainWork& work, std::size_t index) {
   if (auto kept = updates_.Find(run_id_, key.client, key.round, work.params.sha256)) return std::move(*kept);
   RETURN_IF_ERROR(FetchParams(key, work.params));
-  ASSIGN_OR_RETURN(Runner::Update update, runner_.Train(index, key.client, key.round, work.learning_rate, params_,
-                                                        tasks_.cancelled(), ProgressLog(key)));
+  ASSIGN_OR_RETURN(Runner::Update update,
+                   runner_.Train(index, key.client, key.round, params_, tasks_.cancelled(), ProgressLog(key)));
   LogInfo("task.trained", {{"client", key.client},
                            {"round", key.round},
                            {"loss", update.stats.loss},

@@ -26,10 +26,10 @@ struct ImportedAdapter {
   ParamVector params;
 };
 
-/// Reads a LoRA folder for sequence classification on a base of that shape, fedpeft's or `peft`'s. Without fedpeft's
-/// metadata the labels are LABEL_0, LABEL_1, … and the columns the defaults.
-/// Errors: ReadAdapterFolder's; kUnimplemented for ranks or alphas that differ between modules; kInvalidArgument for
-/// tensors that do not fit the base.
+/// Reads a LoRA folder for sequence classification or language modelling on a base of that shape, fedpeft's or
+/// `peft`'s. Without fedpeft's metadata the labels are LABEL_0, LABEL_1, … and the columns the defaults. Errors:
+/// ReadAdapterFolder's; kUnimplemented for ranks or alphas that differ between modules, or other modules that were
+/// trained; kInvalidArgument for tensors that do not fit the base.
 Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape& base);
 
 }  // namespace fedpeft

@@ -103,7 +103,17 @@ class Rules {
     Require(!language || PredictsNextToken(ToPlan(config_).base), "problem.type",
             "got language_modelling, want a base that predicts the next token, which " + config_.base().model_type() +
                 " does not");
-    if (language) RequireDefaults("problem", problem, {"text_pair_column", "label_column"}, "of language modelling");
+    if (language) {
+      RequireDefaults("problem", problem, {"text_pair_column", "label_column"}, "of language modelling");
+      RequireDefaults("peft", config_.peft(), {"head"}, "of language modelling");
+      const std::string whole = "{" + problem.text_column() + "}";
+      if (problem.response().empty()) {
+        Require(TextTemplate::Parse(whole).ok(), "problem.text_column",
+                "got " + Quoted(problem.text_column()) + ", want a name without braces");
+      } else {
+        RequireDefaults("problem", problem, {"text_column"}, "beside problem.response");
+      }
+    }
     for (const auto& [path, text] :
          {std::pair("problem.prompt", problem.prompt()), std::pair("problem.response", problem.response())}) {
       Require(language || text.empty(), path, "got a template, which only language_modelling has (leave the key out)");

@@ -71,6 +71,11 @@ Status CheckEvaluateStats(const EvaluateStats& stats, std::uint64_t held, const 
   RETURN_IF_ERROR(CheckKind(stats.totals, problem.type));
   RETURN_IF_ERROR(CheckClasses(stats.totals, problem.labels.size()));
   RETURN_IF_ERROR(CheckCount("evaluation: examples", stats.totals.examples(), 1, held));
+  if (problem.type == ProblemType::kLanguageModelling) {
+    const auto of_example = static_cast<std::uint64_t>(problem.max_length) - 1;  // the first is not predicted
+    const auto tokens = static_cast<std::uint64_t>(stats.totals.Get(sum::kTokens));
+    RETURN_IF_ERROR(CheckCount("evaluation: tokens", tokens, 1, stats.totals.examples() * of_example));
+  }
   return CheckReal("evaluation: seconds", stats.seconds, kMaxReal);
 }
 

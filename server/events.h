@@ -132,7 +132,6 @@ struct BlobRef {
 };
 struct TrainTask {
   BlobRef params;
-  double learning_rate = 0;
 };
 struct EvaluateTask {
   BlobRef params;

@@ -255,8 +255,7 @@ struct RunLoop::ActionHandler {
   void operator()(const AskTrain& action) const {
     const RunMachine& machine = loop.machine_;
     loop.bytes_down_ += loop.params_.length;
-    const double rate = LearningRateAt(loop.run_.train, machine.round(), loop.run_.total_rounds());
-    loop.Ask({action.client, machine.round(), machine.attempt(), kTrainStep}, TrainTask{loop.params_, rate});
+    loop.Ask({action.client, machine.round(), machine.attempt(), kTrainStep}, TrainTask{loop.params_});
   }
   void operator()(const CommitRound& action) const { loop.Commit(action); }
   void operator()(const LoseAttempt& action) const { loop.Lost(action); }

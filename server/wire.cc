@@ -56,10 +56,7 @@ void EncodeBlob(const BlobRef& blob, v1::BlobRef& out) {
 /// Writes a task's body; one overload a kind.
 struct BodyEncoder {
   v1::Task& out;
-  void operator()(const TrainTask& task) const {
-    EncodeBlob(task.params, *out.mutable_train()->mutable_params());
-    out.mutable_train()->set_learning_rate(task.learning_rate);
-  }
+  void operator()(const TrainTask& task) const { EncodeBlob(task.params, *out.mutable_train()->mutable_params()); }
   void operator()(const EvaluateTask& task) const {
     EncodeBlob(task.params, *out.mutable_evaluate()->mutable_params());
   }

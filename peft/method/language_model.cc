@@ -21,7 +21,7 @@ torch::Tensor PeftLanguageModel::MeanLoss(const torch::Tensor& hidden, const tor
     gradients.push_back(torch::autograd::grad({share}, {part}).front());
     loss += share.item<float>();
   }
-  const torch::Tensor zero = (hidden * torch::cat(gradients)).sum();  // once its own value is taken off
+  const torch::Tensor zero = (hidden * torch::cat(gradients)).sum(torch::kFloat32);  // once its own value is taken off
   return zero - zero.detach() + loss;
 }
 

@@ -21,7 +21,7 @@ Result<Totals> CountClasses(std::span<const std::int64_t> guesses, std::span<con
 /// to kGrid a value: labels want a scale of 1 or more. Pre: equal sizes. Errors: Totals::Add's.
 Result<Totals> CountValues(std::span<const float> guesses, std::span<const float> truths);
 
-/// `examples` rows in which `tokens` were predicted, `correct` of them first; `loss` the sum of nats.
+/// `examples` of packed documents in which `tokens` were predicted, `correct` of them first; `loss` the sum of nats.
 /// Errors: Totals::Add's.
 Result<Totals> CountTokens(std::int64_t examples, std::int64_t tokens, std::int64_t correct, double loss);
 

@@ -17,7 +17,7 @@ namespace fedpeft {
 
 /// Names of the sums. Fixed-point ones are in units of kGrid.
 namespace sum {
-/// Rows of data; of every evaluation.
+/// Of every evaluation: rows of data, or of language modelling training examples, each of packed documents.
 inline constexpr std::string_view kExamples = "examples";
 /// Nats (of a classifier or a language model) or squared errors; fixed-point.
 inline constexpr std::string_view kLoss = "loss";

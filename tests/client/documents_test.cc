@@ -74,12 +74,44 @@ TEST_F(DocumentsTest, ThePromptIsWhatBothEncodingsBeginWith) {
   EXPECT_TRUE((*rows)[2].documents.empty());
 }
 
-TEST_F(DocumentsTest, SaysWhichRowHasNoRoomOrNoColumn) {
+TEST_F(DocumentsTest, PromptsWithoutRoomForAResponseAreLeftOut) {
   problem_.prompt = "{question} ";
-  EXPECT_THAT(Make({{"", ""}, {"noise1", Words(0, 4)}}).status().message(),
-              HasSubstr("row 2: its prompt has 4 tokens"));
+  const auto rows = Make({{"noise1", Words(0, 3)}, {"noise1", Words(0, 4)}, {"noise1", Words(0, 9)}});
+  ASSERT_TRUE(rows.ok()) << rows.status().ToString();
+  EXPECT_THAT(Of((*rows)[0]), ElementsAre(std::pair(4, 3)));
+  EXPECT_TRUE((*rows)[1].documents.empty());
+  EXPECT_TRUE((*rows)[2].documents.empty());
+}
+
+TEST_F(DocumentsTest, SaysWhichColumnIsMissing) {
   problem_.prompt = "{answer}";
   EXPECT_THAT(Make({{"", ""}}).status().message(), HasSubstr("answer"));
+}
+
+// A token of the whole text may begin in the prompt and end in the response: it is learned.
+TEST_F(DocumentsTest, ATokenAcrossTheEndOfThePromptIsLearned) {
+  tokenizer_ = Tokenizer::FromJson(nlohmann::json{{"model",
+                                                   {{"type", "BPE"},
+                                                    {"vocab", {{"a", 0}, {"b", 1}, {"c", 2}, {"bc", 3}}},
+                                                    {"merges", nlohmann::json::array({"b c"})}}}}
+                                       .dump())
+                   .value();
+  problem_.prompt = "{question}";
+  const auto rows = Make({{"ca", "ab"}, {"ba", "ab"}});
+  ASSERT_TRUE(rows.ok()) << rows.status().ToString();
+  EXPECT_THAT((*rows)[0].ids, ElementsAre(0, 3, 0));
+  EXPECT_THAT(Of((*rows)[0]), ElementsAre(std::pair(3, 1)));
+  EXPECT_THAT(Of((*rows)[1]), ElementsAre(std::pair(4, 2)));
+}
+
+// What the tokenizer puts behind the prompt alone, it puts behind the whole text.
+TEST_F(DocumentsTest, WhatEndsAPromptByItselfIsNotOfThePrompt) {
+  tokenizer_ = Tokenizer::FromJson(testing::TinyTokenizer().dump()).value();
+  problem_.prompt = "{question} ";
+  problem_.max_length = 8;
+  const auto rows = Make({{Words(3, 2), Words(0, 2)}});
+  ASSERT_TRUE(rows.ok()) << rows.status().ToString();
+  EXPECT_THAT(Of(rows->front()), ElementsAre(std::pair(6, 3))) << "[CLS] and two words; two words and [SEP]";
 }
 
 TEST_F(DocumentsTest, APromptIsFilledWithoutTheResponsesColumns) {
@@ -90,8 +122,9 @@ TEST_F(DocumentsTest, APromptIsFilledWithoutTheResponsesColumns) {
   EXPECT_THAT(*prompts, ElementsAre("who? ", "? "));
   problem_.prompt.clear();
   EXPECT_THAT(MakePrompts(problem_, Table{{"question"}, {{"who"}}}).status().message(), HasSubstr("answer"));
-  problem_.response = "So: {question}";
-  EXPECT_THAT(*MakePrompts(problem_, Table{{"question"}, {{"who"}}}), ElementsAre("So: who"));
+  problem_.response = "So: {question}</s>";
+  EXPECT_THAT(*MakePrompts(problem_, Table{{"question"}, {{"who"}}}), ElementsAre("So: who"))
+      << "the end is not a prompt";
 }
 
 TEST_F(DocumentsTest, PackingKeepsOrderAndFillsExamples) {

@@ -40,7 +40,7 @@ class FakeRunner final : public Runner {
   int trainings() const { return trainings_; }
   std::size_t last_index() const { return last_index_; }
 
-  Result<Update> Train(std::size_t index, const std::string&, std::uint32_t round, double, ByteSpan start,
+  Result<Update> Train(std::size_t index, const std::string&, std::uint32_t round, ByteSpan start,
                        const std::atomic<bool>& stop, const LocalTrainer::Progress&) override {
     last_index_ = index;
     ++trainings_;
@@ -142,7 +142,7 @@ class SessionTest : public ::testing::Test {
         {.key = {.client_id = client, .round = round, .attempt = attempt, .step = step}, .body = std::move(body)});
   }
   void AskToTrain(std::uint32_t round, std::uint32_t attempt = 1, const std::string& client = "alice") {
-    Send(client, round, attempt, server::kTrainStep, server::TrainTask{.params = Params(), .learning_rate = 0.1});
+    Send(client, round, attempt, server::kTrainStep, server::TrainTask{.params = Params()});
   }
   void AskToEvaluate(std::uint32_t round) {
     Send("alice", round, 1, server::kEvaluateStep, server::EvaluateTask{.params = Params()});

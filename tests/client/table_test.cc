@@ -40,7 +40,7 @@ TEST(TableTest, JsonLinesWriteNumbersAsTheyAre) {
 }
 
 TEST(TableTest, PlainTextHasARowALine) {
-  const Table table = Parse("one, \"two\"\r\n\n \t\nthree", TableFormat::kText);
+  const Table table = Parse("\xEF\xBB\xBFone, \"two\"\r\n\n \t\nthree", TableFormat::kText);
   EXPECT_THAT(table.columns, ElementsAre("text"));
   EXPECT_THAT(table.rows, ElementsAre(ElementsAre("one, \"two\""), ElementsAre("three")));
 }

@@ -104,6 +104,19 @@ INSTANTIATE_TEST_SUITE_P(
                SetLanguage(c);
                c->mutable_problem()->set_prompt("{text}");
              }, "problem.response", "is missing beside problem.prompt"},
+        Rule{"HeadOfALanguageModel", [](auto* c) {
+               SetLanguage(c);
+               c->mutable_peft()->set_head(v1::Peft::FROZEN);
+             }, "peft.head", "of language modelling"},
+        Rule{"TextColumnBesideResponse", [](auto* c) {
+               SetLanguage(c);
+               c->mutable_problem()->set_text_column("body");
+               c->mutable_problem()->set_response("{body}");
+             }, "problem.text_column", "beside problem.response"},
+        Rule{"BraceInATextColumn", [](auto* c) {
+               SetLanguage(c);
+               c->mutable_problem()->set_text_column("a}b");
+             }, "problem.text_column", "without braces"},
         Rule{"SameLabel", [](auto* c) { c->mutable_problem()->set_labels(2, "no"); }, "problem.labels.2",
              "a second time"},
         Rule{"EmptyLabel", [](auto* c) { c->mutable_problem()->set_labels(0, ""); }, "problem.labels.0", "got \"\""},

@@ -81,5 +81,18 @@ TEST_F(LanguageModelTest, LossByPiecesIsTheLossWithItsGradients) {
   }
 }
 
+TEST_F(LanguageModelTest, LossOfAHalfPreciseBaseIsNotRounded) {
+  base_ = LoadBaseModel(folder_.path(), BaseDtype::kBfloat16).value();
+  const NextTokens next = NextTokensOf(batch_, std::vector<std::int64_t>{0, 0, 0});
+  const ParamVector params = RandomParams();
+  const torch::NoGradGuard no_grad;
+  const BoundParams bound(params);
+  const PeftLanguageModel model(*base_, plan_, *layout_, bound);
+  const torch::Tensor hidden = model.Hidden(batch_, next.rows);
+  const double sum = model.Judge(hidden, next.ids).loss;
+  const torch::AutoGradMode with_gradients(true);
+  EXPECT_NEAR(model.MeanLoss(hidden, next.ids).item<float>(), sum / static_cast<double>(next.ids.numel()), 1e-5);
+}
+
 }  // namespace
 }  // namespace fedpeft

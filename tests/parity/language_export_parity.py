@@ -1,19 +1,21 @@
 #!/usr/bin/env python3
 """A language model's adapters in peft: what a federation and `fedpeft-client train` export gives the same loss there.
 
-Small random bases of two families (GPT-2's linears are stored transposed). Two clients and an evaluator federate a plain
-text; `fedpeft-client train` learns to answer questions, prompts left out. Each adapter loads in peft with no key missing
-and none unexpected, survives its save bit for bit, and has there the loss that `fedpeft-client evaluate` gives (the
-federation's also that of its last round); and `fedpeft-client predict` answers each question as peft's greedy generation.
+Small random bases of two families (GPT-2's linears are stored transposed). Two clients and an evaluator federate a
+plain text; `fedpeft-client train` learns to answer questions, prompts left out. Each adapter loads in peft with no key
+missing and none unexpected, survives its save bit for bit, and has there the loss that `fedpeft-client evaluate` gives
+(the federation's also that of its last round); and `predict` answers each question as peft's greedy generation does.
+An adapter that trained the head, too, is refused.
 """
 import json
 import pathlib
+import subprocess
 import sys
 import tempfile
 import warnings
 
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
@@ -77,7 +79,8 @@ def check_loss(programs, adapter, data, folder, rows, prompt="", response="{text
 
 def check_answers(programs, adapter, data, model, rows):
     tokenizer = Tokenizer.from_file(str(programs.base / "tokenizer.json"))
-    output = programs.run_client("predict", "--adapter", adapter, "--data", data, "--max-new-tokens", NEW_TOKENS, "--json")
+    output = programs.run_client("predict", "--adapter", adapter, "--data", data, "--max-new-tokens", NEW_TOKENS,
+                                 "--json")
     answers = [json.loads(line) for line in output.splitlines()]
     for number, (row, answer) in enumerate(zip(rows, answers, strict=True), start=1):
         prompt = tokenizer.encode(PROMPT.format(**row)).ids
@@ -88,6 +91,17 @@ def check_answers(programs, adapter, data, model, rows):
         assert answer == {"row": number, "text": want, "stopped_by": "max new tokens"}, f"got {answer}, want {want!r}"
     print(f"{adapter.name}: {len(answers)} answers of {NEW_TOKENS} tokens equal, {len({a['text'] for a in answers})} "
           "different ones")
+
+
+def check_refusal(programs, data, targets, folder):
+    """What was trained besides LoRA is not left out in silence."""
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(programs.base, dtype=torch.float32), LoraConfig(
+        task_type="CAUSAL_LM", r=4, target_modules=targets.split(", "), modules_to_save=["lm_head"]))
+    model.save_pretrained(folder, save_embedding_layers=False)
+    for verb in ("evaluate", "predict"):
+        refused = subprocess.run([programs.client, verb, "--base", programs.base, "--adapter", folder, "--data", data],
+                                 text=True, capture_output=True)
+        assert refused.returncode == 1 and "lm_head" in refused.stderr, refused.stderr
 
 
 def check(build, cell, targets, folder):
@@ -111,6 +125,7 @@ def check(build, cell, targets, folder):
     programs.run_client("train", run, adapter, "--data", data, "--eval-data", data)
     model, _ = check_loss(programs, adapter, data, folder / "saved_2", questions(), PROMPT, RESPONSE)
     check_answers(programs, adapter, data, model, questions())
+    check_refusal(programs, data, targets, folder / "with_head")
 
 
 def main():

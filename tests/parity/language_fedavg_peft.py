@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """The reference federation of language models: FedAvg over `peft` LoRA clients in-process, nothing of fedpeft in it.
 
-As fedavg_peft.py, but a client's rows become training examples here too, by the same rules (client/README.md): rows to
-documents, documents packed into examples of at most --max-length tokens. --batches has a JSON array of clients, of row
-numbers, and then a round a line: of clients, of batches, of numbers of the client's own examples. Perplexity is that of all
-tokens of --test that are not in a prompt. Nothing is resumed: a run takes minutes.
+As fedavg_peft.py, but a client's rows become training examples here too, by the same rules (client/documents.h): rows
+to documents, documents packed into examples of at most --max-length tokens. --batches has a JSON array of clients, of
+row numbers, and then a round a line: of clients, of batches, of numbers of the client's own examples. Perplexity is that
+of all tokens of --test that are not in a prompt. Nothing is resumed: a run takes minutes.
 """
 import argparse
 import csv
@@ -49,9 +49,18 @@ def pack(documents, longest):
     return examples
 
 
-def nats(model, examples):
-    """The mean over the learned tokens of some examples, and how many these are."""
-    documents = [document for example in examples for document in example]
+def by_length(documents):
+    """Batches of documents of near lengths, so that little is padded."""
+    batches = []
+    for document in sorted(documents, key=lambda d: len(d[0])):
+        if not batches or len(document[0]) > 4 + 1.25 * len(batches[-1][0][0]):
+            batches.append([])
+        batches[-1].append(document)
+    return batches
+
+
+def sum_of_nats(model, documents):
+    """Over the learned tokens of some documents, and how many these are."""
     width = max(len(ids) for ids, _ in documents)
     ids = torch.zeros((len(documents), width), dtype=torch.long)
     mask, labels = torch.zeros_like(ids), torch.full_like(ids, IGNORED)
@@ -62,9 +71,16 @@ def nats(model, examples):
         labels[at, start:len(tokens)] = torch.tensor(tokens[start:])
     logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1]
     targets = labels[:, 1:]
-    mean = torch.nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1),
-                                             ignore_index=IGNORED)
-    return mean, int((targets != IGNORED).sum())
+    total = torch.nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1),
+                                              ignore_index=IGNORED, reduction="sum")
+    return total, int((targets != IGNORED).sum())
+
+
+def nats(model, examples):
+    """The mean over the learned tokens of some examples, and how many these are."""
+    parts = [sum_of_nats(model, batch) for batch in by_length([d for example in examples for d in example])]
+    tokens = sum(count for _, count in parts)
+    return sum(total for total, _ in parts) / tokens, tokens
 
 
 @torch.no_grad()

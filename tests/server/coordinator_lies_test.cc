@@ -5,6 +5,7 @@
 #include <future>
 #include <limits>
 
+#include "peft/metrics/counting.h"
 #include "server/claims.h"
 #include "tests/server/coordinator_fixture.h"
 #include "tests/support/counted.h"
@@ -151,6 +152,20 @@ TEST(ClaimsTest, ClassesThatTheRunDoesNotHaveAreRefused) {
   EXPECT_EQ(claimed("0"), Code::kOk);
   EXPECT_EQ(claimed("2"), Code::kOk);
   for (const char* label : {"3", "02", "4294967295", ""}) EXPECT_EQ(claimed(label), Code::kInvalidArgument) << label;
+}
+
+TEST(ClaimsTest, TokensBeyondWhatTheExamplesCanHoldAreRefused) {
+  ProblemSpec problem;
+  problem.type = ProblemType::kLanguageModelling;
+  problem.max_length = 8;
+  const auto claimed = [&](std::int64_t tokens) {
+    const EvaluateStats stats{*CountTokens(/*examples=*/10, tokens, /*correct=*/0, /*loss=*/1), 1};
+    return CheckEvaluateStats(stats, 10, problem).code();
+  };
+  EXPECT_EQ(claimed(70), Code::kOk) << "of each but the first token";
+  for (const std::int64_t tokens : {std::int64_t{0}, std::int64_t{71}, std::int64_t{1} << 58}) {
+    EXPECT_EQ(claimed(tokens), Code::kInvalidArgument) << tokens;
+  }
 }
 
 TEST(CoordinatorTest, EvaluationsBeyondWhatTheEvaluatorHoldsAreRefused) {
