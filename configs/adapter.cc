@@ -96,11 +96,10 @@ Status FillParams(const SafetensorsFile& file, ParamVector& params) {
     RETURN_IF_ERROR(CopyFloats(found->second, params.tensor(i)));
   }
   if (file.tensors().size() == specs.size()) return OkStatus();
-  for (const auto& [name, tensor] : file.tensors()) {
-    const bool planned =
-        std::any_of(specs.begin(), specs.end(), [&](const TensorSpec& spec) { return spec.name == name; });
-    if (!planned) {
-      return Unimplemented("has a tensor \"" + name + "\", want LoRA and a classification head alone");
+  for (const auto& entry : file.tensors()) {
+    const auto is_it = [&](const TensorSpec& spec) { return spec.name == entry.first; };
+    if (std::none_of(specs.begin(), specs.end(), is_it)) {
+      return Unimplemented("has a tensor \"" + entry.first + "\", want LoRA and a classification head alone");
     }
   }
   return OkStatus();
