@@ -11,7 +11,7 @@
 # as one test: a ctest test, a parity script, a fuzz target, a step that could not be built.
 #
 # Environment:
-#   FEDPEFT_DATA=DIR       a folder with banking77/ and sst2/: tests on them are left out, and say so, without it
+#   FEDPEFT_DATA=DIR       public data sets (tests/parity/README.md): tests on them are left out, and say so, without it
 #   FEDPEFT_LIBTORCH=DIR, FEDPEFT_BASE=DIR   as for scripts/setup.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

@@ -1,7 +1,8 @@
-// batches_main RUN.yaml BASE DATA NAME CLIENTS PARTITION [KEY=VALUE...]: which rows of DATA our clients train on,
-// batch by batch, one pass a round, so that the reference federation can do the same. Virtual clients are NAME/0,
-// NAME/1, …; a client that is alone is NAME. Prints the rounds, a JSON array a line: of clients, of batches, of row
-// numbers.
+// batches_main RUN.yaml BASE DATA NAME CLIENTS PARTITION [KEY=VALUE...]: what our clients train on, batch by batch, one
+// pass a round, so that the reference federation can do the same. Virtual clients are NAME/0, NAME/1, …; a client that
+// is alone is NAME. Prints JSON: a line with the clients' rows of DATA, by number; and for each round a line of
+// clients, of batches, of numbers of the client's own examples (of language modelling documents are packed, else a row
+// is one).
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -22,47 +23,43 @@ struct Arguments {
   std::vector<std::string> settings;
 };
 
-/// One client's rows and their lengths in tokens.
-struct Part {
-  std::vector<std::uint32_t> rows, lengths;
+/// Of each client.
+struct Dealt {
+  std::vector<std::vector<std::uint32_t>> rows;
+  /// In tokens, of its examples.
+  std::vector<std::vector<std::uint32_t>> lengths;
 };
 
-Result<std::vector<Part>> DealRows(const Arguments& arguments, const RunSpec& run) {
+Result<Dealt> Deal(const Arguments& arguments, const RunSpec& run) {
   ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::FromFile(JoinPath(arguments.base, "tokenizer.json")));
   ASSIGN_OR_RETURN(const Table table, ReadRunTable(arguments.data, run.problem));
   ASSIGN_OR_RETURN(const PartitionSpec partition, ParsePartition(arguments.partition));
-  ASSIGN_OR_RETURN(const auto examples, MakeExamples(run.problem, tokenizer, table, /*need_labels=*/true));
-  ASSIGN_OR_RETURN(const auto labels, RowLabels(run.problem, table));
-  ASSIGN_OR_RETURN(auto dealt, PartitionRows(partition, table, labels, arguments.clients, run.seed));
-  std::vector<Part> parts;
-  for (std::vector<std::uint32_t>& rows : dealt) {
-    Part part{.rows = std::move(rows), .lengths = {}};
-    for (const std::uint32_t row : part.rows) {
-      part.lengths.push_back(static_cast<std::uint32_t>(examples[row].ids.size()));
-    }
-    parts.push_back(std::move(part));
+  std::vector<std::int32_t> labels(table.rows.size());
+  if (run.problem.type == ProblemType::kClassification) {
+    ASSIGN_OR_RETURN(labels, RowLabels(run.problem, table));
   }
-  return parts;
-}
-
-nlohmann::json BatchesOf(const Part& part, const RunSpec& run, std::uint32_t round, const std::string& client) {
-  RandomStream order = OrderStream(run.seed, round, client);
-  auto batches = ShuffledBatches(part.lengths, static_cast<std::size_t>(run.train.batch_size), order);
-  for (std::vector<std::uint32_t>& batch : batches) {
-    for (std::uint32_t& row : batch) row = part.rows[row];
+  Dealt dealt;
+  ASSIGN_OR_RETURN(dealt.rows, PartitionRows(partition, table, labels, arguments.clients, run.seed));
+  ASSIGN_OR_RETURN(const auto clients, DealExamples(run, tokenizer, table, partition, arguments.clients,
+                                                    {.first = 0, .end = arguments.clients}));
+  for (const std::vector<Example>& examples : clients) {
+    std::vector<std::uint32_t>& lengths = dealt.lengths.emplace_back();
+    for (const Example& example : examples) lengths.push_back(static_cast<std::uint32_t>(example.ids.size()));
   }
-  return batches;
+  return dealt;
 }
 
 Status Print(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const configs::LoadedRun loaded, configs::LoadRun(arguments.run, arguments.settings));
   ASSIGN_OR_RETURN(const RunSpec run, TranslateRun(loaded.config));
-  ASSIGN_OR_RETURN(const std::vector<Part> parts, DealRows(arguments, run));
+  ASSIGN_OR_RETURN(const Dealt dealt, Deal(arguments, run));
+  std::puts(nlohmann::json(dealt.rows).dump().c_str());
   for (std::uint32_t round = 1; round <= run.total_rounds(); ++round) {
     nlohmann::json clients = nlohmann::json::array();
-    for (std::size_t client = 0; client < parts.size(); ++client) {
-      const std::string name = parts.size() == 1 ? arguments.name : arguments.name + "/" + std::to_string(client);
-      clients.push_back(BatchesOf(parts[client], run, round, name));
+    for (std::size_t client = 0; client < arguments.clients; ++client) {
+      const std::string name = arguments.clients == 1 ? arguments.name : arguments.name + "/" + std::to_string(client);
+      RandomStream order = OrderStream(run.seed, round, name);
+      clients.push_back(ShuffledBatches(dealt.lengths[client], static_cast<std::size_t>(run.train.batch_size), order));
     }
     std::puts(clients.dump().c_str());
   }

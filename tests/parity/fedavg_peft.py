@@ -2,10 +2,10 @@
 """The reference federation: FedAvg over `peft` LoRA clients, written in-process, nothing of fedpeft in it.
 
 It answers "what accuracy per round would the same federation reach with Hugging Face PEFT?". The adapter folder --start
-is where it begins, and says rank, alpha and target modules. --batches says who trains on what: a round is a JSON array a
-line, of clients, of batches, of row numbers. Every client starts a round from the global parameters with a fresh AdamW,
-and the new global parameters are the example-weighted mean. One client is centralised training; with --keep-optimizer
-it has one AdamW for the whole run.
+is where it begins, and says rank, alpha and target modules. --batches says who trains on what: a JSON array of clients,
+of row numbers, and then a round a line: of clients, of batches, of indices into the client's rows. Every client starts a
+round from the global parameters with a fresh AdamW, and the new global parameters are the example-weighted mean. One
+client is centralised training; with --keep-optimizer it has one AdamW for the whole run.
 
 One JSON line a round is appended to --out; rounds that are already there are not computed again (parameters are kept
 beside it), so a run that was cut off goes on where it stopped.
@@ -22,7 +22,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 
 def read_rows(path):
+    """Texts and labels, of CSV with a header or of TSV without one."""
     with open(path, newline="", encoding="utf-8") as handle:
+        if path.endswith(".tsv"):
+            rows = [line.rstrip("\n").split("\t") for line in handle]
+            return [text for text, _ in rows], [label for _, label in rows]
         rows = list(csv.DictReader(handle))
     label_key = "category" if "category" in rows[0] else "label"
     return [row["text"] for row in rows], [row[label_key] for row in rows]
@@ -74,7 +78,7 @@ def main():
     parser.add_argument("--base", required=True, help="Hugging Face model folder")
     parser.add_argument("--start", required=True, help="Hugging Face PEFT adapter folder with the initial values")
     parser.add_argument("--batches", required=True, help="who trains on what, a round a line")
-    parser.add_argument("--train", required=True, help="CSV with a text column and a category or label column")
+    parser.add_argument("--train", required=True, help="CSV with a text column and a category or label column, or TSV")
     parser.add_argument("--test", required=True)
     parser.add_argument("--out", required=True, help="JSON lines, one a round; appended")
     parser.add_argument("--lr", type=float, required=True)
@@ -92,7 +96,7 @@ def main():
     tokens = tokenizer(texts, truncation=True, max_length=128)["input_ids"]
     test_tokens = tokenizer(test_texts, truncation=True, max_length=128)["input_ids"]
     with open(args.batches, encoding="utf-8") as handle:
-        rounds = [json.loads(line) for line in handle]
+        rows_of, *rounds = [json.loads(line) for line in handle]
 
     base = AutoModelForSequenceClassification.from_pretrained(
         args.base, num_labels=len(label_of), hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
@@ -118,14 +122,14 @@ def main():
         start = {name: p.detach().clone() for name, p in params.items()}
         mean = {name: torch.zeros_like(p, dtype=torch.float64) for name, p in start.items()}
         mean_loss = 0.0
-        rows_of = [sum(map(len, batches)) for batches in clients]
         for batches, rows in zip(clients, rows_of, strict=True):
+            batches = [[rows[i] for i in batch] for batch in batches]
             with torch.no_grad():
                 for name, p in params.items():
                     p.copy_(start[name])
             if not args.keep_optimizer:
                 optimizer = fresh_optimizer()
-            weight = rows / sum(rows_of)
+            weight = len(rows) / sum(map(len, rows_of))
             mean_loss += weight * train(model, optimizer, tokens, labels, batches)
             for name, p in params.items():
                 mean[name] += p.detach().double() * weight

@@ -2,7 +2,7 @@
 """Runs the parity tests: every tests/parity/*_parity.py is one test, a program that compares fedpeft with the original.
 
 A parity script takes no arguments and is told everything by environment variables: FEDPEFT_BUILD (the folder with the
-programs), FEDPEFT_BASE (the base model), FEDPEFT_DATA (a folder with banking77/ and sst2/; may be unset) and
+programs), FEDPEFT_BASE (the base model), FEDPEFT_DATA (a folder of public data sets, README.md; may be unset) and
 FEDPEFT_FULL (set: the whole matrix, else a seeded slice). Its exit status says how it went: 0 passed, 77 left out,
 anything else failed; its last line of output is shown, and each that says what was left out or begins with "seed ". A comment line in it declares what is special:
 
