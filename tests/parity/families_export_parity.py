@@ -8,14 +8,11 @@ import pathlib
 import random
 import sys
 import tempfile
-import warnings
 
-import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers.utils import logging
 
 from export_parity import PHRASES, SETTINGS, SUBJECTS, check_in, check_out, write_rows
-from model_cells import CELLS, make_base
+from model_cells import CELLS, make_base, quiet_torch
 from programs import Programs
 
 FAMILIES = ["roberta", "distilbert", "gpt2", "llama", "mistral", "qwen2", "qwen3"]
@@ -64,10 +61,7 @@ def main():
     programs = Programs.of_environment()
     if programs is None:
         return 77
-    warnings.filterwarnings("ignore")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    torch.set_num_threads(2)
+    quiet_torch(threads=2)
     for family in FAMILIES:
         cell = next(cell for cell in CELLS if cell.family == family)
         cell.config = cell.config | {"vocab_size": 64}

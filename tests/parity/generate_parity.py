@@ -16,14 +16,12 @@ import random
 import subprocess
 import sys
 import tempfile
-import warnings
 
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
-from transformers.utils import logging
 
-from model_cells import CELLS, make_base
+from model_cells import CELLS, make_base, quiet_torch
 from model_parity import adapted, decodes
 from programs import Programs
 from tokenizer_kinds import gpt2
@@ -117,10 +115,7 @@ def main():
     if not programs.client.exists():
         print(f"left out: there is no {programs.client} (set FEDPEFT_BUILD)")
         return 77
-    warnings.filterwarnings("ignore")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    torch.set_num_threads(1)
+    quiet_torch(threads=1)
     seed = int(os.environ.get("FEDPEFT_SEED") or random.SystemRandom().randrange(1 << 32))
     print(f"seed {seed}", flush=True)
     tokenizer: Tokenizer = gpt2(TRAINING_TEXTS, VOCAB - 10)

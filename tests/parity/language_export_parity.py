@@ -12,18 +12,16 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-import warnings
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
-from transformers.utils import logging
 
 from export_parity import TOLERANCE, check_keys, federate
 from generate_parity import VOCAB, with_room
 from language_fedavg_peft import documents_of, nats, pack
-from model_cells import CELLS, make_base
+from model_cells import CELLS, make_base, quiet_torch
 from programs import Programs
 from tokenizer_kinds import gpt2
 
@@ -93,6 +91,13 @@ def check_answers(programs, adapter, data, model, rows):
           "different ones")
 
 
+def check_columns(programs, adapter, data):
+    """The template names the columns; another word on them is refused, and not ignored."""
+    refused = subprocess.run([programs.client, "evaluate", "--base", programs.base, "--adapter", adapter, "--data", data,
+                              "--text-column", "answer"], text=True, capture_output=True)
+    assert refused.returncode == 1 and "{question}" in refused.stderr, refused.stderr
+
+
 def check_refusal(programs, data, targets, folder):
     """What was trained besides LoRA is not left out in silence."""
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(programs.base, dtype=torch.float32), LoraConfig(
@@ -125,6 +130,7 @@ def check(build, cell, targets, folder):
     programs.run_client("train", run, adapter, "--data", data, "--eval-data", data)
     model, _ = check_loss(programs, adapter, data, folder / "saved_2", questions(), PROMPT, RESPONSE)
     check_answers(programs, adapter, data, model, questions())
+    check_columns(programs, adapter, data)
     check_refusal(programs, data, targets, folder / "with_head")
 
 
@@ -132,10 +138,7 @@ def main():
     programs = Programs.of_environment()
     if programs is None:
         return 77
-    warnings.filterwarnings("ignore")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    torch.set_num_threads(2)
+    quiet_torch(threads=2)
     for family, targets in FAMILIES.items():
         cell = with_room(next(cell for cell in CELLS if cell.family == family and cell.saved_as == "head"))
         with tempfile.TemporaryDirectory() as folder:

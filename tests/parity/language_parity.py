@@ -13,15 +13,13 @@ import pathlib
 import random
 import sys
 import tempfile
-import warnings
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
-from transformers.utils import logging
 
-from model_cells import CELLS, make_base
+from model_cells import CELLS, make_base, quiet_torch
 from model_parity import (ALPHA, LEARNING_RATE, RANK, STEPS, TOLERANCE, WEIGHT_DECAY, Helper, adapted, decodes, inputs,
                           no_dropout, padded, trainable, worst, worst_gradient, worst_loss)
 
@@ -88,10 +86,7 @@ def compare(model, cell, folder, batches, params):
 
 
 def main():
-    warnings.filterwarnings("ignore")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    torch.set_num_threads(2)
+    quiet_torch(threads=2)
     seed = int(os.environ.get("FEDPEFT_SEED") or random.SystemRandom().randrange(1 << 32))
     rng = random.Random(seed)
     cells = [cell for cell in CELLS if has_head(cell)]

@@ -3,10 +3,12 @@ what is refused."""
 import dataclasses
 import json
 import pathlib
+import warnings
 
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
+from transformers.utils import logging
 
 ENCODER = dict(vocab_size=57, hidden_size=36, num_hidden_layers=2, num_attention_heads=3, intermediate_size=52,
                max_position_embeddings=41)
@@ -164,3 +166,11 @@ def make_base(cell, folder: pathlib.Path):
     if getattr(cell, "old_names", False):
         renamed(folder)
     edit_config(folder, cell.edit)
+
+
+def quiet_torch(threads):
+    """For a script whose output is read: no warnings, no progress bars; and so many threads."""
+    warnings.filterwarnings("ignore")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    torch.set_num_threads(threads)

@@ -21,16 +21,14 @@ import random
 import subprocess
 import sys
 import tempfile
-import warnings
 
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-from transformers.utils import logging
 
-from model_cells import CELLS, REFUSED, Cell, make_base
+from model_cells import CELLS, REFUSED, Cell, make_base, quiet_torch
 
 LABELS, RANK, ALPHA, LEARNING_RATE, WEIGHT_DECAY, STEPS = 5, 4, 12, 1e-3, 0.01, 10
 TOLERANCE = {"logits": 1e-4, "left": 1e-4, "hidden": 1e-4, "scores": 1e-4, "gradients": 1e-3, "losses": 1e-3}
@@ -228,10 +226,7 @@ def choose(rng):
 
 
 def main():
-    warnings.filterwarnings("ignore")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    torch.set_num_threads(2)
+    quiet_torch(threads=2)
     build, minilm = os.environ.get("FEDPEFT_BUILD", "build/dev"), os.environ.get("FEDPEFT_BASE")
     seed = int(os.environ.get("FEDPEFT_SEED") or random.SystemRandom().randrange(1 << 32))
     chosen = choose(random.Random(seed))
