@@ -102,7 +102,9 @@ TEST(FederationTest, LearningRateZeroChangesNoBit) {
 
 TEST(FederationTest, OneClientEqualsLocalTraining) {
   // SGD without momentum has no state that a round could forget; the client's name names its random streams.
-  Federation federation({.clients = 1, .train = "{optimizer: sgd, learning_rate: 0.2, batch_size: 8, epochs: 2}"});
+  Federation federation({.clients = 1,
+                         .train = "{optimizer: sgd, learning_rate: 0.2, batch_size: 8, epochs: 2, "
+                                  "schedule: {kind: linear, final_factor: 0.1}}"});
   federation.Serve();
   const std::string data = federation.Data(0, 60);
   Clients clients;
