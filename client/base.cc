@@ -62,6 +62,12 @@ Status CheckBaseIsRuns(const BaseInfo& base, const RunSpec& run) {
   return OkStatus();
 }
 
+Status CheckBaseIsAdapters(const BaseInfo& base, RunSpec& run) {
+  if (run.weights == Digest{}) run.weights = base.weights;
+  if (run.tokenizer == Digest{}) run.tokenizer = base.tokenizer.hash();
+  return CheckBaseIsRuns(base, run);
+}
+
 std::string RunBlocks(const BaseInfo& base, const ProblemSpec& problem) {
   v1::RunConfig config;
   v1::Base& block = *config.mutable_base();
@@ -78,6 +84,10 @@ std::string RunBlocks(const BaseInfo& base, const ProblemSpec& problem) {
   if (base.shape.num_key_value_heads > 0) block.set_num_key_value_heads(base.shape.num_key_value_heads);
   if (base.shape.head_dim > 0) block.set_head_dim(base.shape.head_dim);
   if (base.shape.position_offset > 0) block.set_position_offset(base.shape.position_offset);
+  if (base.shape.type_vocab_size > 0) block.set_type_vocab_size(base.shape.type_vocab_size);
+  if (base.shape.attention_bias) block.set_attention_bias(true);
+  if (base.shape.mlp_bias) block.set_mlp_bias(true);
+  if (base.shape.tie_word_embeddings) block.set_tie_word_embeddings(true);
   if (!problem.labels.empty()) {
     v1::Problem& what = *config.mutable_problem();
     what.set_type(v1::Problem::SEQUENCE_CLASSIFICATION);

@@ -30,6 +30,9 @@ Result<BaseInfo> OpenBase(const std::string& folder);
 /// Whether this base is the run's. Errors: kFailedPrecondition naming both values.
 Status CheckBaseIsRuns(const BaseInfo& base, const RunSpec& run);
 
+/// The same for an adapter's; hashes that are all zero, since its folder does not say them, become this base's.
+Status CheckBaseIsAdapters(const BaseInfo& base, RunSpec& run);
+
 /// The `base:` and `problem:` blocks of a run's YAML, to paste. `labels` in their order; columns as given.
 std::string RunBlocks(const BaseInfo& base, const ProblemSpec& problem);
 

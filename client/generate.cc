@@ -4,16 +4,18 @@
 #include <iostream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 
 #include "client/base.h"
 #include "client/commands.h"
 #include "client/compute.h"
 #include "client/signals.h"
+#include "configs/adapter.h"
 #include "peft/core/files.h"
 #include "peft/core/log.h"
 #include "peft/io/generation_config.h"
-#include "peft/method/adapter_hook.h"
+#include "peft/method/frozen_hook.h"
 #include "peft/text/stream_decoder.h"
 #include "peft/text/utf8.h"
 
@@ -38,26 +40,25 @@ Result<std::string> ReadPrompt(const GenerateCommand& command) {
   return WithoutLastLineBreak({std::istreambuf_iterator<char>(std::cin), {}});
 }
 
-/// What metadata of fedpeft's own adapters say of their base. Errors: kFailedPrecondition naming both values.
-Status CheckBaseIsAdapters(const StringMap& metadata, const BaseInfo& base) {
-  const auto check = [&](std::string_view key, const char* what, const Digest& ours) {
-    const auto found = metadata.find(key);
-    if (found == metadata.end() || found->second == Hex(ours)) return OkStatus();
-    return FailedPrecondition(std::string(what) + " of the base: hashes to " + Hex(ours) + ", the adapter wants " +
-                              found->second + " (use the base it was trained on)");
-  };
-  RETURN_IF_ERROR(check(adapter_metadata::kBaseHash, "weights and configuration", base.weights));
-  return check(adapter_metadata::kTokenizerHash, "tokenizer", base.tokenizer.hash());
-}
+/// An adapter and what it does to the base; nothing without one.
+struct LoadedAdapter {
+  std::optional<ImportedAdapter> imported;
+  std::shared_ptr<const SiteHook> hook;
 
-/// Null without an adapter.
-Result<std::shared_ptr<const SiteHook>> LoadAdapter(const std::string& folder, const BaseInfo& base) {
-  if (folder.empty()) return std::shared_ptr<const SiteHook>();
-  ASSIGN_OR_RETURN(const AdapterFolder adapter, ReadAdapterFolder(folder));
-  RETURN_IF_ERROR(CheckBaseIsAdapters(adapter.file.metadata(), base).Annotate(folder));
-  Result<std::shared_ptr<const SiteHook>> hook = MakeAdapterHook(adapter, base.shape);
-  if (!hook.ok()) return hook.status().Annotate(folder);
-  return hook;
+  Adapted adapted() const { return {hook.get(), imported ? LeadOf(imported->run.plan.method) : Lead{}}; }
+};
+
+Result<LoadedAdapter> LoadAdapter(const std::string& folder, const BaseInfo& base) {
+  LoadedAdapter adapter;
+  if (folder.empty()) return adapter;
+  ASSIGN_OR_RETURN(adapter.imported, ImportAdapter(folder, base.shape, base.folder));
+  RunSpec& run = adapter.imported->run;
+  if (run.problem.type != ProblemType::kLanguageModelling) {
+    return FailedPrecondition(folder + ": is an adapter of a classifier or a regression, want one of a language model");
+  }
+  RETURN_IF_ERROR(CheckBaseIsAdapters(base, run).Annotate(folder));
+  adapter.hook = MakeFrozenHook(run.plan, adapter.imported->params);
+  return adapter;
 }
 
 void LogEnd(const Generated& text, const BaseInfo& base, double seconds) {
@@ -75,7 +76,7 @@ void Print(const std::string& text) {
   std::fflush(stdout);
 }
 
-Result<Generated> Stream(const BaseModel& model, const SiteHook* adapter, const BaseInfo& base,
+Result<Generated> Stream(const BaseModel& model, const Adapted& adapter, const BaseInfo& base,
                          std::span<const std::int32_t> prompt, const GenerateOptions& options, bool quiet,
                          std::string& text) {
   text::StreamDecoder decoder(base.tokenizer, prompt);
@@ -122,7 +123,7 @@ Status RunGenerate(const GenerateCommand& command) {
   const Instant start = Clock::System().Now();
   std::string text;
   ASSIGN_OR_RETURN(const Generated generated,
-                   Stream(*model, adapter.get(), base, encoded.ids, options, command.json, text));
+                   Stream(*model, adapter.adapted(), base, encoded.ids, options, command.json, text));
   LogEnd(generated, base, ToSeconds(Clock::System().Now() - start));
   if (command.json) {
     const nlohmann::ordered_json result = {{"text", text},

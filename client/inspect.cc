@@ -46,8 +46,8 @@ std::vector<std::string> SiteLines(const BaseInfo& base) {
   std::vector<std::string> lines;
   lines.push_back("parameters of the base: " + std::to_string(base.parameters));
   lines.push_back("longest sequence: " + std::to_string(base.shape.longest()) + " tokens");
-  lines.push_back("embedding: " + sites.embedding.path + "  " + std::to_string(sites.embedding.vocab) + " × " +
-                  std::to_string(sites.embedding.width));
+  lines.push_back("embedding: " + sites.tables[0].path + "  " + std::to_string(sites.tables[0].rows) + " × " +
+                  std::to_string(sites.tables[0].width));
   if (!sites.attentions.empty()) {
     const AttentionSite& first = sites.attentions.front();
     lines.push_back("attention: " + std::to_string(sites.attentions.size()) + " layers, " +
@@ -73,21 +73,22 @@ std::string MiB(std::uint64_t bytes) {
 
 /// Parameters by role of what the run trains, and what that takes.
 Result<std::vector<std::string>> TrainingLines(const BaseInfo& base, const RunSpec& run) {
-  ASSIGN_OR_RETURN(const std::vector<Site> sites, LoraSites(run.plan));
+  ASSIGN_OR_RETURN(const std::vector<Site> sites, AdaptedLinears(run.plan));
   ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
   const ViewSpec view = PlanView(run.plan, *layout);
-  std::int64_t lora = 0, head = 0;
+  std::int64_t own = 0, head = 0;
   for (std::size_t i = 0; i < layout->tensors().size(); ++i) {
     const TensorSpec& spec = layout->tensors()[i];
-    if (view.train[i]) (spec.role == Role::kHead ? head : lora) += spec.size();
+    if (view.train[i]) (spec.role == Role::kHead ? head : own) += spec.size();
   }
   char share[64];
   std::snprintf(share, sizeof share, "%.3f %%",
-                100 * static_cast<double>(lora + head) / static_cast<double>(base.parameters));
+                100 * static_cast<double>(own + head) / static_cast<double>(base.parameters));
   std::vector<std::string> lines;
-  lines.push_back("trained: LoRA of rank " + std::to_string(run.plan.lora.rank) + " on " +
-                  std::to_string(sites.size()) + " linears, " + std::to_string(lora) + " parameters; head, " +
-                  std::to_string(head) + " (" + share + " of the base's)");
+  lines.push_back("trained: " + DescribeMethod(run.plan.method) +
+                  (sites.empty() ? "" : " on " + std::to_string(sites.size()) + " linears") + ", " +
+                  std::to_string(own) + " parameters; head, " + std::to_string(head) + " (" + share +
+                  " of the base's)");
   for (const std::string& line : LinearLines(sites)) lines.push_back("  " + line);
   const PayloadLayout payload = DensePayload(*layout, view, run.schedule.front().reducer.max_abs);
   lines.push_back("a client's round: " + Bytes4(payload.size) + " up, as many down");

@@ -67,12 +67,9 @@ Status UseColumns(const AdapterOptions& options, ProblemSpec& problem) {
 
 Result<LoadedAdapter> LoadAdapter(const AdapterOptions& options) {
   ASSIGN_OR_RETURN(const BaseInfo base, OpenBase(options.compute.base));
-  ASSIGN_OR_RETURN(ImportedAdapter adapter, ImportAdapter(options.adapter, base.shape));
+  ASSIGN_OR_RETURN(ImportedAdapter adapter, ImportAdapter(options.adapter, base.shape, options.compute.base));
   RunSpec& run = adapter.run;
-  const Digest unknown{};
-  if (run.weights == unknown) run.weights = base.weights;
-  if (run.tokenizer == unknown) run.tokenizer = base.tokenizer.hash();
-  RETURN_IF_ERROR(CheckBaseIsRuns(base, run).Annotate(options.adapter));
+  RETURN_IF_ERROR(CheckBaseIsAdapters(base, run).Annotate(options.adapter));
   RETURN_IF_ERROR(UseColumns(options, run.problem));
   UseThreads(options.compute.threads);
   ASSIGN_OR_RETURN(auto model, LoadRunBase(base, run));
@@ -163,7 +160,7 @@ Status RunTrain(const TrainOptions& options) {
     ASSIGN_OR_RETURN(const EvaluateStats counts, trainer->Evaluate(params, test));
     PrintEpoch(round, rounds, stats, counts);
   }
-  RETURN_IF_ERROR(ExportAdapter(run, params, options.out, {{"fedpeft.run", run.name}}));
+  RETURN_IF_ERROR(ExportAdapter(run, params, options.out, options.compute.base, {{"fedpeft.run", run.name}}));
   std::printf("adapter written to %s\n", options.out.c_str());
   return OkStatus();
 }

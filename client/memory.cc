@@ -49,7 +49,7 @@ std::int64_t KeptInLayer(int layer, const BaseSites& sites, const std::vector<Si
 
 Result<MemoryForecast> ForecastMemory(const BaseInfo& base, const RunSpec& run) {
   const BaseSites sites = SitesOf(base.shape);
-  ASSIGN_OR_RETURN(const std::vector<Site> adapted, LoraSites(run.plan));
+  ASSIGN_OR_RETURN(const std::vector<Site> adapted, AdaptedLinears(run.plan));
   ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
   const bool language = run.problem.type == ProblemType::kLanguageModelling;
   const std::uint64_t number_bytes = run.train.base_dtype == TrainSpec::BaseDtype::kBfloat16 ? 2 : 4;
@@ -58,7 +58,7 @@ Result<MemoryForecast> ForecastMemory(const BaseInfo& base, const RunSpec& run) 
   // Of the last layer a classifier needs one token's output.
   const auto layers = static_cast<int>(base.shape.num_hidden_layers) - (language ? 0 : 1);
   for (int layer = 0; layer < layers; ++layer) kept += KeptInLayer(layer, sites, adapted, base.shape);
-  const auto tokens = static_cast<std::int64_t>(run.train.batch_size) * run.problem.max_length;
+  const auto tokens = run.train.batch_size * (run.problem.max_length + LeadOf(run.plan.method).prompt);
 
   MemoryForecast forecast;
   forecast.program = kProgram;

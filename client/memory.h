@@ -24,7 +24,7 @@ struct MemoryForecast {
   std::uint64_t total() const { return program + weights + trained + activations; }
 };
 
-/// Errors: LoraSites' and PlanLayout's.
+/// Errors: AdaptedLinears' and PlanLayout's.
 Result<MemoryForecast> ForecastMemory(const BaseInfo& base, const RunSpec& run);
 
 }  // namespace fedpeft::client

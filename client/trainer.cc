@@ -11,7 +11,7 @@
 #include "peft/core/clock.h"
 #include "peft/core/random.h"
 #include "peft/method/bound_params.h"
-#include "peft/method/lora.h"
+#include "peft/method/hook.h"
 #include "peft/method/optimizer.h"
 #include "peft/model/base_model.h"
 
@@ -36,7 +36,7 @@ std::vector<std::uint32_t> Lengths(std::span<const Example> examples) {
 }
 
 Result<ExampleBatch> PackRows(std::span<const Example> examples, std::span<const std::uint32_t> rows,
-                              const SequenceLimits& limits) {
+                              const SequenceLimits& limits, const Lead& lead) {
   std::vector<TokenSequence> sequences;
   for (const std::uint32_t row : rows) {
     const Example& example = examples[row];
@@ -47,7 +47,7 @@ Result<ExampleBatch> PackRows(std::span<const Example> examples, std::span<const
       at += document.length;
     }
   }
-  ASSIGN_OR_RETURN(PackedBatch packed, Pack(sequences, limits));
+  ASSIGN_OR_RETURN(PackedBatch packed, Pack(sequences, limits, lead));
   return ExampleBatch{examples, rows, std::move(packed)};
 }
 
@@ -138,7 +138,8 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
 
   RandomStream order = OrderStream(seed, request.round, request.client);
   RandomStream dropout(seed, "dropout", {request.round, StreamId(request.client)});
-  const ForwardMode mode{train.base_dropout, plan.lora.dropout, at::detail::createCPUGenerator(dropout.NextU64())};
+  const ForwardMode mode{train.base_dropout, BranchDropout(plan.method),
+                         at::detail::createCPUGenerator(dropout.NextU64())};
   const std::vector<std::uint32_t> lengths = Lengths(examples);
   const auto batch_size = static_cast<std::size_t>(train.batch_size);
   const auto per_epoch = static_cast<std::int64_t>((examples.size() + batch_size - 1) / batch_size);
@@ -152,7 +153,7 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
     const auto in_epoch = static_cast<std::size_t>(stats.steps % per_epoch);
     if (in_epoch == 0) batches = ShuffledBatches(lengths, batch_size, order);
     const std::vector<std::uint32_t>& rows = batches[in_epoch];
-    ASSIGN_OR_RETURN(const ExampleBatch batch, PackRows(examples, rows, base->limits()));
+    ASSIGN_OR_RETURN(const ExampleBatch batch, PackRows(examples, rows, base->limits(), LeadOf(plan.method)));
     const Result<StepLoss> loss = Step(trained, grads, *objective, batch, mode, request.learning_rate);
     if (!loss.ok()) return loss.status().Annotate("step " + std::to_string(stats.steps + 1));
     ++stats.steps;
@@ -174,7 +175,7 @@ Status LocalTrainer::State::ForEachBatch(std::span<const Example> examples, cons
   const std::vector<std::uint32_t> lengths = Lengths(examples);
   for (const std::vector<std::uint32_t>& rows : SortedBatches(lengths, kEvaluateBatch, evaluate_tokens)) {
     RETURN_IF_ERROR(CheckStop(stop));
-    ASSIGN_OR_RETURN(const ExampleBatch batch, PackRows(examples, rows, base->limits()));
+    ASSIGN_OR_RETURN(const ExampleBatch batch, PackRows(examples, rows, base->limits(), LeadOf(plan.method)));
     use(batch);
   }
   return OkStatus();
@@ -266,8 +267,8 @@ Result<Generated> LocalTrainer::Continue(const ParamVector& params, std::span<co
     return Unimplemented("continuation: got a classifier or a regression, want a language model");
   }
   const BoundParams bound(params);
-  const LoraHook hook(state_->plan, *state_->layout, bound.tensors());
-  return Generate(*state_->base, &hook, prompt, options);
+  const auto hook = MakeHook(state_->plan, *state_->layout, bound.tensors());
+  return Generate(*state_->base, {hook.get(), LeadOf(state_->plan.method)}, prompt, options);
 }
 
 }  // namespace fedpeft::client

@@ -1,10 +1,13 @@
 #include "configs/adapter.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <set>
 
 #include "configs/translate.h"
 #include "peft/io/adapter_folder.h"
+#include "peft/plan/base_values.h"
 
 namespace fedpeft {
 
@@ -15,9 +18,12 @@ constexpr std::string_view kTextPairColumn = "fedpeft.text_pair_column";
 constexpr std::string_view kLabelColumn = "fedpeft.label_column";
 constexpr std::string_view kPrompt = "fedpeft.prompt";
 constexpr std::string_view kResponse = "fedpeft.response";
-/// The task_type of peft.
+/// task_type as peft has it.
 constexpr const char* kCausal = "CAUSAL_LM";
+constexpr const char* kClassifies = "SEQ_CLS";
 constexpr std::string_view kMaxLength = "fedpeft.max_length";
+/// In the order of BottleneckConfig::Kind.
+constexpr std::array<std::string_view, 3> kKinds = {"houlsby", "pfeiffer", "parallel"};
 
 /// The value, or `otherwise` when the folder was not written by fedpeft.
 std::string Text(const StringMap& metadata, std::string_view key, std::string otherwise) {
@@ -30,8 +36,10 @@ Digest DigestOr0(const StringMap& metadata, std::string_view key) {
 }
 
 /// None of a head with one row: it is a regression's, as in transformers.
-Result<std::vector<std::string>> LabelsOf(const SafetensorsFile& file, const BaseShape& base) {
-  const std::string weight = PeftName(HeadLayers(base, /*labels=*/1).back().path, "weight");
+Result<std::vector<std::string>> LabelsOf(const AdapterFolder& adapter, const BaseShape& base) {
+  const SafetensorsFile& file = adapter.file;
+  const std::string path = HeadLayers(base, /*labels=*/1).back().path + ".weight";
+  const std::string weight = (adapter.config.is_prompt_learning() ? "base_model." : "base_model.model.") + path;
   const auto head = file.tensors().find(weight);
   if (head == file.tensors().end() || head->second.shape.size() != 2) {
     return InvalidArgument("has no classification head " + weight + " [labels, hidden]");
@@ -50,14 +58,24 @@ Result<std::vector<std::string>> LabelsOf(const SafetensorsFile& file, const Bas
   return labels;
 }
 
-Result<ProblemSpec> ProblemOf(const SafetensorsFile& file, const BaseShape& base, bool language) {
+/// Whether the adapter is a language model's: it says so, or says nothing and has no head.
+Result<bool> IsLanguageModels(const AdapterConfig& config, const BaseShape& base) {
+  if (config.task_type.empty()) return PredictsNextToken(base) && config.modules_to_save.empty();
+  if (config.task_type == kCausal) return true;
+  if (config.task_type == kClassifies) return false;
+  return Unimplemented("task_type: got " + config.task_type + ", want SEQ_CLS or CAUSAL_LM");
+}
+
+Result<ProblemSpec> ProblemOf(const AdapterFolder& adapter, const BaseShape& base) {
+  const SafetensorsFile& file = adapter.file;
   ProblemSpec problem;
+  ASSIGN_OR_RETURN(const bool language, IsLanguageModels(adapter.config, base));
   if (language) {
     problem.type = ProblemType::kLanguageModelling;
     problem.prompt = Text(file.metadata(), kPrompt, "");
     problem.response = Text(file.metadata(), kResponse, "{text}");
   } else {
-    ASSIGN_OR_RETURN(problem.labels, LabelsOf(file, base));
+    ASSIGN_OR_RETURN(problem.labels, LabelsOf(adapter, base));
     problem.type = problem.labels.empty() ? ProblemType::kRegression : ProblemType::kClassification;
   }
   problem.text_column = Text(file.metadata(), kTextColumn, "text");
@@ -72,54 +90,185 @@ Result<ProblemSpec> ProblemOf(const SafetensorsFile& file, const BaseShape& base
   return problem;
 }
 
-Result<LoraConfig> UniformLora(const AdapterFolder& adapter) {
+/// All modules by their paths; those that differ from the configuration's rank and alpha have a pattern.
+Result<MethodConfig> LoraOf(const AdapterFolder& adapter) {
   LoraConfig lora;
   lora.rank = adapter.config.r;
   lora.alpha = adapter.config.lora_alpha;
   lora.dropout = adapter.config.lora_dropout;
+  lora.use_rslora = adapter.config.use_rslora;
+  lora.use_dora = adapter.config.use_dora;
   for (const LoraModule& module : adapter.modules) {
-    if (module.embedding || module.rank != lora.rank || module.scale != lora.scaling()) {
-      return Unimplemented("module " + module.path +
-                           " has a rank or scale of its own, want those of all modules alike");
+    if (module.embedding) {
+      return Unimplemented("module " + module.path + ": is an adapted embedding, want a linear");
     }
     lora.target_modules.push_back(module.path);
+    if (module.rank != lora.rank || module.alpha != lora.alpha) {
+      lora.patterns.push_back({module.path, module.rank, module.alpha});
+    }
   }
-  return lora;
+  return MethodConfig(lora);
 }
 
-Status FillParams(const SafetensorsFile& file, ParamVector& params) {
+Result<MethodConfig> BottleneckOf(const AdapterConfig& config) {
+  BottleneckConfig adapter;
+  adapter.size = config.size;
+  adapter.scale = config.scale;
+  const auto kind = std::find(kKinds.begin(), kKinds.end(), config.kind);
+  if (kind == kKinds.end()) return InvalidArgument("kind: got \"" + config.kind + "\", want one of our kinds");
+  adapter.kind = static_cast<BottleneckConfig::Kind>(kind - kKinds.begin());
+  ASSIGN_OR_RETURN(adapter.activation, ActivationOf(config.activation));
+  return MethodConfig(adapter);
+}
+
+/// peft may train some norms; ours are all of them.
+Result<MethodConfig> MethodOf(const AdapterFolder& adapter) {
+  const AdapterConfig& config = adapter.config;
+  switch (config.peft_type) {
+    case PeftType::kLora:
+      return LoraOf(adapter);
+    case PeftType::kIa3:
+      return MethodConfig(Ia3Config{config.target_modules, config.feedforward_modules});
+    case PeftType::kPrefixTuning:
+      return MethodConfig(PrefixConfig{config.num_virtual_tokens});
+    case PeftType::kPromptTuning:
+      return MethodConfig(PromptConfig{config.num_virtual_tokens});
+    case PeftType::kLnTuning:
+      return MethodConfig(OffsetConfig{OffsetConfig::What::kNorms});
+    case PeftType::kBottleneck:
+      return BottleneckOf(config);
+    case PeftType::kBitFit:
+      return MethodConfig(OffsetConfig{OffsetConfig::What::kBiases});
+    case PeftType::kFull:
+      return MethodConfig(OffsetConfig{OffsetConfig::What::kAll});
+  }
+  return Internal("peft_type: is not known");
+}
+
+/// What the folder's file calls a tensor of the layout.
+std::string NameInFile(const TensorSpec& spec, PeftType type) {
+  if (type != PeftType::kLnTuning || spec.role != Role::kOffset) return spec.name;
+  const std::size_t dot = spec.name.rfind('.');
+  return spec.name.substr(0, dot) + ".ln_tuning_layers" + spec.name.substr(dot);
+}
+
+/// Whether the file holds absolute values where the layout has offsets: peft's own methods do.
+bool IsAbsolute(PeftType type) {
+  return type != PeftType::kBitFit && type != PeftType::kFull;
+}
+
+/// Adds to what is offset from the base, or takes off. `folder` empty: the base is not there.
+Status ShiftByBase(const std::string& folder, const RunSpec& run, PeftType type, float sign, ParamVector& params) {
   const auto& specs = params.layout()->tensors();
+  if (!IsAbsolute(type) || std::none_of(specs.begin(), specs.end(), IsOffset)) return OkStatus();
+  if (folder.empty()) {
+    return FailedPrecondition(
+        "the method's parameters are kept as offsets from the base's, want the base too (--base)");
+  }
+  ASSIGN_OR_RETURN(const ModelFolder base, ModelFolder::Open(folder));
+  if (base.BaseHash() != run.weights && run.weights != Digest{}) {
+    return FailedPrecondition(folder + ": weights and configuration hash to " + Hex(base.BaseHash()) +
+                              ", want the run's " + Hex(run.weights) + " (use the base that the run names)");
+  }
+  return AddBaseValues(base, run.plan, sign, params);
+}
+
+Status FillParams(const AdapterFolder& adapter, ParamVector& params) {
+  const SafetensorsFile& file = adapter.file;
+  const auto& specs = params.layout()->tensors();
+  std::set<std::string> names;
   for (std::size_t i = 0; i < specs.size(); ++i) {
-    const auto found = file.tensors().find(specs[i].name);
-    if (found == file.tensors().end()) return InvalidArgument("has no tensor \"" + specs[i].name + "\"");
+    const std::string name = NameInFile(specs[i], adapter.config.peft_type);
+    const auto found = file.tensors().find(name);
+    if (found == file.tensors().end()) return InvalidArgument("has no tensor \"" + name + "\"");
+    names.insert(name);
     RETURN_IF_ERROR(CheckShape(found->second, specs[i].shape));
     RETURN_IF_ERROR(CopyFloats(found->second, params.tensor(i)));
   }
-  if (file.tensors().size() == specs.size()) return OkStatus();
   for (const auto& entry : file.tensors()) {
-    const auto is_it = [&](const TensorSpec& spec) { return spec.name == entry.first; };
-    if (std::none_of(specs.begin(), specs.end(), is_it)) {
-      return Unimplemented("has a tensor \"" + entry.first + "\", want LoRA and a classification head alone");
+    if (!names.contains(entry.first)) {
+      return Unimplemented("has a tensor \"" + entry.first + "\", want the method's and a classification head's alone");
     }
   }
   return OkStatus();
 }
 
+/// adapter_config.json of each method, beyond what all have.
+void Describe(const RunSpec& run, const LoraConfig& lora, AdapterConfig& config) {
+  config.r = lora.rank;
+  config.lora_alpha = lora.alpha;
+  config.lora_dropout = lora.dropout;
+  config.use_rslora = lora.use_rslora;
+  config.use_dora = lora.use_dora;
+  const bool words = !lora.target_modules.empty() && lora.layers.empty();
+  config.target_modules = PeftTargets(run.plan, words ? lora.target_modules : DefaultTargets(run.plan.base));
+  const std::vector<LoraSite> sites = LoraSites(run.plan.base, lora).value();
+  for (const LoraSite& one : sites) {
+    config.fan_in_fan_out = config.fan_in_fan_out || one.site.transposed;
+    if (one.rank != lora.rank) config.rank_pattern[one.site.path] = one.rank;
+    if (one.alpha != lora.alpha) config.alpha_pattern[one.site.path] = one.alpha;
+  }
+}
+
+void Describe(const RunSpec& run, const Ia3Config& ia3, AdapterConfig& config) {
+  config.peft_type = PeftType::kIa3;
+  const std::vector<std::string> words =
+      ia3.target_modules.empty() ? DefaultIa3Targets(run.plan.base) : ia3.target_modules;
+  config.target_modules = PeftTargets(run.plan, words);
+  const bool paths = config.target_modules != words;
+  if (!paths) {
+    config.feedforward_modules =
+        ia3.target_modules.empty() ? DefaultIa3FeedForward(run.plan.base) : ia3.feedforward_modules;
+  }
+  const std::vector<Ia3Site> sites = Ia3Sites(run.plan.base, ia3).value();
+  for (const Ia3Site& one : sites) {
+    config.fan_in_fan_out = config.fan_in_fan_out || one.site.transposed;
+    if (paths && one.scales_input) config.feedforward_modules.push_back(one.site.path);
+  }
+}
+
+void Describe(const RunSpec&, const BottleneckConfig& adapter, AdapterConfig& config) {
+  config.peft_type = PeftType::kBottleneck;
+  config.kind = kKinds[static_cast<std::size_t>(adapter.kind)];
+  config.size = adapter.size;
+  config.activation = ActivationName(adapter.activation);
+  config.scale = adapter.scale;
+}
+
+void Describe(const RunSpec& run, const PrefixConfig& prefix, AdapterConfig& config) {
+  config.peft_type = PeftType::kPrefixTuning;
+  config.num_virtual_tokens = prefix.length;
+  config.num_layers = run.plan.base.num_hidden_layers;
+  config.num_attention_heads = run.plan.base.kv_heads();
+  config.token_dim = run.plan.base.kv_heads() * run.plan.base.head_width();
+}
+
+void Describe(const RunSpec& run, const PromptConfig& prompt, AdapterConfig& config) {
+  config.peft_type = PeftType::kPromptTuning;
+  config.num_virtual_tokens = prompt.length;
+  config.num_layers = run.plan.base.num_hidden_layers;
+  config.num_attention_heads = run.plan.base.num_attention_heads;
+  config.token_dim = run.plan.base.hidden_size;
+}
+
+void Describe(const RunSpec& run, const OffsetConfig& offset, AdapterConfig& config) {
+  constexpr PeftType kTypes[] = {PeftType::kBitFit, PeftType::kLnTuning, PeftType::kFull};
+  config.peft_type = kTypes[static_cast<int>(offset.what)];
+  if (config.peft_type != PeftType::kLnTuning) return;
+  const BaseSites sites = SitesOf(run.plan.base);
+  for (const NormSite& norm : sites.norms) config.target_modules.push_back(norm.path);
+}
+
 }  // namespace
 
-Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::string& folder,
+Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::string& folder, const std::string& base,
                      const StringMap& provenance) {
-  LoraAdapterConfig config;
+  AdapterConfig config;
   config.base_model_name_or_path = run.base_name;
   const bool language = run.problem.type == ProblemType::kLanguageModelling;
-  config.task_type = language ? kCausal : "SEQ_CLS";
-  config.r = run.plan.lora.rank;
-  config.lora_alpha = run.plan.lora.alpha;
-  config.lora_dropout = run.plan.lora.dropout;
-  config.target_modules = PeftTargets(run.plan);
+  config.task_type = language ? kCausal : kClassifies;
   if (!language) config.modules_to_save = HeadModules(run.plan.base);
-  ASSIGN_OR_RETURN(const std::vector<Site> sites, LoraSites(run.plan));
-  config.fan_in_fan_out = std::any_of(sites.begin(), sites.end(), [](const Site& site) { return site.transposed; });
+  std::visit([&](const auto& method) { Describe(run, method, config); }, run.plan.method);
   StringMap metadata = provenance;
   ASSIGN_OR_RETURN(metadata[std::string(adapter_metadata::kLabels)], EncodeLabels(run.problem.labels));
   metadata[std::string(adapter_metadata::kBaseHash)] = Hex(run.weights);
@@ -132,34 +281,40 @@ Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::s
     metadata[std::string(kResponse)] = run.problem.response;
   }
   metadata[std::string(kMaxLength)] = std::to_string(run.problem.max_length);
+  ParamVector values = params.Clone();
+  RETURN_IF_ERROR(ShiftByBase(base, run, config.peft_type, 1, values));
+  std::vector<std::string> names;
+  const auto& specs = values.layout()->tensors();
+  for (const TensorSpec& spec : specs) names.push_back(NameInFile(spec, config.peft_type));
   std::vector<TensorView> tensors;
-  const auto& specs = params.layout()->tensors();
   for (std::size_t i = 0; i < specs.size(); ++i) {
-    tensors.push_back(FloatView(specs[i].name, specs[i].shape, params.tensor(i)));
+    tensors.push_back(FloatView(names[i], specs[i].shape, values.tensor(i)));
   }
   return WriteAdapterFolder(folder, config, tensors, metadata);
 }
 
-Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape& base) {
+Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape& base,
+                                      const std::string& base_folder) {
   ASSIGN_OR_RETURN(const AdapterFolder adapter, ReadAdapterFolder(folder));
   RunSpec run;
   run.base_name = adapter.config.base_model_name_or_path;
   run.weights = DigestOr0(adapter.file.metadata(), adapter_metadata::kBaseHash);
   run.tokenizer = DigestOr0(adapter.file.metadata(), adapter_metadata::kTokenizerHash);
-  Result<ProblemSpec> problem = ProblemOf(adapter.file, base, adapter.config.task_type == kCausal);
+  Result<ProblemSpec> problem = ProblemOf(adapter, base);
   if (!problem.ok()) return problem.status().Annotate(folder);
   run.problem = std::move(*problem);
   run.plan.base = base;
   run.plan.labels = static_cast<std::int64_t>(run.problem.labels.size());
   if (run.problem.type == ProblemType::kRegression) run.plan.labels = 1;
-  Result<LoraConfig> lora = UniformLora(adapter);
-  if (!lora.ok()) return lora.status().Annotate(folder);
-  run.plan.lora = std::move(*lora);
+  Result<MethodConfig> method = MethodOf(adapter);
+  if (!method.ok()) return method.status().Annotate(folder);
+  run.plan.method = std::move(*method);
   run.schedule.emplace_back();
   Result<std::shared_ptr<const ParamLayout>> layout = PlanLayout(run.plan);
   if (!layout.ok()) return layout.status().Annotate(folder);
   ParamVector params(*layout);
-  RETURN_IF_ERROR(FillParams(adapter.file, params).Annotate(folder));
+  RETURN_IF_ERROR(FillParams(adapter, params).Annotate(folder));
+  RETURN_IF_ERROR(ShiftByBase(base_folder, run, adapter.config.peft_type, -1, params));
   return ImportedAdapter{std::move(run), std::move(params)};
 }
 

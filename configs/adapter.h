@@ -15,9 +15,10 @@ namespace fedpeft {
 
 /// Writes the folder; loads in `peft` as it is. The safetensors metadata carry what fedpeft itself wants back (labels,
 /// columns, base hash), and `provenance`. Pre: `params` has the layout that the run plans.
-/// Errors: WriteAdapterFolder's.
+/// `base` is the folder of the run's base, which methods whose parameters travel as offsets need; else it may be empty.
+/// Errors: WriteAdapterFolder's; kFailedPrecondition for a base that is needed and not given, or is another one.
 Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::string& folder,
-                     const StringMap& provenance = {});
+                     const std::string& base = "", const StringMap& provenance = {});
 
 /// What an adapter folder says: enough of a run to evaluate it (base, problem, plan; training settings are the
 /// defaults, hashes all zero when the folder does not say), and its parameters.
@@ -26,10 +27,10 @@ struct ImportedAdapter {
   ParamVector params;
 };
 
-/// Reads a LoRA folder for sequence classification or language modelling on a base of that shape, fedpeft's or
-/// `peft`'s. Without fedpeft's metadata the labels are LABEL_0, LABEL_1, … and the columns the defaults. Errors:
-/// ReadAdapterFolder's; kUnimplemented for ranks or alphas that differ between modules, or other modules that were
-/// trained; kInvalidArgument for tensors that do not fit the base.
-Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape& base);
+/// Reads an adapter's folder for sequence classification or language modelling on a base of that shape, fedpeft's or
+/// `peft`'s. Without fedpeft's metadata the labels are LABEL_0, LABEL_1, … and the columns the defaults. `base_folder`
+/// is where its weights are. Errors: ReadAdapterFolder's; ExportAdapter's of the base; kUnimplemented for other modules
+/// that were trained; kInvalidArgument for tensors that do not fit the base.
+Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape& base, const std::string& base_folder);
 
 }  // namespace fedpeft

@@ -109,6 +109,20 @@ void SetDefault(const std::string& text, const FieldDescriptor& field, Message* 
   FEDPEFT_CHECK(findings.empty());
 }
 
+/// Whether `field`, one of alternatives of which none is given, is what an enum of the message says (`method: ia3`).
+bool IsNamedBeside(const Message& message, const FieldDescriptor& field) {
+  const auto* reflection = message.GetReflection();
+  if (reflection->HasOneof(message, field.real_containing_oneof())) return false;
+  for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
+    const FieldDescriptor& choice = *message.GetDescriptor()->field(i);
+    if (choice.cpp_type() == FieldDescriptor::CPPTYPE_ENUM && !choice.is_repeated() &&
+        ScalarText(message, choice) == field.name()) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void FillFields(const Places& places, const std::string& path, Message* message) {
   const Descriptor& type = *message->GetDescriptor();
   const auto* reflection = message->GetReflection();
@@ -122,8 +136,8 @@ void FillFields(const Places& places, const std::string& path, Message* message)
                    reflection->MutableRepeatedMessage(message, &field, j));
       }
     } else if (IsMessage(field)) {
-      // What chooses between alternatives has no default, and what is required must be seen to be missing.
-      const bool make = !key.required() && field.real_containing_oneof() == nullptr;
+      // An alternative is made when an enum beside it names it, and what is required must be seen to be missing.
+      const bool make = !key.required() && (field.real_containing_oneof() == nullptr || IsNamedBeside(*message, field));
       if (make || reflection->HasField(*message, &field)) {
         FillFields(places, key_path, reflection->MutableMessage(message, &field));
       }

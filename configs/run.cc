@@ -11,6 +11,62 @@
 
 namespace fedpeft {
 
+namespace {
+
+// The enums are numbered alike but for the unspecified zero, which validation has refused.
+template <typename To, typename From>
+To ToEnum(From value) {
+  return static_cast<To>(static_cast<int>(value) - 1);
+}
+static_assert(static_cast<int>(BottleneckConfig::Kind::kParallel) + 1 == v1::Adapter::PARALLEL);
+static_assert(static_cast<int>(Activation::kSilu) + 1 == v1::Adapter::SILU);
+
+template <typename Repeated>
+auto ToVector(const Repeated& values) {
+  return std::vector<typename Repeated::value_type>(values.begin(), values.end());
+}
+
+LoraConfig ToLora(const v1::Lora& lora) {
+  LoraConfig config;
+  config.rank = lora.rank();
+  config.alpha = lora.alpha();
+  config.dropout = lora.dropout();
+  config.target_modules = ToVector(lora.target_modules());
+  config.layers = ToVector(lora.layers());
+  for (const v1::LoraPattern& pattern : lora.patterns()) {
+    config.patterns.push_back({pattern.module(), pattern.rank(), pattern.alpha()});
+  }
+  config.use_rslora = lora.use_rslora();
+  config.use_dora = lora.use_dora();
+  return config;
+}
+
+MethodConfig ToMethod(const v1::Peft& peft) {
+  switch (peft.method()) {
+    case v1::Peft::IA3:
+      return Ia3Config{ToVector(peft.ia3().target_modules()), ToVector(peft.ia3().feedforward_modules())};
+    case v1::Peft::ADAPTER: {
+      const v1::Adapter& adapter = peft.adapter();
+      return BottleneckConfig{ToEnum<BottleneckConfig::Kind>(adapter.kind()), adapter.size(),
+                              ToEnum<Activation>(adapter.activation()), adapter.scale()};
+    }
+    case v1::Peft::PREFIX:
+      return PrefixConfig{peft.prefix().length()};
+    case v1::Peft::PROMPT:
+      return PromptConfig{peft.prompt().length()};
+    case v1::Peft::BITFIT:
+      return OffsetConfig{OffsetConfig::What::kBiases};
+    case v1::Peft::NORM:
+      return OffsetConfig{OffsetConfig::What::kNorms};
+    case v1::Peft::FULL:
+      return OffsetConfig{OffsetConfig::What::kAll};
+    default:
+      return ToLora(peft.lora());
+  }
+}
+
+}  // namespace
+
 namespace configs {
 
 std::optional<Digest> ParseDigest(std::string_view text) {
@@ -26,7 +82,6 @@ std::optional<Digest> ParseDigest(std::string_view text) {
 
 PeftPlan ToPlan(const v1::RunConfig& config) {
   const v1::Base& base = config.base();
-  const v1::Lora& lora = config.peft().lora();
   PeftPlan plan;
   plan.base.model_type = base.model_type();
   plan.base.hidden_size = base.hidden_size();
@@ -38,10 +93,11 @@ PeftPlan ToPlan(const v1::RunConfig& config) {
   plan.base.num_key_value_heads = base.num_key_value_heads();
   plan.base.head_dim = base.head_dim();
   plan.base.position_offset = base.position_offset();
-  plan.lora.rank = lora.rank();
-  plan.lora.alpha = lora.alpha();
-  plan.lora.dropout = lora.dropout();
-  plan.lora.target_modules = {lora.target_modules().begin(), lora.target_modules().end()};
+  plan.base.type_vocab_size = base.type_vocab_size();
+  plan.base.attention_bias = base.attention_bias();
+  plan.base.mlp_bias = base.mlp_bias();
+  plan.base.tie_word_embeddings = base.tie_word_embeddings();
+  plan.method = ToMethod(config.peft());
   plan.labels = config.problem().type() == v1::Problem::REGRESSION ? 1 : config.problem().labels_size();
   plan.head = config.peft().head() == v1::Peft::FROZEN ? HeadPolicy::kFrozen : HeadPolicy::kShared;
   return plan;
@@ -59,11 +115,6 @@ std::vector<Metric> MetricsFor(const v1::Problem& problem) {
 
 namespace {
 
-// The enums below are numbered alike but for the unspecified zero, which validation has refused.
-template <typename To, typename From>
-To ToEnum(From value) {
-  return static_cast<To>(static_cast<int>(value) - 1);
-}
 static_assert(static_cast<int>(TrainSpec::Optimizer::kSgd) + 1 == v1::Train::SGD);
 static_assert(static_cast<int>(TrainSpec::BaseDtype::kBfloat16) + 1 == v1::Train::BFLOAT16);
 static_assert(static_cast<int>(TrainSpec::Schedule::kCosine) + 1 == v1::LearningRateSchedule::COSINE);

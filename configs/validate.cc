@@ -33,6 +33,7 @@ class Rules {
   std::vector<Finding> Check() {
     CheckRun();
     CheckBase();
+    CheckMethod();
     CheckProblem();
     CheckTrain();
     CheckSchedule();
@@ -92,10 +93,13 @@ class Rules {
     Require(problem.text_pair_column() != problem.text_column() && problem.text_pair_column() != problem.label_column(),
             "problem.text_pair_column",
             "got " + Quoted(problem.text_pair_column()) + ", want a column of its own or nothing");
-    const std::int64_t longest = ToPlan(config_).base.longest();
+    const PeftPlan plan = ToPlan(config_);
+    const std::int64_t virtual_tokens = LeadOf(plan.method).positions();
+    const std::int64_t longest = plan.base.longest() - virtual_tokens;
     Require(problem.max_length() <= longest, "problem.max_length",
             "got " + std::to_string(problem.max_length()) + ", want at most " + std::to_string(longest) +
-                " (base.max_position_embeddings less base.position_offset)");
+                " (base.max_position_embeddings less base.position_offset" +
+                (virtual_tokens > 0 ? " and the method's virtual tokens)" : ")"));
   }
 
   void CheckTemplates(const v1::Problem& problem) {
@@ -216,6 +220,17 @@ class Rules {
             "evaluation.min_evaluators",
             "got " + std::to_string(evaluation.min_evaluators()) +
                 " with metric spearman, want 1 (ranks do not add: one box has to hold the evaluation data)");
+  }
+
+  /// The settings are those of the method.
+  void CheckMethod() {
+    const v1::Peft& peft = config_.peft();
+    const auto& oneof = *v1::Peft::descriptor()->FindOneofByName("settings");
+    const auto* given = peft.GetReflection()->GetOneofFieldDescriptor(peft, &oneof);
+    const std::string method = ScalarText(peft, *v1::Peft::descriptor()->FindFieldByName("method"));
+    if (given == nullptr || given->name() == method) return;
+    findings_.push_back({"peft." + given->name(), "got settings of method " + given->name() + ", want method: " +
+                                                      given->name() + " with them (peft.method is " + method + ")"});
   }
 
   /// Whether planning succeeds, and one update fits the window that uploads share.

@@ -33,6 +33,8 @@ struct ExportArgs {
   std::string state;
   std::optional<std::uint32_t> round;
   std::string out;
+  /// Folder of the base; may be empty.
+  std::string base;
 };
 
 /// Coordinates the run until it is finished, or stopped by SIGTERM or SIGINT (both 0), or cannot go on (1).

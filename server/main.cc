@@ -71,6 +71,7 @@ void AddExport(CLI::App& app, ExportArgs& args, std::function<int()>& chosen) {
   CLI::App& verb = *app.add_subcommand("export", "write a round's parameters as a Hugging Face PEFT adapter folder");
   AddState(verb, args.state);
   verb.add_option("--round", args.round, "which round; otherwise the best, or the last if none was evaluated");
+  verb.add_option("--base", args.base, "the base's folder; only adapters that hold values of the base need it");
   verb.add_option("out", args.out, "folder to write")->required();
   verb.callback([&] { chosen = [&] { return Export(args); }; });
 }
@@ -98,7 +99,7 @@ int Main(int argc, char** argv) {
   ReportArgs report{.state = "state", .json = false};
   AddReport(app, "rounds", "the committed rounds, of a running or a stopped coordinator", Rounds, report, chosen);
   AddReport(app, "show", "the run, its state and its clients", Show, report, chosen);
-  ExportArgs to_export{.state = "state", .round = std::nullopt, .out = {}};
+  ExportArgs to_export{.state = "state", .round = std::nullopt, .out = {}, .base = {}};
   AddExport(app, to_export, chosen);
 
   CLI11_PARSE(app, argc, argv);

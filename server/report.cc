@@ -51,9 +51,8 @@ std::string TableLine(const RoundRecord& record) {
   }
   const std::string participants = std::to_string(record.participants) + "/" + std::to_string(record.cohort);
   return Format("%6u %13s %10s %9s %10s %9s %9s %8.2f%s\n", record.round, participants.c_str(),
-                OrDash(record.train_loss, "%.4f").c_str(), OrDash(loss, "%.4f").c_str(),
-                OrDash(main, "%.4f").c_str(), Megabytes(record.bytes_up).c_str(),
-                Megabytes(record.bytes_down).c_str(), record.seconds,
+                OrDash(record.train_loss, "%.4f").c_str(), OrDash(loss, "%.4f").c_str(), OrDash(main, "%.4f").c_str(),
+                Megabytes(record.bytes_up).c_str(), Megabytes(record.bytes_down).c_str(), record.seconds,
                 record.evaluation && record.evaluation->best ? "  best so far" : "");
 }
 
@@ -135,7 +134,7 @@ Result<std::string> ShowJson(StateReader& state) {
 }
 
 Result<std::uint32_t> ExportRound(StateReader& state, const RunSpec& run, std::optional<std::uint32_t> round,
-                                  const std::string& out) {
+                                  const std::string& out, const std::string& base) {
   if (!round) {
     ASSIGN_OR_RETURN(const RoundRecord best, state.BestRound());
     round = best.round;
@@ -146,7 +145,7 @@ Result<std::uint32_t> ExportRound(StateReader& state, const RunSpec& run, std::o
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, ReadCheckpoint(path, layout));
   const StringMap provenance = {{std::string(adapter_metadata::kRun), record.run_id},
                                 {std::string(adapter_metadata::kRound), std::to_string(*round)}};
-  RETURN_IF_ERROR(ExportAdapter(run, checkpoint.params, out, provenance));
+  RETURN_IF_ERROR(ExportAdapter(run, checkpoint.params, out, base, provenance));
   return *round;
 }
 

@@ -24,6 +24,6 @@ Result<std::string> ShowJson(StateReader& state);
 /// folder. Returns the round. `run` is the translation of the stored configuration.
 /// Errors: kNotFound: no such round, or not kept; those of the checkpoint and the adapter folder.
 Result<std::uint32_t> ExportRound(StateReader& state, const RunSpec& run, std::optional<std::uint32_t> round,
-                                  const std::string& out);
+                                  const std::string& out, const std::string& base = "");
 
 }  // namespace fedpeft::server

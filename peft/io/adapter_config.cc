@@ -38,16 +38,34 @@ bool IsSet(const json& value) {
   return !value.is_null() && !(value.is_structured() && value.empty()) && value != false;
 }
 
+constexpr std::array<std::pair<PeftType, const char*>, 8> kTypes = {{{PeftType::kLora, "LORA"},
+                                                                     {PeftType::kIa3, "IA3"},
+                                                                     {PeftType::kPrefixTuning, "PREFIX_TUNING"},
+                                                                     {PeftType::kPromptTuning, "PROMPT_TUNING"},
+                                                                     {PeftType::kLnTuning, "LN_TUNING"},
+                                                                     {PeftType::kBottleneck, "FEDPEFT_ADAPTER"},
+                                                                     {PeftType::kBitFit, "FEDPEFT_BITFIT"},
+                                                                     {PeftType::kFull, "FEDPEFT_FULL"}}};
+
+const char* NameOf(PeftType type) {
+  return std::find_if(kTypes.begin(), kTypes.end(), [&](const auto& row) { return row.first == type; })->second;
+}
+
+Result<PeftType> TypeOf(const json& config) {
+  const json got = config.value("peft_type", json());
+  std::string known;
+  for (const auto& [type, name] : kTypes) {
+    if (got == name) return type;
+    known.append(known.empty() ? "" : ", ").append(name);
+  }
+  return Unimplemented("peft_type: got " + got.dump() + ", want one of " + known);
+}
+
 /// Refuses what would make `W·x + scale·B·A·x` wrong.
 Status CheckPlainLora(const json& config) {
-  constexpr std::array<std::string_view, 9> kVariants = {"use_dora",           "lora_bias",
-                                                         "layer_replication",  "trainable_token_indices",
-                                                         "target_parameters",  "alora_invocation_tokens",
-                                                         "use_qalora",         "use_bdlora",
-                                                         "ensure_weight_tying"};
-  if (config.value("peft_type", json()) != "LORA") {
-    return Unimplemented("peft_type: got " + config.value("peft_type", json()).dump() + ", want \"LORA\"");
-  }
+  constexpr std::array<std::string_view, 8> kVariants = {
+      "lora_bias",  "layer_replication", "trainable_token_indices", "target_parameters", "alora_invocation_tokens",
+      "use_qalora", "use_bdlora",        "ensure_weight_tying"};
   for (const auto& [key, value] : config.items()) {
     const bool variant =
         std::find(kVariants.begin(), kVariants.end(), key) != kVariants.end() || key.ends_with("_config");
@@ -110,49 +128,131 @@ Status ReadNames(const json& config, const char* key, std::set<std::string>& out
   return OkStatus();
 }
 
-}  // namespace
-
-Result<std::string> AdapterConfigToJson(const LoraAdapterConfig& config) {
+void WriteLora(const AdapterConfig& config, json& out) {
   json alphas = json::object();
   for (const auto& [module, alpha] : config.alpha_pattern) alphas[module] = Number(alpha);
-  json out;
   out["alpha_pattern"] = alphas;
-  out["base_model_name_or_path"] = OrNull(config.base_model_name_or_path);
   out["bias"] = "none";
   out["exclude_modules"] = nullptr;
   out["fan_in_fan_out"] = config.fan_in_fan_out;
-  out["inference_mode"] = true;
   out["init_lora_weights"] = true;
   out["layers_pattern"] = nullptr;
   out["layers_to_transform"] = nullptr;
   out["lora_alpha"] = Number(config.lora_alpha);
   out["lora_dropout"] = config.lora_dropout;
-  out["modules_to_save"] = config.modules_to_save.empty() ? json(nullptr) : SortedList(config.modules_to_save);
-  out["peft_type"] = "LORA";
   out["r"] = config.r;
   out["rank_pattern"] = config.rank_pattern;
-  out["revision"] = nullptr;
   out["target_modules"] = SortedList(config.target_modules);
-  out["task_type"] = OrNull(config.task_type);
-  out["use_dora"] = false;
+  out["use_dora"] = config.use_dora;
   out["use_rslora"] = config.use_rslora;
-  ASSIGN_OR_RETURN(std::string text, DumpJson(out, 2));
-  return text + "\n";
 }
 
-Result<LoraAdapterConfig> AdapterConfigFromJson(std::string_view text) {
-  ASSIGN_OR_RETURN(const json config, ParseJsonObject(text));
+void WriteVirtualTokens(const AdapterConfig& config, json& out) {
+  out["num_attention_heads"] = config.num_attention_heads;
+  out["num_layers"] = config.num_layers;
+  out["num_transformer_submodules"] = 1;
+  out["num_virtual_tokens"] = config.num_virtual_tokens;
+  out["token_dim"] = config.token_dim;
+  if (config.peft_type == PeftType::kPrefixTuning) {
+    out["encoder_hidden_size"] = config.token_dim;
+    out["prefix_projection"] = false;
+  } else {
+    out["prompt_tuning_init"] = "RANDOM";
+    out["prompt_tuning_init_text"] = nullptr;
+    out["tokenizer_name_or_path"] = nullptr;
+  }
+}
+
+Status ReadLora(const json& config, AdapterConfig& out) {
   RETURN_IF_ERROR(CheckPlainLora(config));
-  LoraAdapterConfig out;
-  RETURN_IF_ERROR(Read(config, "base_model_name_or_path", out.base_model_name_or_path));
-  RETURN_IF_ERROR(Read(config, "task_type", out.task_type));
   RETURN_IF_ERROR(Read(config, "r", out.r));
   RETURN_IF_ERROR(Read(config, "lora_alpha", out.lora_alpha));
   RETURN_IF_ERROR(Read(config, "lora_dropout", out.lora_dropout));
   RETURN_IF_ERROR(Read(config, "use_rslora", out.use_rslora));
-  RETURN_IF_ERROR(Read(config, "fan_in_fan_out", out.fan_in_fan_out));
+  RETURN_IF_ERROR(Read(config, "use_dora", out.use_dora));
   RETURN_IF_ERROR(ReadPattern(config, "rank_pattern", out.rank_pattern));
-  RETURN_IF_ERROR(ReadPattern(config, "alpha_pattern", out.alpha_pattern));
+  return ReadPattern(config, "alpha_pattern", out.alpha_pattern);
+}
+
+Status ReadVirtualTokens(const json& config, AdapterConfig& out) {
+  RETURN_IF_ERROR(Read(config, "num_virtual_tokens", out.num_virtual_tokens));
+  RETURN_IF_ERROR(Read(config, "token_dim", out.token_dim));
+  RETURN_IF_ERROR(Read(config, "num_layers", out.num_layers));
+  RETURN_IF_ERROR(Read(config, "num_attention_heads", out.num_attention_heads));
+  if (const json submodules = config.value("num_transformer_submodules", json(1)); submodules != 1) {
+    return Unimplemented("num_transformer_submodules: got " + submodules.dump() + ", want 1");
+  }
+  // Bounds that make the products of their tensor's shape small numbers.
+  constexpr std::int64_t kMost = 1 << 20;
+  for (const std::int64_t value : {out.num_virtual_tokens, out.token_dim, out.num_layers}) {
+    if (value < 1 || value > kMost) {
+      return InvalidArgument("num_virtual_tokens, token_dim and num_layers: got " + std::to_string(value) +
+                             ", want 1 to " + std::to_string(kMost));
+    }
+  }
+  return OkStatus();
+}
+
+Status ReadBottleneck(const json& config, AdapterConfig& out) {
+  RETURN_IF_ERROR(Read(config, "kind", out.kind));
+  RETURN_IF_ERROR(Read(config, "size", out.size));
+  RETURN_IF_ERROR(Read(config, "activation", out.activation));
+  return Read(config, "scale", out.scale);
+}
+
+}  // namespace
+
+Result<std::string> AdapterConfigToJson(const AdapterConfig& config) {
+  json out;
+  out["base_model_name_or_path"] = OrNull(config.base_model_name_or_path);
+  out["inference_mode"] = true;
+  out["modules_to_save"] = config.modules_to_save.empty() ? json(nullptr) : SortedList(config.modules_to_save);
+  out["peft_type"] = NameOf(config.peft_type);
+  out["revision"] = nullptr;
+  out["task_type"] = OrNull(config.task_type);
+  switch (config.peft_type) {
+    case PeftType::kLora:
+      WriteLora(config, out);
+      break;
+    case PeftType::kIa3:
+      out["exclude_modules"] = nullptr;
+      out["fan_in_fan_out"] = config.fan_in_fan_out;
+      out["feedforward_modules"] = SortedList(config.feedforward_modules);
+      out["init_ia3_weights"] = true;
+      out["target_modules"] = SortedList(config.target_modules);
+      break;
+    case PeftType::kLnTuning:
+      out["exclude_modules"] = nullptr;
+      out["target_modules"] = SortedList(config.target_modules);
+      break;
+    case PeftType::kPrefixTuning:
+    case PeftType::kPromptTuning:
+      WriteVirtualTokens(config, out);
+      break;
+    case PeftType::kBottleneck:
+      out["activation"] = config.activation;
+      out["kind"] = config.kind;
+      out["scale"] = config.scale;
+      out["size"] = config.size;
+      break;
+    case PeftType::kBitFit:
+    case PeftType::kFull:
+      break;
+  }
+  ASSIGN_OR_RETURN(std::string text, DumpJson(out, 2));
+  return text + "\n";
+}
+
+Result<AdapterConfig> AdapterConfigFromJson(std::string_view text) {
+  ASSIGN_OR_RETURN(const json config, ParseJsonObject(text));
+  AdapterConfig out;
+  ASSIGN_OR_RETURN(out.peft_type, TypeOf(config));
+  RETURN_IF_ERROR(Read(config, "base_model_name_or_path", out.base_model_name_or_path));
+  RETURN_IF_ERROR(Read(config, "task_type", out.task_type));
+  RETURN_IF_ERROR(Read(config, "fan_in_fan_out", out.fan_in_fan_out));
+  if (out.peft_type == PeftType::kLora) RETURN_IF_ERROR(ReadLora(config, out));
+  if (out.is_prompt_learning()) RETURN_IF_ERROR(ReadVirtualTokens(config, out));
+  if (out.peft_type == PeftType::kBottleneck) RETURN_IF_ERROR(ReadBottleneck(config, out));
   std::set<std::string> targets;
   if (const auto it = config.find("target_modules"); it == config.end() || !it->is_string()) {
     RETURN_IF_ERROR(ReadNames(config, "target_modules", targets));

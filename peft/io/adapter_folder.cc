@@ -1,12 +1,13 @@
 #include "peft/io/adapter_folder.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "peft/core/files.h"
 #include "peft/io/adapter_config.h"
+#include "peft/io/adapter_tensors.h"
 #include "peft/io/json.h"
-#include "peft/io/lora_tensors.h"
 #include "peft/io/quote.h"
 
 namespace fedpeft {
@@ -17,22 +18,24 @@ constexpr std::string_view kConfigName = "adapter_config.json";
 constexpr std::string_view kWeightsName = "adapter_model.safetensors";
 constexpr std::uint64_t kMostConfigBytes = 1 << 20;
 
-/// Makes a read configuration say what the file holds: peft's target_modules may be a pattern, and its modules_to_save
-/// name heads that the model does not have.
-Status FitToTensors(const TensorMap& tensors, LoraAdapterConfig& config) {
-  std::vector<std::string> targets;
+/// Makes a read configuration say what the file holds: peft's lists of modules may be patterns, and its
+/// modules_to_save name heads that the model does not have.
+Status FitToTensors(const TensorMap& tensors, AdapterConfig& config) {
+  std::set<std::string> targets, inputs;
   std::vector<std::string_view> others;
   for (const auto& [name, tensor] : tensors) {
-    ASSIGN_OR_RETURN(const AdapterName parsed, ParseAdapterName(name));
+    ASSIGN_OR_RETURN(const AdapterName parsed, ParseAdapterName(name, config));
     if (parsed.kind == AdapterName::Kind::kOther) {
       others.push_back(parsed.path);
-    } else if (targets.empty() || targets.back() != parsed.path) {
-      targets.emplace_back(parsed.path);
+    } else if (parsed.kind != AdapterName::Kind::kVirtualTokens) {
+      targets.emplace(parsed.path);
     }
+    // [1, in] scales an input, [out, 1] an output.
+    const bool scales_input = !tensor.shape.empty() && tensor.shape[0] == 1;
+    if (parsed.kind == AdapterName::Kind::kIa3 && scales_input) inputs.emplace(parsed.path);
   }
-  std::sort(targets.begin(), targets.end());
-  targets.erase(std::unique(targets.begin(), targets.end()), targets.end());
-  config.target_modules = std::move(targets);
+  config.target_modules.assign(targets.begin(), targets.end());
+  config.feedforward_modules.assign(inputs.begin(), inputs.end());
   std::erase_if(config.modules_to_save, [&](const std::string& module) {
     return std::none_of(others.begin(), others.end(), [&](std::string_view other) { return IsWithin(other, module); });
   });
@@ -56,11 +59,11 @@ Result<std::vector<std::string>> DecodeLabels(std::string_view json) {
   return list.get<std::vector<std::string>>();
 }
 
-Status WriteAdapterFolder(const std::string& folder, const LoraAdapterConfig& config,
-                          std::span<const TensorView> tensors, const StringMap& metadata) {
+Status WriteAdapterFolder(const std::string& folder, const AdapterConfig& config, std::span<const TensorView> tensors,
+                          const StringMap& metadata) {
   TensorMap by_name;
   for (const TensorView& tensor : tensors) by_name.emplace(tensor.name, tensor);
-  if (const auto modules = CheckLoraTensors(config, by_name); !modules.ok()) return modules.status().Annotate(folder);
+  if (const auto modules = CheckTensors(config, by_name); !modules.ok()) return modules.status().Annotate(folder);
   ASSIGN_OR_RETURN(const std::string json, AdapterConfigToJson(config));
   RETURN_IF_ERROR(MakeFolders(folder));
   RETURN_IF_ERROR(WriteSafetensors(JoinPath(folder, kWeightsName), tensors, metadata));
@@ -71,12 +74,12 @@ Result<AdapterFolder> ReadAdapterFolder(const std::string& folder, std::uint64_t
   const std::string config_path = JoinPath(folder, kConfigName);
   const std::string weights_path = JoinPath(folder, kWeightsName);
   ASSIGN_OR_RETURN(const std::string text, ReadFile(config_path, kMostConfigBytes));
-  Result<LoraAdapterConfig> config = AdapterConfigFromJson(text);
+  Result<AdapterConfig> config = AdapterConfigFromJson(text);
   if (!config.ok()) return config.status().Annotate(config_path);
   ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Read(weights_path, max_bytes));
   const Status fits = FitToTensors(file.tensors(), *config);
   if (!fits.ok()) return fits.Annotate(weights_path);
-  Result<std::vector<LoraModule>> modules = CheckLoraTensors(*config, file.tensors());
+  Result<std::vector<LoraModule>> modules = CheckTensors(*config, file.tensors());
   if (!modules.ok()) return modules.status().Annotate(weights_path);
   return AdapterFolder{std::move(config).value(), std::move(modules).value(), std::move(file)};
 }

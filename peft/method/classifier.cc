@@ -20,9 +20,9 @@ torch::Tensor Activated(HeadLayer::Activation activation, const torch::Tensor& x
 
 PeftClassifier::PeftClassifier(const BaseModel& base, const PeftPlan& plan, const ParamLayout& layout,
                                const BoundParams& params)
-    : base_(base), hook_(plan, layout, params.tensors()) {
+    : base_(base), hook_(MakeHook(plan, layout, params.tensors())) {
   const auto tensor = [&](const HeadLayer& layer, const char* suffix) {
-    const auto index = layout.Find(PeftName(layer.path, suffix));
+    const auto index = layout.Find(HeadName(plan.method, layer.path, suffix));
     FEDPEFT_CHECK(index.has_value());
     return params.tensors()[*index];
   };
@@ -32,7 +32,7 @@ PeftClassifier::PeftClassifier(const BaseModel& base, const PeftPlan& plan, cons
 }
 
 torch::Tensor PeftClassifier::Logits(const PackedBatch& batch, const ForwardMode& mode) const {
-  torch::Tensor x = base_.Pool(batch, hook_, mode).to(torch::kFloat32);
+  torch::Tensor x = base_.Pool(batch, *hook_, mode).to(torch::kFloat32);
   for (const Layer& layer : head_) {
     if (layer.what.dropout) x = Dropout(x, mode.base_dropout, mode.generator);
     x = Activated(layer.what.activation, torch::linear(x, layer.weight, layer.bias));

@@ -3,10 +3,11 @@
 
 #include <torch/torch.h>
 
+#include <memory>
 #include <vector>
 
 #include "peft/method/bound_params.h"
-#include "peft/method/lora.h"
+#include "peft/method/hook.h"
 #include "peft/model/base_model.h"
 #include "peft/plan/plan.h"
 
@@ -30,7 +31,7 @@ class PeftClassifier {
   };
 
   const BaseModel& base_;
-  LoraHook hook_;
+  std::unique_ptr<const SiteHook> hook_;
   std::vector<Layer> head_;
 };
 

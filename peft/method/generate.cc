@@ -14,41 +14,47 @@ using torch::Tensor;
 /// The sequence so far, and the scores of what comes next.
 class Continuation {
  public:
-  Continuation(const BaseModel& base, const SiteHook& hook, bool use_cache)
-      : base_(base), hook_(hook), use_cache_(use_cache) {}
+  Continuation(const BaseModel& base, const Adapted& adapted, bool use_cache)
+      : base_(base),
+        hook_(adapted.hook != nullptr ? *adapted.hook : kPlain),
+        lead_(adapted.lead),
+        use_cache_(use_cache) {}
 
   /// Shapes: float32 [V], of the token after `ids`, which continue what was given before.
   Result<Tensor> Scores(std::span<const std::int32_t> ids) {
     ids_.insert(ids_.end(), ids.begin(), ids.end());
     ASSIGN_OR_RETURN(const Tensor hidden, use_cache_ ? Extended(ids) : Anew());
-    return base_.LanguageLogits(hidden).to(torch::kFloat32).flatten().contiguous();
+    return base_.LanguageLogits(hidden, hook_).to(torch::kFloat32).flatten().contiguous();
   }
 
-  bool IsFull() const { return static_cast<std::int64_t>(ids_.size()) >= base_.limits().length; }
+  bool IsFull() const { return lead_.positions() + static_cast<std::int64_t>(ids_.size()) >= base_.limits().length; }
 
  private:
   /// Both: [1, C], the last token's.
   Result<Tensor> Extended(std::span<const std::int32_t> ids) {
-    ASSIGN_OR_RETURN(const PackedBatch next, PackNext(ids, cache_.length(), base_.limits()));
-    return base_.Extend(next, hook_, cache_).narrow(0, static_cast<std::int64_t>(ids.size()) - 1, 1);
+    ASSIGN_OR_RETURN(const PackedBatch next, PackNext(ids, cache_.length(), base_.limits(), lead_));
+    const Tensor hidden = base_.Extend(next, hook_, cache_);
+    return hidden.narrow(0, hidden.size(0) - 1, 1);
   }
   Result<Tensor> Anew() const {
-    ASSIGN_OR_RETURN(const PackedBatch batch, PackNext(ids_, /*before=*/0, base_.limits()));
+    ASSIGN_OR_RETURN(const PackedBatch batch, PackNext(ids_, /*before=*/0, base_.limits(), lead_));
     return base_.Pool(batch, hook_, {});
   }
 
   const BaseModel& base_;
+  static inline const SiteHook kPlain;
   const SiteHook& hook_;
+  Lead lead_;
   bool use_cache_;
   KeyValueCache cache_;
   std::vector<std::int32_t> ids_;
 };
 
-Status CheckPrompt(std::span<const std::int32_t> prompt, const SequenceLimits& limits) {
+Status CheckPrompt(std::span<const std::int32_t> prompt, std::int64_t longest) {
   const auto length = static_cast<std::int64_t>(prompt.size());
-  if (length >= 1 && length <= limits.length) return OkStatus();
-  return InvalidArgument("prompt: has " + std::to_string(length) + " tokens, want 1 to " +
-                         std::to_string(limits.length) + ", for which the base has positions");
+  if (length >= 1 && length <= longest) return OkStatus();
+  return InvalidArgument("prompt: has " + std::to_string(length) + " tokens, want 1 to " + std::to_string(longest) +
+                         ", for which the base has positions");
 }
 
 Result<Generated> Run(Continuation text, std::span<const std::int32_t> prompt, const GenerateOptions& options,
@@ -100,18 +106,17 @@ Status CheckGenerates(const BaseModel& base) {
                             "tie_word_embeddings in config.json); want one that was saved with it");
 }
 
-Result<Generated> Generate(const BaseModel& base, const SiteHook* adapter, std::span<const std::int32_t> prompt,
+Result<Generated> Generate(const BaseModel& base, const Adapted& adapted, std::span<const std::int32_t> prompt,
                            const GenerateOptions& options, const OnToken& on_token) {
   RETURN_IF_ERROR(CheckGenerates(base));
   RETURN_IF_ERROR(CheckSampling(options.sampling));
-  RETURN_IF_ERROR(CheckPrompt(prompt, base.limits()));
+  RETURN_IF_ERROR(CheckPrompt(prompt, base.limits().length - adapted.lead.positions()));
   if (options.max_new_tokens < 1) {
     return InvalidArgument("max_new_tokens: got " + std::to_string(options.max_new_tokens) + ", want at least 1");
   }
   const c10::InferenceMode no_grad;
-  const SiteHook plain;
   try {
-    return Run(Continuation(base, adapter != nullptr ? *adapter : plain, options.use_cache), prompt, options, on_token);
+    return Run(Continuation(base, adapted, options.use_cache), prompt, options, on_token);
   } catch (const std::exception& error) {
     return Internal(std::string("generate: LibTorch failed: ") + error.what());
   }

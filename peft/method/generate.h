@@ -8,6 +8,7 @@
 
 #include "peft/core/status.h"
 #include "peft/method/sampler.h"
+#include "peft/plan/method.h"
 
 namespace fedpeft {
 
@@ -49,10 +50,18 @@ using OnToken = std::function<bool(std::int32_t id)>;
 /// language-model head, naming it.
 Status CheckGenerates(const BaseModel& base);
 
-/// Continues `prompt`. `adapter` null: the base as it is.
+/// What a method does to a base while it generates.
+struct Adapted {
+  /// Null: nothing.
+  const SiteHook* hook = nullptr;
+  /// What it puts before the text.
+  Lead lead;
+};
+
+/// Continues `prompt`.
 /// Errors: CheckGenerates'; CheckSampling's; kInvalidArgument for an empty or overlong prompt, ids the base does not
 /// have, or max_new_tokens below 1; kAborted for scores that are not finite; kInternal when LibTorch fails.
-Result<Generated> Generate(const BaseModel& base, const SiteHook* adapter, std::span<const std::int32_t> prompt,
+Result<Generated> Generate(const BaseModel& base, const Adapted& adapted, std::span<const std::int32_t> prompt,
                            const GenerateOptions& options, const OnToken& on_token = {});
 
 }  // namespace fedpeft

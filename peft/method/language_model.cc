@@ -9,6 +9,7 @@ namespace fedpeft {
 
 torch::Tensor PeftLanguageModel::MeanLoss(const torch::Tensor& hidden, const torch::Tensor& ids,
                                           std::int64_t scores_at_once) const {
+  if (hook_->trains_language_head()) return torch::cross_entropy_loss(Scores(hidden), ids);
   const std::int64_t rows = hidden.size(0), at_once = RowsOf(scores_at_once);
   const torch::Tensor values = hidden.detach();
   std::vector<torch::Tensor> gradients;
@@ -45,7 +46,8 @@ NextTokens NextTokensOf(const PackedBatch& batch, std::span<const std::int64_t> 
   const auto* last = batch.last_rows.const_data_ptr<std::int64_t>();
   std::vector<std::int64_t> rows;
   for (std::size_t i = 0; i < prompts.size(); ++i) {
-    const std::int64_t start = first[rank[i]] + std::max<std::int64_t>(prompts[i], 1);
+    const std::int64_t lead = batch.lead.prompt;
+    const std::int64_t start = first[rank[i]] + lead + std::max<std::int64_t>(prompts[i], lead > 0 ? 0 : 1);
     for (std::int64_t token = start; token <= last[rank[i]]; ++token) rows.push_back(token - 1);
   }
   torch::Tensor at = torch::tensor(at::ArrayRef<std::int64_t>(rows), torch::kInt64);

@@ -6,10 +6,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "peft/method/bound_params.h"
-#include "peft/method/lora.h"
+#include "peft/method/hook.h"
 #include "peft/model/base_model.h"
 #include "peft/plan/plan.h"
 
@@ -21,16 +22,19 @@ class PeftLanguageModel {
   /// Pre: base.has_language_head(); `params` binds the layout that PlanLayout(plan) made, plan.base is the base's
   /// shape, and all three outlive this object.
   PeftLanguageModel(const BaseModel& base, const PeftPlan& plan, const ParamLayout& layout, const BoundParams& params)
-      : base_(base), hook_(plan, layout, params.tensors()) {}
+      : base_(base), hook_(MakeHook(plan, layout, params.tensors())) {}
 
   /// What the head reads at some rows of the packed batch. Shapes: rows int64 [n] → [n, C].
   torch::Tensor Hidden(const PackedBatch& batch, const torch::Tensor& rows, const ForwardMode& mode = {}) const {
-    return base_.Hidden(batch, hook_, mode).index_select(0, rows);
+    return base_.Hidden(batch, *hook_, mode).index_select(0, rows);
   }
   /// Scores of the token after each. Shapes: [n, C] → [n, V] float32: a few rows of a large vocabulary are many bytes.
-  torch::Tensor Scores(const torch::Tensor& hidden) const { return base_.LanguageLogits(hidden).to(torch::kFloat32); }
+  torch::Tensor Scores(const torch::Tensor& hidden) const {
+    return base_.LanguageLogits(hidden, *hook_).to(torch::kFloat32);
+  }
   /// The mean cross entropy, with its gradient towards `hidden`. Makes the scores of a few rows at a time and forgets
-  /// them: the gradient is computed with the loss. Pre: n > 0. Shapes: [n, C], int64 [n] → scalar.
+  /// them: the gradient is computed with the loss. Where the head is trained too, all scores are there at once. Pre:
+  /// n > 0. Shapes: [n, C], int64 [n] → scalar.
   torch::Tensor MeanLoss(const torch::Tensor& hidden, const torch::Tensor& ids,
                          std::int64_t scores_at_once = kScoresAtOnce) const;
   /// The same for an evaluation: the sum of nats, and how many first guesses are right. Pre: no gradients are recorded.
@@ -50,7 +54,7 @@ class PeftLanguageModel {
   }
 
   const BaseModel& base_;
-  LoraHook hook_;
+  std::unique_ptr<const SiteHook> hook_;
 };
 
 /// Which rows of a packed batch predict, and what comes there. Shapes: each int64 [n], sequence after sequence.
@@ -60,7 +64,7 @@ struct NextTokens {
 };
 
 /// Every token of sequence i (in the caller's order) from the `prompts[i]`-th on is predicted by the one before it; a
-/// first token is not, as nothing stands before it. Pre: as many prompts as sequences.
+/// first token only if a prompt of the method stands before it. Pre: as many prompts as sequences.
 NextTokens NextTokensOf(const PackedBatch& batch, std::span<const std::int64_t> prompts);
 
 }  // namespace fedpeft

@@ -5,27 +5,63 @@
 
 namespace fedpeft {
 
-LoraHook::LoraHook(const PeftPlan& plan, const ParamLayout& layout, const std::vector<torch::Tensor>& tensors) {
-  std::map<std::string, Branch> by_path;
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const TensorSpec& spec = layout.tensors()[i];
-    if (spec.role == Role::kLoraA) by_path[spec.site].a = tensors[i];
-    if (spec.role == Role::kLoraB) by_path[spec.site].b = tensors[i];
-  }
-  for (const Site& site : LinearSites(plan.base)) {
-    branches_.push_back(by_path[site.path]);
-    branches_.back().scale = plan.lora.scaling();
+namespace {
+
+using torch::Tensor;
+
+/// ‖W‖ of each row, and ‖W + s·B·A‖ without making the sum: ‖w‖² + 2s·(W·Aᵀ)·b + s²·b·(A·Aᵀ)·b for the rows w and b.
+struct RowNorms {
+  Tensor base, adapted;
+};
+
+RowNorms NormsOf(const Tensor& weight, const LoraHook::Branch& branch) {
+  const torch::NoGradGuard constant;
+  const Tensor w = weight.to(torch::kFloat32);
+  const Tensor squares = w.square().sum(1);
+  const Tensor cross = (w.mm(branch.a.t()) * branch.b).sum(1);
+  const Tensor own = (branch.b.mm(branch.a.mm(branch.a.t())) * branch.b).sum(1);
+  const Tensor sum = squares + 2 * branch.scale * cross + branch.scale * branch.scale * own;
+  return {squares.sqrt(), sum.clamp_min(0).sqrt()};
+}
+
+/// y = W·x + b + (f − 1)·W·x' + f·s·B·A·x', f = m / ‖W + s·B·A‖, x' = dropout(x): at the start f is 1, and y the
+/// base's. Source: Liu et al. 2024, equation 5, the norm taken for a constant (their section 4.3); dropout as peft 0.21
+/// has it.
+Tensor Dora(const LoraHook::Branch& branch, const Tensor& x, const FrozenLinear& base, const ForwardMode& mode) {
+  const RowNorms norms = NormsOf(base.weight, branch);
+  const Tensor factor = (norms.base + branch.magnitude) / norms.adapted;
+  const Tensor y = base(x);
+  const Tensor input = Dropout(x, mode.branch_dropout, mode.generator);
+  const bool same = mode.branch_dropout == 0;
+  const Tensor plain = !same ? torch::linear(input, base.weight) : base.bias.defined() ? y - base.bias : y;
+  const Tensor branched = input.to(torch::kFloat32).mm(branch.a.t()).mul(branch.scale).mm(branch.b.t());
+  return y + ((factor - 1) * plain.to(torch::kFloat32) + factor * branched).to(y.scalar_type());
+}
+
+}  // namespace
+
+LoraHook::LoraHook(const LoraConfig& lora, const BaseShape& base, const NamedTensors& tensors) {
+  std::map<std::string, double> scales;
+  const std::vector<LoraSite> adapted = LoraSites(base, lora).value();
+  for (const LoraSite& one : adapted) scales[one.site.path] = one.scale;
+  for (const Site& site : LinearSites(base)) {
+    Branch branch;
+    if (const auto found = scales.find(site.path); found != scales.end()) {
+      branch = {tensors.Find(site.path, "lora_A.weight"), tensors.Find(site.path, "lora_B.weight"), found->second,
+                tensors.Find(site.path, "lora_magnitude_vector")};
+    }
+    branches_.push_back(std::move(branch));
   }
 }
 
-torch::Tensor LoraHook::Linear(std::size_t site, const torch::Tensor& x, const FrozenLinear& base,
-                               const ForwardMode& mode) const {
-  const torch::Tensor y = base(x);
+Tensor LoraHook::Linear(std::size_t site, const Tensor& x, const FrozenLinear& base, const ForwardMode& mode) const {
   const Branch& branch = branches_[site];
+  if (branch.magnitude.defined()) return Dora(branch, x, base, mode);
+  const Tensor y = base(x);
   if (!branch.a.defined()) return y;
-  const torch::Tensor input = Dropout(x.to(branch.a.scalar_type()), mode.branch_dropout, mode.generator);
+  const Tensor input = Dropout(x.to(branch.a.scalar_type()), mode.branch_dropout, mode.generator);
   // The scale goes to the narrow [n, rank] side.
-  const torch::Tensor narrow = torch::mm(input, branch.a.t()) * branch.scale;
+  const Tensor narrow = torch::mm(input, branch.a.t()) * branch.scale;
   if (y.scalar_type() == narrow.scalar_type()) return torch::addmm(y, narrow, branch.b.t());
   return y + torch::mm(narrow, branch.b.t()).to(y.scalar_type());
 }

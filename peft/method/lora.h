@@ -1,10 +1,12 @@
-// LoRA on the linear sites of a base (Hu et al. 2021): y = W·x + b + (alpha / rank)·B·A·dropout(x).
+// LoRA on the linear sites of a base (Hu et al. 2021): y = W·x + b + s·B·A·dropout(x); and DoRA (Liu et al. 2024),
+// which gives each row of W + s·B·A a trained length.
 #pragma once
 
 #include <torch/torch.h>
 
 #include <vector>
 
+#include "peft/method/named_tensors.h"
 #include "peft/model/base_model.h"
 #include "peft/plan/plan.h"
 
@@ -15,12 +17,13 @@ class LoraHook final : public SiteHook {
   /// What one site gets. Shapes: a [rank, in], b [out, rank]; undefined where nothing is attached.
   struct Branch {
     torch::Tensor a, b;
-    /// alpha / rank.
     double scale = 1;
+    /// DoRA's length of each row, less that of the base's: [out]; else undefined.
+    torch::Tensor magnitude;
   };
 
-  /// Pre: `tensors` are the values of `layout`, in its order, which PlanLayout(plan) made.
-  LoraHook(const PeftPlan& plan, const ParamLayout& layout, const std::vector<torch::Tensor>& tensors);
+  /// Pre: `tensors` are those that PlanLayout made for this method.
+  LoraHook(const LoraConfig& lora, const BaseShape& base, const NamedTensors& tensors);
   /// Pre: one for each of the base's LinearSites.
   explicit LoraHook(std::vector<Branch> branches) : branches_(std::move(branches)) {}
 

@@ -42,9 +42,13 @@ Tensor Heads(const Tensor& rows, const AttentionGroup& group, std::int64_t heads
   return padded.view({group.sequences, group.length, heads, -1}).transpose(1, 2);
 }
 
-/// Keys or values of a group, one head for each head of queries: [B, H, T, D].
-Tensor SharedHeads(const Tensor& rows, const AttentionGroup& group, const AttentionSpec& spec) {
-  const Tensor heads = Heads(rows, group, spec.kv_heads);
+/// Keys or values of a group after those of the prefix, one head for each head of queries: [B, H, P + T, D].
+Tensor SharedHeads(const Tensor& prefix, const Tensor& rows, const AttentionGroup& group, const AttentionSpec& spec) {
+  Tensor heads = Heads(rows, group, spec.kv_heads);
+  if (prefix.defined()) {
+    const Tensor before = prefix.view({1, prefix.size(0), spec.kv_heads, -1}).transpose(1, 2);
+    heads = torch::cat({before.to(heads.scalar_type()).expand({group.sequences, -1, -1, -1}), heads}, /*dim=*/2);
+  }
   return spec.kv_heads == spec.heads ? heads : heads.repeat_interleave(spec.heads / spec.kv_heads, /*dim=*/1);
 }
 
@@ -56,22 +60,35 @@ Tensor CausalMask(std::int64_t n, std::int64_t length, std::int64_t window, torc
   return torch::zeros({n, length}, dtype).masked_fill(seen.logical_not(), -std::numeric_limits<double>::infinity());
 }
 
-/// What to add to all scores of a group; undefined: nothing. Padding stands after the tokens, where no causal query of
-/// a token looks. `plainly_causal` says that the fused kernel may do the masking itself.
-Tensor GroupMask(const AttentionGroup& group, const AttentionSpec& spec, torch::ScalarType dtype, bool plainly_causal) {
-  if (plainly_causal) return {};
-  if (spec.causal) return CausalMask(group.length, group.length, spec.window, dtype);
-  return group.mask.defined() ? group.mask.to(dtype) : Tensor();
+/// The group's mask of padding, nothing being masked of `before` keys in front: [B, 1, 1, before + T], or undefined.
+Tensor PaddingMask(const AttentionGroup& group, std::int64_t before, torch::ScalarType dtype) {
+  if (!group.mask.defined()) return {};
+  return torch::constant_pad_nd(group.mask.to(dtype), {before, 0});
 }
 
-/// The same for the queries of the last tokens, [B, 1, 1, T]: of the keys only the last `window` are seen.
-Tensor LastTokenMask(const AttentionGroup& group, const AttentionSpec& spec, torch::ScalarType dtype) {
-  Tensor mask = group.mask.defined() ? group.mask.to(dtype) : Tensor();
-  if (spec.window == 0 || spec.window >= group.length) return mask;
-  if (!mask.defined()) mask = torch::zeros({group.sequences, 1, 1, group.length}, dtype);
+/// What to add to all scores of a group; undefined: nothing. Padding stands after the tokens, where no causal query of
+/// a token looks. `plainly_causal` says that the fused kernel may do the masking itself.
+Tensor GroupMask(const AttentionGroup& group, std::int64_t before, const AttentionSpec& spec, torch::ScalarType dtype,
+                 bool plainly_causal) {
+  if (plainly_causal) return {};
+  if (spec.causal) return CausalMask(group.length, before + group.length, spec.window, dtype);
+  return PaddingMask(group, before, dtype);
+}
+
+/// The same for the queries of the last tokens, [B, 1, 1, before + T]: of the keys only the last `window` are seen.
+Tensor LastTokenMask(const AttentionGroup& group, std::int64_t before, const AttentionSpec& spec,
+                     torch::ScalarType dtype) {
+  const std::int64_t keys = before + group.length;
+  Tensor mask = PaddingMask(group, before, dtype);
+  if (spec.window == 0 || spec.window >= keys) return mask;
+  if (!mask.defined()) mask = torch::zeros({group.sequences, 1, 1, keys}, dtype);
   const Tensor lengths = (mask == 0).sum(-1, /*keepdim=*/true);
-  const Tensor too_far = torch::arange(group.length) < lengths - spec.window;
+  const Tensor too_far = torch::arange(keys) < lengths - spec.window;
   return mask.masked_fill(too_far, -std::numeric_limits<double>::infinity());
+}
+
+std::int64_t LengthOf(const KeyValues& prefix) {
+  return prefix.keys.defined() ? prefix.keys.size(0) : 0;
 }
 
 /// Shapes: q [B, H, Tq, D], k, v [B, H, T, D]; result as q. LibTorch's fused kernel, except that its dropout would draw
@@ -106,23 +123,26 @@ Tensor Join(std::vector<Tensor> parts) {
 
 }  // namespace
 
-Tensor PackedAttention(const Tensor& q, const Tensor& k, const Tensor& v, const PackedBatch& batch,
-                       const AttentionSpec& spec, const ForwardMode& mode) {
+Tensor PackedAttention(const Tensor& q, const Tensor& k, const Tensor& v, const KeyValues& prefix,
+                       const PackedBatch& batch, const AttentionSpec& spec, const ForwardMode& mode) {
+  const std::int64_t before = LengthOf(prefix);
   const std::vector<Tensor> qs = ByGroup(q, batch), ks = ByGroup(k, batch), vs = ByGroup(v, batch);
   std::vector<Tensor> parts;
   for (std::size_t i = 0; i < batch.groups.size(); ++i) {
     const AttentionGroup& group = batch.groups[i];
-    const bool fused = spec.causal && (spec.window == 0 || spec.window >= group.length) && mode.base_dropout == 0;
-    const Tensor places =
-        Rows(Attend(Heads(qs[i], group, spec.heads), SharedHeads(ks[i], group, spec), SharedHeads(vs[i], group, spec),
-                    GroupMask(group, spec, q.scalar_type(), fused), fused, spec.scale, mode));
+    const bool fused =
+        spec.causal && before == 0 && (spec.window == 0 || spec.window >= group.length) && mode.base_dropout == 0;
+    const Tensor places = Rows(Attend(Heads(qs[i], group, spec.heads), SharedHeads(prefix.keys, ks[i], group, spec),
+                                      SharedHeads(prefix.values, vs[i], group, spec),
+                                      GroupMask(group, before, spec, q.scalar_type(), fused), fused, spec.scale, mode));
     parts.push_back(group.mask.defined() ? DropPadding::apply(places, group.place_of_row) : places);
   }
   return Join(std::move(parts));
 }
 
-Tensor PooledAttention(const Tensor& q, const Tensor& k, const Tensor& v, const PackedBatch& batch,
-                       const AttentionSpec& spec, const ForwardMode& mode) {
+Tensor PooledAttention(const Tensor& q, const Tensor& k, const Tensor& v, const KeyValues& prefix,
+                       const PackedBatch& batch, const AttentionSpec& spec, const ForwardMode& mode) {
+  const std::int64_t before = LengthOf(prefix);
   const std::vector<Tensor> ks = ByGroup(k, batch), vs = ByGroup(v, batch);
   std::vector<Tensor> parts;
   std::int64_t sequence = 0;
@@ -130,8 +150,9 @@ Tensor PooledAttention(const Tensor& q, const Tensor& k, const Tensor& v, const 
     const AttentionGroup& group = batch.groups[i];
     const Tensor rows = q.narrow(0, sequence, group.sequences);
     const Tensor query = rows.view({group.sequences, 1, spec.heads, -1}).transpose(1, 2);
-    parts.push_back(Rows(Attend(query, SharedHeads(ks[i], group, spec), SharedHeads(vs[i], group, spec),
-                                LastTokenMask(group, spec, q.scalar_type()), /*causal=*/false, spec.scale, mode)));
+    parts.push_back(
+        Rows(Attend(query, SharedHeads(prefix.keys, ks[i], group, spec), SharedHeads(prefix.values, vs[i], group, spec),
+                    LastTokenMask(group, before, spec, q.scalar_type()), /*causal=*/false, spec.scale, mode)));
     sequence += group.sequences;
   }
   return Join(std::move(parts));

@@ -22,14 +22,22 @@ struct AttentionSpec {
   double scale = 1;
 };
 
-/// softmax(scale · q·kᵀ)·v for each head and sequence. Shapes: q and the result [N, H·D], k, v [N, Hkv·D].
+/// Keys and values of T tokens. Shapes: [T, Hkv·D] each; undefined: none.
+struct KeyValues {
+  torch::Tensor keys, values;
+};
+
+/// softmax(scale · q·kᵀ)·v for each head and sequence; `prefix` stands before the tokens of each. Shapes: q and the
+/// result [N, H·D], k, v [N, Hkv·D].
 torch::Tensor PackedAttention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
-                              const PackedBatch& batch, const AttentionSpec& spec, const ForwardMode& mode);
+                              const KeyValues& prefix, const PackedBatch& batch, const AttentionSpec& spec,
+                              const ForwardMode& mode);
 
 /// The same for one query a sequence: that of its last token when `causal`, else of any. Shapes: q and the result
 /// [B, H·D] in packed order (PackedBatch::rank); k, v [N, Hkv·D].
 torch::Tensor PooledAttention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
-                              const PackedBatch& batch, const AttentionSpec& spec, const ForwardMode& mode);
+                              const KeyValues& prefix, const PackedBatch& batch, const AttentionSpec& spec,
+                              const ForwardMode& mode);
 
 /// The same for a sequence that goes on: its n last tokens look at the keys and values of T tokens, the n last of which
 /// are they. Rows that none of them sees may be left out at the front. Shapes: q and the result [n, H·D]; k, v

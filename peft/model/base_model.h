@@ -1,5 +1,5 @@
 // BaseModel: a frozen encoder or decoder with named sites. The model calls the hook at each site and knows nothing of
-// methods; a method gets a site's index into LinearSites(shape) and knows nothing of the architecture.
+// methods; a method gets a site's index into BaseSites and knows nothing of the architecture.
 #pragma once
 
 #include <torch/torch.h>
@@ -7,6 +7,7 @@
 #include <cstddef>
 
 #include "peft/core/check.h"
+#include "peft/model/attention.h"
 #include "peft/model/key_value_cache.h"
 #include "peft/model/layers.h"
 #include "peft/model/packed_batch.h"
@@ -14,10 +15,39 @@
 
 namespace fedpeft {
 
+/// Where a sublayer's output joins the stream.
+struct Joint {
+  /// What the sublayer's residual connection adds to its output. Shapes: [n, C].
+  const torch::Tensor& stream;
+  /// What follows the sum; null in bases that normalise before a sublayer instead.
+  const FrozenNorm* norm = nullptr;
+};
+
 /// What a method does to a base while a batch passes through it. This class itself does nothing.
 class SiteHook {
  public:
   virtual ~SiteHook() = default;
+  /// Table `site` as it is looked up. Shapes: [rows, width].
+  virtual torch::Tensor Table([[maybe_unused]] std::size_t site, const torch::Tensor& base) const { return base; }
+  /// The head that predicts the next token, where it is no table. Shapes: [V, C].
+  virtual torch::Tensor LanguageHead(const torch::Tensor& base) const { return base; }
+  /// Whether gradients go to the head that predicts the next token, be it a table.
+  virtual bool trains_language_head() const { return false; }
+  /// Token embeddings, before anything is added to them. Shapes: [N, C].
+  virtual torch::Tensor Embedded(const torch::Tensor& words, [[maybe_unused]] const PackedBatch& batch) const {
+    return words;
+  }
+  /// The output of norm `site`.
+  virtual torch::Tensor Norm([[maybe_unused]] std::size_t site, const torch::Tensor& x, const FrozenNorm& base) const {
+    return base(x);
+  }
+  /// What sublayer `site` adds to the stream instead of `out`. Shapes: [n, C].
+  virtual torch::Tensor Sublayer([[maybe_unused]] std::size_t site, const torch::Tensor& out,
+                                 [[maybe_unused]] const Joint& joint) const {
+    return out;
+  }
+  /// Keys and values that stand before those of every sequence, at the attention of layer `layer`; undefined: none.
+  virtual KeyValues Prefix([[maybe_unused]] std::size_t layer) const { return {}; }
   /// The output of linear `site`. Shapes: x [n, in] → [n, out]; n may be less than the batch's rows where the base
   /// needs no more.
   virtual torch::Tensor Linear([[maybe_unused]] std::size_t site, const torch::Tensor& x, const FrozenLinear& base,
@@ -40,7 +70,8 @@ class BaseModel {
   /// Whether a token sees only those before it, so that a sequence can go on without being computed again: a decoder.
   virtual bool causal() const { return false; }
   /// The last hidden states of tokens that follow those in `cache`, which takes them up too. Equal to the last rows of
-  /// Hidden on the whole sequence. Shapes: [n, C]. Pre: causal(); `next` is PackNext(ids, cache.length(), limits()).
+  /// Hidden on the whole sequence. Shapes: [n, C]. Pre: causal(); `next` is PackNext(ids, cache.length(), limits(),
+  /// lead), the lead being the hook's.
   virtual torch::Tensor Extend([[maybe_unused]] const PackedBatch& next, [[maybe_unused]] const SiteHook& hook,
                                [[maybe_unused]] KeyValueCache& cache) const {
     FEDPEFT_CHECK(false);
@@ -49,7 +80,10 @@ class BaseModel {
   /// Whether the base predicts the next token: a decoder whose folder has the head, or ties it to the embedding.
   virtual bool has_language_head() const { return false; }
   /// Scores of the token after each. Shapes: hidden [n, C] (rows of Hidden) → [n, V]. Pre: has_language_head().
-  virtual torch::Tensor LanguageLogits([[maybe_unused]] const torch::Tensor& hidden) const { FEDPEFT_CHECK(false); }
+  virtual torch::Tensor LanguageLogits([[maybe_unused]] const torch::Tensor& hidden,
+                                       [[maybe_unused]] const SiteHook& hook) const {
+    FEDPEFT_CHECK(false);
+  }
 
   const BaseShape& shape() const { return shape_; }
   const SequenceLimits& limits() const { return limits_; }

@@ -19,13 +19,13 @@ using torch::Tensor;
 struct Layer {
   std::size_t index = 0;
   AttentionSpec attention;
-  FrozenNorm attention_norm;
+  SiteNorm attention_norm;
   /// Either this one or the three.
   std::optional<SiteLinear> fused;
   SiteLinear query, key, value;
-  std::optional<FrozenNorm> query_norm, key_norm;
+  std::optional<SiteNorm> query_norm, key_norm;
   SiteLinear output;
-  FrozenNorm mlp_norm;
+  SiteNorm mlp_norm;
   std::optional<SiteLinear> gate;
   SiteLinear up, down;
 };
@@ -35,9 +35,10 @@ struct Parts {
   /// Learned, or else frequencies of rotary ones.
   Tensor positions, frequencies;
   std::vector<Layer> layers;
-  FrozenNorm final_norm;
-  /// [V, C]; undefined where the folder has none.
+  SiteNorm final_norm;
+  /// [V, C]; undefined where the folder has none, or it is the table of tokens.
   Tensor language_head;
+  bool tied_head = false;
   Activation activation = Activation::kSilu;
   bool residual_dropout = false;
 };
@@ -62,7 +63,7 @@ class Decoder final : public BaseModel {
     const Pass pass = Begin(batch, hook, mode);
     Tensor x = Embed(pass);
     for (const Layer& layer : parts_.layers) x = RunLayer(layer, x, pass);
-    return parts_.final_norm(x);
+    return parts_.final_norm(x, hook);
   }
 
   Tensor Pool(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const override {
@@ -70,7 +71,7 @@ class Decoder final : public BaseModel {
     Tensor x = Embed(pass);
     for (std::size_t i = 0; i + 1 < parts_.layers.size(); ++i) x = RunLayer(parts_.layers[i], x, pass);
     x = RunLastLayer(parts_.layers.back(), x, pass);
-    return parts_.final_norm(x).index_select(0, batch.rank);
+    return parts_.final_norm(x, hook).index_select(0, batch.rank);
   }
 
   bool causal() const override { return true; }
@@ -78,14 +79,18 @@ class Decoder final : public BaseModel {
     const ForwardMode mode;
     Pass pass = Begin(next, hook, mode);
     pass.cache = &cache;
+    if (cache.length() == 0) Begin(cache, hook);
     Tensor x = Embed(pass);
     for (const Layer& layer : parts_.layers) x = RunLayer(layer, x, pass);
     cache.Advance(x.size(0));
-    return parts_.final_norm(x);
+    return parts_.final_norm(x, hook);
   }
 
-  bool has_language_head() const override { return parts_.language_head.defined(); }
-  Tensor LanguageLogits(const Tensor& hidden) const override { return torch::linear(hidden, parts_.language_head); }
+  bool has_language_head() const override { return parts_.tied_head || parts_.language_head.defined(); }
+  Tensor LanguageLogits(const Tensor& hidden, const SiteHook& hook) const override {
+    return torch::linear(hidden,
+                         parts_.tied_head ? hook.Table(0, parts_.words) : hook.LanguageHead(parts_.language_head));
+  }
 
  private:
   struct Projected {
@@ -102,10 +107,27 @@ class Decoder final : public BaseModel {
     return pass;
   }
 
+  /// The prefix is what a sequence has seen before its first token.
+  void Begin(KeyValueCache& cache, const SiteHook& hook) const {
+    std::int64_t length = 0;
+    for (const Layer& layer : parts_.layers) {
+      const KeyValues prefix = hook.Prefix(layer.index);
+      if (!prefix.keys.defined()) continue;
+      length = prefix.keys.size(0);
+      cache.Append(layer.index, prefix.keys.to(parts_.words.scalar_type()),
+                   prefix.values.to(parts_.words.scalar_type()), layer.attention.window);
+    }
+    cache.Advance(length);
+  }
+
   /// [N] ids → [N, C].
   Tensor Embed(const Pass& pass) const {
-    Tensor x = parts_.words.index_select(0, pass.batch.ids);
-    if (parts_.positions.defined()) x = x + parts_.positions.index_select(0, pass.batch.positions);
+    // The order of BaseSites::tables.
+    Tensor x = pass.hook.Table(0, parts_.words).index_select(0, pass.batch.ids);
+    x = pass.hook.Embedded(x, pass.batch);
+    if (parts_.positions.defined()) {
+      x = x + pass.hook.Table(1, parts_.positions).index_select(0, pass.batch.positions);
+    }
     return DropResidual(x, pass);
   }
 
@@ -115,17 +137,21 @@ class Decoder final : public BaseModel {
 
   /// [N, C] → [N, C].
   Tensor RunLayer(const Layer& layer, const Tensor& x, const Pass& pass) const {
-    Projected p = Project(layer, layer.attention_norm(x), nullptr, pass);
-    p.q = Place(layer.query_norm, p.q, layer.attention.heads, pass.turn);
+    Projected p = Project(layer, layer.attention_norm(x, pass.hook), nullptr, pass);
+    p.q = Place(layer.query_norm, p.q, layer.attention.heads, pass.turn, pass.hook);
     return FinishLayer(layer, x, Attend(layer, p, pass), pass);
   }
 
   /// To all tokens before, those in the cache too. Shapes: [N, H·D].
   static Tensor Attend(const Layer& layer, const Projected& p, const Pass& pass) {
-    if (pass.cache == nullptr) return PackedAttention(p.q, p.k, p.v, pass.batch, layer.attention, pass.mode);
-    const bool first = pass.cache->length() == 0;
+    const auto attend = [&] {
+      const KeyValues prefix = pass.hook.Prefix(layer.index);
+      return PackedAttention(p.q, p.k, p.v, prefix, pass.batch, layer.attention, pass.mode);
+    };
+    if (pass.cache == nullptr) return attend();
+    const bool first = pass.cache->length() == pass.batch.lead.prefix;
     const KeyValueCache::Rows all = pass.cache->Append(layer.index, p.k, p.v, layer.attention.window);
-    if (first) return PackedAttention(p.q, p.k, p.v, pass.batch, layer.attention, pass.mode);
+    if (first) return attend();
     return ContinuedAttention(p.q, all.keys, all.values, layer.attention);
   }
 
@@ -133,9 +159,10 @@ class Decoder final : public BaseModel {
   /// values alone.
   Tensor RunLastLayer(const Layer& layer, const Tensor& x, const Pass& pass) const {
     const Tensor& rows = pass.batch.last_rows;
-    Projected p = Project(layer, layer.attention_norm(x), &rows, pass);
-    p.q = Place(layer.query_norm, p.q, layer.attention.heads, pass.turn_last);
-    const Tensor attended = PooledAttention(p.q, p.k, p.v, pass.batch, layer.attention, pass.mode);
+    Projected p = Project(layer, layer.attention_norm(x, pass.hook), &rows, pass);
+    p.q = Place(layer.query_norm, p.q, layer.attention.heads, pass.turn_last, pass.hook);
+    const Tensor attended =
+        PooledAttention(p.q, p.k, p.v, pass.hook.Prefix(layer.index), pass.batch, layer.attention, pass.mode);
     return FinishLayer(layer, x.index_select(0, rows), attended, pass);
   }
 
@@ -147,27 +174,30 @@ class Decoder final : public BaseModel {
       return {pick(parts[0]), parts[1], parts[2]};
     }
     const Tensor q = layer.query(pick(x), pass.hook, pass.mode), k = layer.key(x, pass.hook, pass.mode);
-    return {q, Place(layer.key_norm, k, layer.attention.kv_heads, pass.turn), layer.value(x, pass.hook, pass.mode)};
+    return {q, Place(layer.key_norm, k, layer.attention.kv_heads, pass.turn, pass.hook),
+            layer.value(x, pass.hook, pass.mode)};
   }
 
   /// Norm of each head, then its turn, where the family has them. Shapes: x and the result [n, heads·D].
-  static Tensor Place(const std::optional<FrozenNorm>& norm, const Tensor& x, std::int64_t heads,
-                      const std::optional<Rotation>& turn) {
+  static Tensor Place(const std::optional<SiteNorm>& norm, const Tensor& x, std::int64_t heads,
+                      const std::optional<Rotation>& turn, const SiteHook& hook) {
     if (!norm && !turn) return x;
     Tensor split = x.view({x.size(0), heads, -1});
-    if (norm) split = (*norm)(split);
+    if (norm) split = (*norm)(split, hook);
     if (turn) split = (*turn)(split);
     return split.flatten(1);
   }
 
   /// What follows attention, row by row. Shapes: x, attended and the result [n, C] and [n, H·D].
   Tensor FinishLayer(const Layer& layer, const Tensor& x, const Tensor& attended, const Pass& pass) const {
-    const Tensor mixed = x + DropResidual(layer.output(attended, pass.hook, pass.mode), pass);
-    const Tensor in = layer.mlp_norm(mixed);
+    const Tensor added = DropResidual(layer.output(attended, pass.hook, pass.mode), pass);
+    const Tensor mixed = x + pass.hook.Sublayer(2 * layer.index, added, {x});
+    const Tensor in = layer.mlp_norm(mixed, pass.hook);
     const Tensor up = layer.up(in, pass.hook, pass.mode);
     const Tensor wide = layer.gate ? Activate(parts_.activation, (*layer.gate)(in, pass.hook, pass.mode)) * up
                                    : Activate(parts_.activation, up);
-    return mixed + DropResidual(layer.down(wide, pass.hook, pass.mode), pass);
+    const Tensor grown = DropResidual(layer.down(wide, pass.hook, pass.mode), pass);
+    return mixed + pass.hook.Sublayer(2 * layer.index + 1, grown, {mixed});
   }
 
   Parts parts_;
@@ -186,46 +216,45 @@ Status TakeProjections(const BaseConfig& config, const DecoderNames& names, cons
                        WeightReader& weights, Layer& layer) {
   const BaseSettings& settings = config.settings;
   if (names.fused != nullptr) {
-    ASSIGN_OR_RETURN(layer.fused, weights.Linear(at + names.fused, settings.projection_bias));
+    ASSIGN_OR_RETURN(layer.fused, weights.Linear(at + names.fused));
     return OkStatus();
   }
-  ASSIGN_OR_RETURN(layer.query, weights.Linear(at + names.query, settings.projection_bias));
-  ASSIGN_OR_RETURN(layer.key, weights.Linear(at + names.key, settings.projection_bias));
-  ASSIGN_OR_RETURN(layer.value, weights.Linear(at + names.value, settings.projection_bias));
+  ASSIGN_OR_RETURN(layer.query, weights.Linear(at + names.query));
+  ASSIGN_OR_RETURN(layer.key, weights.Linear(at + names.key));
+  ASSIGN_OR_RETURN(layer.value, weights.Linear(at + names.value));
   if (!settings.query_key_norms) return OkStatus();
-  const std::int64_t width = config.shape.head_width();
-  ASSIGN_OR_RETURN(layer.query_norm,
-                   weights.Norm(at + names.query_norm, names.norm_kind, width, settings.norm_epsilon));
-  ASSIGN_OR_RETURN(layer.key_norm, weights.Norm(at + names.key_norm, names.norm_kind, width, settings.norm_epsilon));
+  ASSIGN_OR_RETURN(layer.query_norm, weights.Norm(at + names.query_norm, settings.norm_epsilon));
+  ASSIGN_OR_RETURN(layer.key_norm, weights.Norm(at + names.key_norm, settings.norm_epsilon));
   return OkStatus();
 }
 
 Result<Layer> TakeLayer(const BaseConfig& config, const DecoderNames& names, std::size_t index, WeightReader& weights) {
   const std::string at = names.layer + std::to_string(index) + ".";
-  const BaseSettings& settings = config.settings;
-  const auto norm = [&](const char* name) {
-    return weights.Norm(at + name, names.norm_kind, config.shape.hidden_size, settings.norm_epsilon);
-  };
+  const auto norm = [&](const char* name) { return weights.Norm(at + name, config.settings.norm_epsilon); };
   Layer layer;
   layer.index = index;
   layer.attention = AttentionOf(config, index);
   ASSIGN_OR_RETURN(layer.attention_norm, norm(names.attention_norm));
   RETURN_IF_ERROR(TakeProjections(config, names, at, weights, layer));
-  ASSIGN_OR_RETURN(layer.output, weights.Linear(at + names.output, settings.output_bias));
+  ASSIGN_OR_RETURN(layer.output, weights.Linear(at + names.output));
   ASSIGN_OR_RETURN(layer.mlp_norm, norm(names.mlp_norm));
   if (names.gate != nullptr) {
-    ASSIGN_OR_RETURN(layer.gate, weights.Linear(at + names.gate, settings.mlp_bias));
+    ASSIGN_OR_RETURN(layer.gate, weights.Linear(at + names.gate));
   }
-  ASSIGN_OR_RETURN(layer.up, weights.Linear(at + names.up, settings.mlp_bias));
-  ASSIGN_OR_RETURN(layer.down, weights.Linear(at + names.down, settings.mlp_bias));
+  ASSIGN_OR_RETURN(layer.up, weights.Linear(at + names.up));
+  ASSIGN_OR_RETURN(layer.down, weights.Linear(at + names.down));
   return layer;
 }
 
 /// The file's own where it has one, even if config.json ties it, as transformers does when the two differ.
-Result<Tensor> TakeLanguageHead(const BaseConfig& config, const Tensor& words, WeightReader& weights) {
+Status TakeLanguageHead(const BaseConfig& config, WeightReader& weights, Parts& parts) {
   const std::string name = "lm_head.weight";
-  if (weights.Has(name)) return weights.Take(name, {config.shape.vocab_size, config.shape.hidden_size});
-  return config.settings.tied_head ? words : Tensor();
+  if (!weights.Has(name)) {
+    parts.tied_head = config.shape.tie_word_embeddings;
+    return OkStatus();
+  }
+  ASSIGN_OR_RETURN(parts.language_head, weights.Take(name, {config.shape.vocab_size, config.shape.hidden_size}));
+  return OkStatus();
 }
 
 Result<Parts> TakeParts(const BaseConfig& config, const DecoderNames& names, WeightReader& weights) {
@@ -245,9 +274,8 @@ Result<Parts> TakeParts(const BaseConfig& config, const DecoderNames& names, Wei
     ASSIGN_OR_RETURN(Layer layer, TakeLayer(config, names, static_cast<std::size_t>(i), weights));
     parts.layers.push_back(std::move(layer));
   }
-  ASSIGN_OR_RETURN(parts.final_norm,
-                   weights.Norm(names.final_norm, names.norm_kind, width, config.settings.norm_epsilon));
-  ASSIGN_OR_RETURN(parts.language_head, TakeLanguageHead(config, parts.words, weights));
+  ASSIGN_OR_RETURN(parts.final_norm, weights.Norm(names.final_norm, config.settings.norm_epsilon));
+  RETURN_IF_ERROR(TakeLanguageHead(config, weights, parts));
   return parts;
 }
 

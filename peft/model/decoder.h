@@ -6,7 +6,6 @@
 #include <memory>
 
 #include "peft/core/status.h"
-#include "peft/model/norm_kind.h"
 #include "peft/plan/base_config.h"
 
 namespace fedpeft {
@@ -37,7 +36,6 @@ struct DecoderNames {
   const char* up = nullptr;
   const char* down = nullptr;
   const char* final_norm = nullptr;
-  NormKind norm_kind = NormKind::kLayer;
   /// Dropout also on the embeddings and what is added to the stream, not on attention alone.
   bool residual_dropout = false;
 };

@@ -17,17 +17,18 @@ using torch::Tensor;
 
 /// x = Norm(x + Wo·attention(x)); x = Norm(x + W2·act(W1·x)).
 struct Layer {
+  std::size_t index = 0;
   SiteLinear query, key, value, output;
-  FrozenNorm attention_norm;
+  SiteNorm attention_norm;
   SiteLinear up, down;
-  FrozenNorm output_norm;
+  SiteNorm output_norm;
 };
 
 struct Parts {
   Tensor words, positions;
   /// Undefined where there are none.
   Tensor types;
-  FrozenNorm embedding_norm;
+  SiteNorm embedding_norm;
   std::vector<Layer> layers;
   std::optional<SiteLinear> pooler;
 };
@@ -41,20 +42,20 @@ AttentionSpec AttentionOf(const BaseShape& shape) {
 class Encoder final : public BaseModel {
  public:
   Encoder(const BaseConfig& config, Parts parts)
-      : BaseModel(config.shape, {config.shape.vocab_size, std::max<std::int64_t>(1, config.settings.token_types),
+      : BaseModel(config.shape, {config.shape.vocab_size, std::max<std::int64_t>(1, config.shape.type_vocab_size),
                                  config.shape.longest()}),
         activation_(config.settings.activation),
         attention_(AttentionOf(config.shape)),
         parts_(std::move(parts)) {}
 
   Tensor Hidden(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const override {
-    Tensor x = Embed(batch, mode);
+    Tensor x = Embed(batch, hook, mode);
     for (const Layer& layer : parts_.layers) x = RunLayer(layer, x, batch, hook, mode);
     return x;
   }
 
   Tensor Pool(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const override {
-    Tensor x = Embed(batch, mode);
+    Tensor x = Embed(batch, hook, mode);
     for (std::size_t i = 0; i + 1 < parts_.layers.size(); ++i) x = RunLayer(parts_.layers[i], x, batch, hook, mode);
     x = RunLastLayer(parts_.layers.back(), x, batch, hook, mode);
     if (parts_.pooler) x = torch::tanh((*parts_.pooler)(x, hook, mode));
@@ -63,29 +64,33 @@ class Encoder final : public BaseModel {
 
  private:
   /// [N] ids → [N, C].
-  Tensor Embed(const PackedBatch& batch, const ForwardMode& mode) const {
-    Tensor sum = parts_.words.index_select(0, batch.ids);
-    if (parts_.types.defined()) sum = sum + parts_.types.index_select(0, batch.type_ids);
-    sum = sum + parts_.positions.index_select(0, Positions(batch));
-    return Dropout(parts_.embedding_norm(sum), mode.base_dropout, mode.generator);
+  Tensor Embed(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const {
+    // The order of BaseSites::tables.
+    Tensor sum = hook.Embedded(hook.Table(0, parts_.words).index_select(0, batch.ids), batch);
+    if (parts_.types.defined()) sum = sum + hook.Table(2, parts_.types).index_select(0, batch.type_ids);
+    sum = sum + hook.Table(1, parts_.positions).index_select(0, Positions(batch));
+    return Dropout(parts_.embedding_norm(sum, hook), mode.base_dropout, mode.generator);
   }
 
   /// With an offset, padding tokens do not count and are at the position before the first, also where a text itself
-  /// holds one. Source: transformers, create_position_ids_from_input_ids.
+  /// holds one. Source: transformers, create_position_ids_from_input_ids, and of texts behind a prompt, whose ids it
+  /// does not see, create_position_ids_from_inputs_embeds.
   Tensor Positions(const PackedBatch& batch) const {
     const std::int64_t padding = shape().position_offset - 1;
     if (padding < 0) return batch.positions;
+    if (batch.lead.prompt > 0) return batch.positions + shape().position_offset;
     const Tensor counts = (batch.ids != padding).to(torch::kInt64);
     const Tensor sums = counts.cumsum(0);
-    const Tensor first_row = torch::arange(batch.ids.size(0)) - batch.positions;
-    return (sums - (sums - counts).index_select(0, first_row)) * counts + padding;
+    const Tensor first_row = torch::arange(batch.ids.size(0)) - (batch.positions - batch.lead.prefix);
+    return (sums - (sums - counts).index_select(0, first_row) + batch.lead.prefix) * counts + padding;
   }
 
   /// [N, C] → [N, C].
   Tensor RunLayer(const Layer& layer, const Tensor& x, const PackedBatch& batch, const SiteHook& hook,
                   const ForwardMode& mode) const {
     const Tensor q = layer.query(x, hook, mode), k = layer.key(x, hook, mode), v = layer.value(x, hook, mode);
-    return FinishLayer(layer, x, PackedAttention(q, k, v, batch, attention_, mode), hook, mode);
+    const Tensor attended = PackedAttention(q, k, v, hook.Prefix(layer.index), batch, attention_, mode);
+    return FinishLayer(layer, x, attended, hook, mode);
   }
 
   /// [N, C] → [B, C], in packed order: of the last layer only the first token's output is read, and it needs the other
@@ -94,16 +99,20 @@ class Encoder final : public BaseModel {
                       const ForwardMode& mode) const {
     const Tensor first = x.index_select(0, batch.first_rows);
     const Tensor q = layer.query(first, hook, mode), k = layer.key(x, hook, mode), v = layer.value(x, hook, mode);
-    return FinishLayer(layer, first, PooledAttention(q, k, v, batch, attention_, mode), hook, mode);
+    const Tensor attended = PooledAttention(q, k, v, hook.Prefix(layer.index), batch, attention_, mode);
+    return FinishLayer(layer, first, attended, hook, mode);
   }
 
   /// What follows attention, row by row. Shapes: x, attended and the result [n, C].
   Tensor FinishLayer(const Layer& layer, const Tensor& x, const Tensor& attended, const SiteHook& hook,
                      const ForwardMode& mode) const {
     const auto drop = [&](const Tensor& rows) { return Dropout(rows, mode.base_dropout, mode.generator); };
-    const Tensor mixed = layer.attention_norm(drop(layer.output(attended, hook, mode)) + x);
+    const Tensor added = drop(layer.output(attended, hook, mode));
+    const Tensor mixed =
+        layer.attention_norm(hook.Sublayer(2 * layer.index, added, {x, &layer.attention_norm.norm}) + x, hook);
     const Tensor wide = Activate(activation_, layer.up(mixed, hook, mode));
-    return layer.output_norm(drop(layer.down(wide, hook, mode)) + mixed);
+    const Tensor grown = drop(layer.down(wide, hook, mode));
+    return layer.output_norm(hook.Sublayer(2 * layer.index + 1, grown, {mixed, &layer.output_norm.norm}) + mixed, hook);
   }
 
   Activation activation_;
@@ -114,17 +123,17 @@ class Encoder final : public BaseModel {
 Result<Layer> TakeLayer(const BaseConfig& config, const EncoderNames& names, std::int64_t index,
                         WeightReader& weights) {
   const std::string at = names.layer + std::to_string(index) + ".";
-  const std::int64_t width = config.shape.hidden_size;
   const double epsilon = config.settings.norm_epsilon;
   Layer layer;
-  ASSIGN_OR_RETURN(layer.query, weights.Linear(at + names.query, /*bias=*/true));
-  ASSIGN_OR_RETURN(layer.key, weights.Linear(at + names.key, /*bias=*/true));
-  ASSIGN_OR_RETURN(layer.value, weights.Linear(at + names.value, /*bias=*/true));
-  ASSIGN_OR_RETURN(layer.output, weights.Linear(at + names.output, /*bias=*/true));
-  ASSIGN_OR_RETURN(layer.attention_norm, weights.Norm(at + names.attention_norm, NormKind::kLayer, width, epsilon));
-  ASSIGN_OR_RETURN(layer.up, weights.Linear(at + names.up, /*bias=*/true));
-  ASSIGN_OR_RETURN(layer.down, weights.Linear(at + names.down, /*bias=*/true));
-  ASSIGN_OR_RETURN(layer.output_norm, weights.Norm(at + names.output_norm, NormKind::kLayer, width, epsilon));
+  layer.index = static_cast<std::size_t>(index);
+  ASSIGN_OR_RETURN(layer.query, weights.Linear(at + names.query));
+  ASSIGN_OR_RETURN(layer.key, weights.Linear(at + names.key));
+  ASSIGN_OR_RETURN(layer.value, weights.Linear(at + names.value));
+  ASSIGN_OR_RETURN(layer.output, weights.Linear(at + names.output));
+  ASSIGN_OR_RETURN(layer.attention_norm, weights.Norm(at + names.attention_norm, epsilon));
+  ASSIGN_OR_RETURN(layer.up, weights.Linear(at + names.up));
+  ASSIGN_OR_RETURN(layer.down, weights.Linear(at + names.down));
+  ASSIGN_OR_RETURN(layer.output_norm, weights.Norm(at + names.output_norm, epsilon));
   return layer;
 }
 
@@ -136,16 +145,15 @@ Result<Parts> TakeParts(const BaseConfig& config, const EncoderNames& names, Wei
   ASSIGN_OR_RETURN(parts.words, weights.Take(table(names.words), {shape.vocab_size, width}));
   ASSIGN_OR_RETURN(parts.positions, weights.Take(table(names.positions), {shape.max_position_embeddings, width}));
   if (names.types != nullptr) {
-    ASSIGN_OR_RETURN(parts.types, weights.Take(table(names.types), {config.settings.token_types, width}));
+    ASSIGN_OR_RETURN(parts.types, weights.Take(table(names.types), {shape.type_vocab_size, width}));
   }
-  ASSIGN_OR_RETURN(parts.embedding_norm,
-                   weights.Norm(names.embedding_norm, NormKind::kLayer, width, config.settings.norm_epsilon));
+  ASSIGN_OR_RETURN(parts.embedding_norm, weights.Norm(names.embedding_norm, config.settings.norm_epsilon));
   for (std::int64_t i = 0; i < shape.num_hidden_layers; ++i) {
     ASSIGN_OR_RETURN(Layer layer, TakeLayer(config, names, i, weights));
     parts.layers.push_back(std::move(layer));
   }
   if (names.pooler != nullptr) {
-    ASSIGN_OR_RETURN(parts.pooler, weights.Linear(names.pooler, /*bias=*/true));
+    ASSIGN_OR_RETURN(parts.pooler, weights.Linear(names.pooler));
   }
   return parts;
 }

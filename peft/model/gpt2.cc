@@ -13,7 +13,6 @@ Result<std::shared_ptr<const BaseModel>> MakeGpt2(const BaseConfig& config, Weig
                                    .up = "mlp.c_fc",
                                    .down = "mlp.c_proj",
                                    .final_norm = "transformer.ln_f",
-                                   .norm_kind = NormKind::kLayer,
                                    .residual_dropout = true};
   return MakeDecoder(config, kNames, weights);
 }

@@ -7,16 +7,15 @@
 #include <cstddef>
 #include <vector>
 
+#include "peft/model/attention.h"
+
 namespace fedpeft {
 
 /// Memory: a layer with a window holds at most twice its window and what was appended last; another one at most twice
 /// its tokens. One sequence on one base; not for two threads at once.
 class KeyValueCache {
  public:
-  /// Shapes: [T, Hkv·D] each.
-  struct Rows {
-    torch::Tensor keys, values;
-  };
+  using Rows = KeyValues;
 
   /// Tokens taken up by all layers.
   std::int64_t length() const { return length_; }

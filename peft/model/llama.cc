@@ -17,7 +17,6 @@ Result<std::shared_ptr<const BaseModel>> MakeLlama(const BaseConfig& config, Wei
                                    .up = "mlp.up_proj",
                                    .down = "mlp.down_proj",
                                    .final_norm = "model.norm",
-                                   .norm_kind = NormKind::kRms,
                                    .residual_dropout = false};
   return MakeDecoder(config, kNames, weights);
 }

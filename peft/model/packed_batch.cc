@@ -22,11 +22,11 @@ Status CheckIds(std::span<const std::int32_t> ids, std::int64_t bound, const cha
   return OkStatus();
 }
 
-Status Check(const TokenSequence& sequence, const SequenceLimits& limits) {
+Status Check(const TokenSequence& sequence, const SequenceLimits& limits, const Lead& lead) {
   const auto length = static_cast<std::int64_t>(sequence.ids.size());
-  if (length < 1 || length > limits.length) {
-    return InvalidArgument("sequence: has " + std::to_string(length) + " tokens, want 1 to " +
-                           std::to_string(limits.length));
+  const std::int64_t longest = limits.length - lead.positions();
+  if (length < 1 || length > longest) {
+    return InvalidArgument("sequence: has " + std::to_string(length) + " tokens, want 1 to " + std::to_string(longest));
   }
   if (!sequence.type_ids.empty() && sequence.type_ids.size() != sequence.ids.size()) {
     return InvalidArgument("sequence: has " + std::to_string(sequence.type_ids.size()) + " type ids for " +
@@ -86,9 +86,10 @@ std::vector<AttentionGroup> MakeGroups(const Index& lengths) {
 
 }  // namespace
 
-Result<PackedBatch> Pack(std::span<const TokenSequence> sequences, const SequenceLimits& limits) {
+Result<PackedBatch> Pack(std::span<const TokenSequence> sequences, const SequenceLimits& limits, const Lead& lead) {
   FEDPEFT_CHECK(!sequences.empty());
-  for (const TokenSequence& sequence : sequences) RETURN_IF_ERROR(Check(sequence, limits));
+  for (const TokenSequence& sequence : sequences) RETURN_IF_ERROR(Check(sequence, limits, lead));
+  const auto prompt = static_cast<std::size_t>(lead.prompt);
   Index order(sequences.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
@@ -100,18 +101,28 @@ Result<PackedBatch> Pack(std::span<const TokenSequence> sequences, const Sequenc
     const TokenSequence& sequence = sequences[static_cast<std::size_t>(index)];
     rank[static_cast<std::size_t>(index)] = static_cast<std::int64_t>(lengths.size());
     first_rows.push_back(static_cast<std::int64_t>(ids.size()));
-    lengths.push_back(static_cast<std::int64_t>(sequence.ids.size()));
+    lengths.push_back(lead.prompt + static_cast<std::int64_t>(sequence.ids.size()));
+    ids.resize(ids.size() + prompt, 0);
+    type_ids.resize(ids.size(), 0);
     ids.insert(ids.end(), sequence.ids.begin(), sequence.ids.end());
     last_rows.push_back(static_cast<std::int64_t>(ids.size()) - 1);
     type_ids.insert(type_ids.end(), sequence.type_ids.begin(), sequence.type_ids.end());
     type_ids.resize(ids.size(), 0);
-    for (std::int64_t t = 0; t < lengths.back(); ++t) positions.push_back(t);
+    for (std::int64_t t = 0; t < lengths.back(); ++t) positions.push_back(lead.prefix + t);
   }
-  return PackedBatch{ToTensor(ids),       ToTensor(type_ids), ToTensor(positions), ToTensor(first_rows),
-                     ToTensor(last_rows), ToTensor(rank),     MakeGroups(lengths)};
+  return PackedBatch{lead,
+                     ToTensor(ids),
+                     ToTensor(type_ids),
+                     ToTensor(positions),
+                     ToTensor(first_rows),
+                     ToTensor(last_rows),
+                     ToTensor(rank),
+                     MakeGroups(lengths)};
 }
 
-Result<PackedBatch> PackNext(std::span<const std::int32_t> ids, std::int64_t before, const SequenceLimits& limits) {
+Result<PackedBatch> PackNext(std::span<const std::int32_t> ids, std::int64_t before, const SequenceLimits& limits,
+                             const Lead& lead) {
+  if (before == 0) return Pack(std::array{TokenSequence{ids, {}}}, limits, lead);
   SequenceLimits left = limits;
   left.length -= before;
   ASSIGN_OR_RETURN(PackedBatch batch, Pack(std::array{TokenSequence{ids, {}}}, left));

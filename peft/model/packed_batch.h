@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "peft/core/status.h"
+#include "peft/plan/method.h"
 
 namespace fedpeft {
 
@@ -43,6 +44,9 @@ struct AttentionGroup {
 };
 
 struct PackedBatch {
+  /// In front of every sequence: `lead.prompt` rows each, of id 0, which the method fills; positions count from
+  /// `lead.prefix`.
+  Lead lead;
   /// Each int64 [N].
   torch::Tensor ids;
   torch::Tensor type_ids;
@@ -55,12 +59,13 @@ struct PackedBatch {
   std::vector<AttentionGroup> groups;
 };
 
-/// Pre: at least one sequence. Errors: kInvalidArgument for an empty or overlong sequence, type_ids of another length,
-/// or an id outside of the base's tables.
-Result<PackedBatch> Pack(std::span<const TokenSequence> sequences, const SequenceLimits& limits);
+/// Pre: at least one sequence. Errors: kInvalidArgument for an empty sequence, one that is too long behind its lead,
+/// type_ids of another length, or an id outside of the base's tables.
+Result<PackedBatch> Pack(std::span<const TokenSequence> sequences, const SequenceLimits& limits, const Lead& lead = {});
 
-/// Tokens of one sequence that follow `before` others. Errors: Pack's; the length that is
-/// left is the limit less `before`.
-Result<PackedBatch> PackNext(std::span<const std::int32_t> ids, std::int64_t before, const SequenceLimits& limits);
+/// Tokens of one sequence that follow `before` others, the lead counted; none: they are the first, behind the lead.
+/// Errors: Pack's; the length that is left is the limit less `before`.
+Result<PackedBatch> PackNext(std::span<const std::int32_t> ids, std::int64_t before, const SequenceLimits& limits,
+                             const Lead& lead = {});
 
 }  // namespace fedpeft

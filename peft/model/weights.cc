@@ -22,8 +22,9 @@ bool IsFloat(Dtype dtype) {
 }  // namespace
 
 WeightReader::WeightReader(std::shared_ptr<const ModelFolder> folder, const BaseShape& shape, torch::ScalarType dtype)
-    : folder_(std::move(folder)), sites_(LinearSites(shape)), dtype_(dtype) {
-  for (std::size_t i = 0; i < sites_.size(); ++i) site_of_path_[sites_[i].path] = i;
+    : folder_(std::move(folder)), sites_(SitesOf(shape)), dtype_(dtype) {
+  for (std::size_t i = 0; i < sites_.linears.size(); ++i) linear_of_path_[sites_.linears[i].path] = i;
+  for (std::size_t i = 0; i < sites_.norms.size(); ++i) norm_of_path_[sites_.norms[i].path] = i;
 }
 
 Result<torch::Tensor> WeightReader::Take(const std::string& name, const Shape& shape) {
@@ -48,28 +49,31 @@ bool WeightReader::Has(const std::string& name) const {
   return folder_->tensors().contains(name);
 }
 
-Result<SiteLinear> WeightReader::Linear(const std::string& path, bool bias) {
-  const auto found = site_of_path_.find(path);
-  FEDPEFT_CHECK(found != site_of_path_.end());
-  const Site& site = sites_[found->second];
+Result<SiteLinear> WeightReader::Linear(const std::string& path) {
+  const auto found = linear_of_path_.find(path);
+  FEDPEFT_CHECK(found != linear_of_path_.end());
+  const Site& site = sites_.linears[found->second];
   SiteLinear result{{}, found->second};
   const Shape shape = site.transposed ? Shape{site.in, site.out} : Shape{site.out, site.in};
   ASSIGN_OR_RETURN(result.linear.weight, Take(path + ".weight", shape));
   if (site.transposed) result.linear.weight = result.linear.weight.t();
-  if (bias) {
+  if (site.bias) {
     ASSIGN_OR_RETURN(result.linear.bias, Take(path + ".bias", {site.out}));
   }
   return result;
 }
 
-Result<FrozenNorm> WeightReader::Norm(const std::string& name, NormKind kind, std::int64_t width, double epsilon) {
-  FrozenNorm norm;
-  norm.epsilon = epsilon;
-  ASSIGN_OR_RETURN(norm.weight, Take(name + ".weight", {width}));
-  if (kind == NormKind::kLayer) {
-    ASSIGN_OR_RETURN(norm.bias, Take(name + ".bias", {width}));
+Result<SiteNorm> WeightReader::Norm(const std::string& path, double epsilon) {
+  const auto found = norm_of_path_.find(path);
+  FEDPEFT_CHECK(found != norm_of_path_.end());
+  const NormSite& site = sites_.norms[found->second];
+  SiteNorm result{{}, found->second};
+  result.norm.epsilon = epsilon;
+  ASSIGN_OR_RETURN(result.norm.weight, Take(path + ".weight", {site.width}));
+  if (site.bias) {
+    ASSIGN_OR_RETURN(result.norm.bias, Take(path + ".bias", {site.width}));
   }
-  return norm;
+  return result;
 }
 
 Status WeightReader::CheckAllUsed(const char* unused) const {

@@ -13,7 +13,6 @@
 #include "peft/io/model_folder.h"
 #include "peft/model/base_model.h"
 #include "peft/model/layers.h"
-#include "peft/model/norm_kind.h"
 #include "peft/plan/sites.h"
 
 namespace fedpeft {
@@ -29,6 +28,15 @@ struct SiteLinear {
   }
 };
 
+/// A norm of the base that methods may train.
+struct SiteNorm {
+  FrozenNorm norm;
+  /// Index into BaseSites::norms.
+  std::size_t site = 0;
+
+  torch::Tensor operator()(const torch::Tensor& x, const SiteHook& hook) const { return hook.Norm(site, x, norm); }
+};
+
 class WeightReader {
  public:
   /// Tensors that are used in place keep the folder alive. Pre: `shape` is that of the folder's config.json, checked.
@@ -38,10 +46,10 @@ class WeightReader {
   /// Errors: kInvalidArgument for a missing tensor or another shape, kUnimplemented for numbers that are not floats.
   Result<torch::Tensor> Take(const std::string& name, const Shape& shape);
   bool Has(const std::string& name) const;
-  /// The linear of the site at `path`, its widths and orientation being the site's. Pre: there is such a site.
-  Result<SiteLinear> Linear(const std::string& path, bool bias);
-  /// `name.weight` and, for kLayer, `name.bias` [width].
-  Result<FrozenNorm> Norm(const std::string& name, NormKind kind, std::int64_t width, double epsilon);
+  /// The linear of the site at `path`, its widths, bias and orientation being the site's. Pre: there is such a site.
+  Result<SiteLinear> Linear(const std::string& path);
+  /// The norm of the site at `path`; one with a bias is a LayerNorm, else an RMSNorm. Pre: there is such a site.
+  Result<SiteNorm> Norm(const std::string& path, double epsilon);
 
   /// Errors: kInvalidArgument when the folder has a tensor that nobody took, that is of no task's head (TaskHeads: the
   /// run brings its own) and not in module `unused`, which may be null.
@@ -49,8 +57,9 @@ class WeightReader {
 
  private:
   std::shared_ptr<const ModelFolder> folder_;
-  std::vector<Site> sites_;
-  std::map<std::string, std::size_t> site_of_path_;
+  BaseSites sites_;
+  std::map<std::string, std::size_t> linear_of_path_;
+  std::map<std::string, std::size_t> norm_of_path_;
   torch::ScalarType dtype_;
   std::set<std::string> taken_;
 };

@@ -21,6 +21,8 @@ std::string_view LawName(InitLaw::Kind kind) {
   switch (kind) {
     case InitLaw::Kind::kZeros:
       return "zeros";
+    case InitLaw::Kind::kOnes:
+      return "ones";
     case InitLaw::Kind::kUniform:
       return "uniform";
     case InitLaw::Kind::kNormal:
@@ -55,12 +57,29 @@ std::int64_t TensorSpec::size() const {
   return count;
 }
 
+Algebra TensorSpec::algebra() const {
+  const bool factor = role == Role::kLoraA || role == Role::kLoraB || role == Role::kAdapter;
+  return factor ? Algebra::kBilinear : Algebra::kLinear;
+}
+
 std::string_view RoleName(Role role) {
   switch (role) {
     case Role::kLoraA:
       return "lora_a";
     case Role::kLoraB:
       return "lora_b";
+    case Role::kMagnitude:
+      return "magnitude";
+    case Role::kScale:
+      return "scale";
+    case Role::kAdapter:
+      return "adapter";
+    case Role::kPrompt:
+      return "prompt";
+    case Role::kPrefix:
+      return "prefix";
+    case Role::kOffset:
+      return "offset";
     case Role::kHead:
       return "head";
   }

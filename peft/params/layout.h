@@ -16,7 +16,23 @@
 namespace fedpeft {
 
 /// What a tensor is for. The names (RoleName) are part of the digest.
-enum class Role { kLoraA, kLoraB, kHead };
+enum class Role {
+  kLoraA,
+  kLoraB,
+  /// DoRA's length of each output's weights, less that of the base's: what starts from the base travels as an offset.
+  kMagnitude,
+  /// Of (IA)³: factors of activations.
+  kScale,
+  /// A bottleneck adapter's linears.
+  kAdapter,
+  /// Vectors in front of the token embeddings.
+  kPrompt,
+  /// Keys and values in front of those of the tokens.
+  kPrefix,
+  /// What is added to a parameter of the base, whose name the tensor has.
+  kOffset,
+  kHead,
+};
 
 /// How a tensor may be combined over clients: a weighted sum of values means what it says (linear), or it is one factor
 /// of a product whose mean is not the product of means (bilinear).
@@ -25,9 +41,9 @@ enum class Algebra { kLinear, kBilinear };
 /// The law of a tensor's initial values, a pure function of (run seed, tensor name): the coordinator starts a run
 /// without the base weights, and a client never draws its own start.
 struct InitLaw {
-  enum class Kind { kZeros, kUniform, kNormal };
+  enum class Kind { kZeros, kOnes, kUniform, kNormal };
   Kind kind = Kind::kZeros;
-  /// kUniform: values in [−scale, scale); kNormal: the standard deviation; kZeros: 0.
+  /// kUniform: values in [−scale, scale); kNormal: the standard deviation; else 0.
   double scale = 0;
 };
 
@@ -42,7 +58,7 @@ struct TensorSpec {
 
   /// Number of elements.
   std::int64_t size() const;
-  Algebra algebra() const { return role == Role::kHead ? Algebra::kLinear : Algebra::kBilinear; }
+  Algebra algebra() const;
 };
 
 std::string_view RoleName(Role role);

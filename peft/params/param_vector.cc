@@ -24,6 +24,9 @@ void FillByLaw(const TensorSpec& spec, std::uint64_t seed, std::span<float> out)
     case InitLaw::Kind::kZeros:
       std::fill(out.begin(), out.end(), 0.0f);
       return;
+    case InitLaw::Kind::kOnes:
+      std::fill(out.begin(), out.end(), 1.0f);
+      return;
     case InitLaw::Kind::kUniform:
       for (float& value : out) value = static_cast<float>((2 * stream.NextDouble() - 1) * spec.init.scale);
       return;

@@ -42,13 +42,17 @@ Status CheckFullAttention(const BaseShape& shape) {
   return OkStatus();
 }
 
-void AddLayer(const BaseShape& shape, int layer, const std::string& prefix, const char* attention,
-              std::initializer_list<LinearRow> linears, BaseSites& sites) {
+void AddLayer(const BaseShape& shape, int layer, const std::string& prefix, const LayerRows& rows, BaseSites& sites) {
   sites.attentions.push_back(
-      {prefix + attention, layer, shape.num_attention_heads, shape.kv_heads(), shape.head_width()});
-  for (const LinearRow& linear : linears) {
-    sites.linears.push_back({prefix + linear.name, layer, linear.in, linear.out});
+      {prefix + rows.attention, layer, shape.num_attention_heads, shape.kv_heads(), shape.head_width()});
+  for (const LinearRow& linear : rows.linears) {
+    sites.linears.push_back({prefix + linear.name, layer, linear.in, linear.out, linear.bias});
   }
+  for (const NormRow& norm : rows.norms) {
+    sites.norms.push_back({prefix + norm.name, layer, norm.width, rows.norm_bias});
+  }
+  sites.sublayers.push_back({prefix + rows.attention_output, layer, shape.hidden_size});
+  sites.sublayers.push_back({prefix + rows.feed_forward_output, layer, shape.hidden_size, /*feed_forward=*/true});
 }
 
 std::vector<HeadLayer> ScoreHead(const BaseShape& shape, std::int64_t labels) {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +18,8 @@ struct Architecture {
   std::string_view model_type;
   /// What peft 0.21 takes for it, or for its like.
   std::vector<std::string_view> default_targets;
+  /// The same of (IA)³; of the last the input is scaled.
+  std::vector<std::string_view> ia3_targets;
   /// Shape and settings with the defaults of transformers; errors stay in the reader.
   void (*read)(ConfigReader& reader, BaseConfig& config) = nullptr;
   /// Rules of this family across the dimensions, whose ranges are checked already.
@@ -47,10 +48,24 @@ struct LinearRow {
   const char* name;
   std::int64_t in;
   std::int64_t out;
+  bool bias = true;
 };
-/// Appends layer `layer`'s attention `prefix + attention` and its linears `prefix + name`.
-void AddLayer(const BaseShape& shape, int layer, const std::string& prefix, const char* attention,
-              std::initializer_list<LinearRow> linears, BaseSites& sites);
+struct NormRow {
+  const char* name;
+  std::int64_t width;
+};
+/// Names of one layer, without its prefix.
+struct LayerRows {
+  const char* attention;
+  std::vector<LinearRow> linears;
+  std::vector<NormRow> norms;
+  bool norm_bias = true;
+  /// The last linear of the attention, and of the feed-forward.
+  const char* attention_output;
+  const char* feed_forward_output;
+};
+/// Appends layer `layer`, its paths being `prefix` + name.
+void AddLayer(const BaseShape& shape, int layer, const std::string& prefix, const LayerRows& rows, BaseSites& sites);
 
 /// The head of decoders: one linear without bias on the last token.
 std::vector<HeadLayer> ScoreHead(const BaseShape& shape, std::int64_t labels);

@@ -13,6 +13,20 @@ Result<Activation> ActivationOf(const std::string& name) {
   return Unimplemented("activation: got \"" + name + "\", want gelu, gelu_new, gelu_pytorch_tanh, relu or silu");
 }
 
+const char* ActivationName(Activation activation) {
+  switch (activation) {
+    case Activation::kGelu:
+      return "gelu";
+    case Activation::kGeluNew:
+      return "gelu_new";
+    case Activation::kRelu:
+      return "relu";
+    case Activation::kSilu:
+      return "silu";
+  }
+  return "";
+}
+
 Result<BaseConfig> ReadBaseConfig(std::string_view json) {
   Result<ConfigReader> reader = ConfigReader::Parse(json);
   if (!reader.ok()) return reader.status().Annotate("config.json");

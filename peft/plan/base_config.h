@@ -16,6 +16,8 @@ namespace fedpeft {
 enum class Activation { kGelu, kGeluNew, kRelu, kSilu };
 /// By transformers' name. Errors: kUnimplemented naming those there are.
 Result<Activation> ActivationOf(const std::string& name);
+/// The name ActivationOf takes.
+const char* ActivationName(Activation activation);
 
 /// Rotary positions (Su et al. 2021), with the scaling of transformers' `linear` and `llama3`.
 struct RopeSettings {
@@ -32,15 +34,6 @@ struct RopeSettings {
 struct BaseSettings {
   Activation activation = Activation::kGelu;
   double norm_epsilon = 1e-12;
-  /// Rows of the token type table; 0: there is none.
-  std::int64_t token_types = 0;
-  /// The language-model head is the token embedding.
-  bool tied_head = false;
-
-  /// Biases of query, key and value; of the attention's output; of the feed-forward.
-  bool projection_bias = true;
-  bool output_bias = true;
-  bool mlp_bias = true;
   /// Queries and keys are normalised head by head.
   bool query_key_norms = false;
   RopeSettings rope;

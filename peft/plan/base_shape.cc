@@ -16,15 +16,17 @@ struct Bound {
   std::int64_t max;
 };
 
-constexpr std::array<Bound, 9> kBounds = {{{"hidden_size", &BaseShape::hidden_size, 1, 1 << 16},
-                                           {"num_hidden_layers", &BaseShape::num_hidden_layers, 1, 1 << 10},
-                                           {"num_attention_heads", &BaseShape::num_attention_heads, 1, 1 << 10},
-                                           {"intermediate_size", &BaseShape::intermediate_size, 1, 1 << 18},
-                                           {"vocab_size", &BaseShape::vocab_size, 1, 1 << 22},
-                                           {"max_position_embeddings", &BaseShape::max_position_embeddings, 1, 1 << 24},
-                                           {"num_key_value_heads", &BaseShape::num_key_value_heads, 0, 1 << 10},
-                                           {"head_dim", &BaseShape::head_dim, 0, 1 << 12},
-                                           {"position_offset", &BaseShape::position_offset, 0, 1 << 22}}};
+constexpr std::array<Bound, 10> kBounds = {
+    {{"hidden_size", &BaseShape::hidden_size, 1, 1 << 16},
+     {"num_hidden_layers", &BaseShape::num_hidden_layers, 1, 1 << 10},
+     {"num_attention_heads", &BaseShape::num_attention_heads, 1, 1 << 10},
+     {"intermediate_size", &BaseShape::intermediate_size, 1, 1 << 18},
+     {"vocab_size", &BaseShape::vocab_size, 1, 1 << 22},
+     {"max_position_embeddings", &BaseShape::max_position_embeddings, 1, 1 << 24},
+     {"num_key_value_heads", &BaseShape::num_key_value_heads, 0, 1 << 10},
+     {"head_dim", &BaseShape::head_dim, 0, 1 << 12},
+     {"position_offset", &BaseShape::position_offset, 0, 1 << 22},
+     {"type_vocab_size", &BaseShape::type_vocab_size, 0, 1 << 16}}};
 
 Status CheckBounds(const BaseShape& shape) {
   for (const Bound& bound : kBounds) {
@@ -40,11 +42,15 @@ Status CheckBounds(const BaseShape& shape) {
 }  // namespace
 
 bool BaseShape::operator==(const BaseShape& other) const {
-  return model_type == other.model_type && hidden_size == other.hidden_size &&
+  const bool types_agree =
+      type_vocab_size == 0 || other.type_vocab_size == 0 || type_vocab_size == other.type_vocab_size;
+  return types_agree && model_type == other.model_type && hidden_size == other.hidden_size &&
          num_hidden_layers == other.num_hidden_layers && num_attention_heads == other.num_attention_heads &&
          intermediate_size == other.intermediate_size && vocab_size == other.vocab_size &&
          max_position_embeddings == other.max_position_embeddings && kv_heads() == other.kv_heads() &&
-         head_width() == other.head_width() && position_offset == other.position_offset;
+         head_width() == other.head_width() && position_offset == other.position_offset &&
+         attention_bias == other.attention_bias && mlp_bias == other.mlp_bias &&
+         tie_word_embeddings == other.tie_word_embeddings;
 }
 
 Status CheckBaseShape(const BaseShape& shape) {

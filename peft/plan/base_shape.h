@@ -25,6 +25,14 @@ struct BaseShape {
   std::int64_t head_dim = 0;
   /// Learned positions before that of the first token (RoBERTa: its padding token and one more).
   std::int64_t position_offset = 0;
+  /// Rows of the table of token types. 0: the family has none, or a run leaves it out, which only training the whole
+  /// base minds.
+  std::int64_t type_vocab_size = 0;
+  /// Of the families after Llama: biases of the attention's linears, and of the feed-forward's.
+  bool attention_bias = false;
+  bool mlp_bias = false;
+  /// The language-model head is the token embedding.
+  bool tie_word_embeddings = false;
 
   std::int64_t kv_heads() const { return num_key_value_heads > 0 ? num_key_value_heads : num_attention_heads; }
   /// Pre: num_attention_heads > 0.

@@ -14,7 +14,7 @@ void Read(ConfigReader& reader, BaseConfig& config) {
   shape.intermediate_size = reader.Integer("intermediate_size", 3072);
   shape.max_position_embeddings = reader.Integer("max_position_embeddings", 512);
   config.settings.norm_epsilon = reader.Positive("layer_norm_eps", 1e-12);
-  config.settings.token_types = reader.Integer("type_vocab_size", 2, 1, 1 << 16);
+  shape.type_vocab_size = reader.Integer("type_vocab_size", 2, 1, 1 << 16);
   const Result<Activation> activation = ActivationOf(reader.Text("hidden_act", "gelu"));
   if (!activation.ok()) return reader.Fail(activation.status().Annotate("hidden_act"));
   config.settings.activation = *activation;
@@ -40,15 +40,22 @@ void ReadRoberta(ConfigReader& reader, BaseConfig& config) {
 
 void AddLayers(const BaseShape& shape, const std::string& base, BaseSites& sites) {
   const std::int64_t width = shape.hidden_size, wide = shape.intermediate_size;
-  sites.embedding = {base + "embeddings.word_embeddings", shape.vocab_size, width};
+  sites.tables = {{base + "embeddings.word_embeddings", shape.vocab_size, width},
+                  {base + "embeddings.position_embeddings", shape.max_position_embeddings, width},
+                  {base + "embeddings.token_type_embeddings", shape.type_vocab_size, width}};
+  sites.norms.push_back({base + "embeddings.LayerNorm", -1, width});
   for (int layer = 0; layer < static_cast<int>(shape.num_hidden_layers); ++layer) {
-    architecture::AddLayer(shape, layer, base + "encoder.layer." + std::to_string(layer) + ".", "attention.self",
-                           {{"attention.self.query", width, width},
-                            {"attention.self.key", width, width},
-                            {"attention.self.value", width, width},
-                            {"attention.output.dense", width, width},
-                            {"intermediate.dense", width, wide},
-                            {"output.dense", wide, width}},
+    architecture::AddLayer(shape, layer, base + "encoder.layer." + std::to_string(layer) + ".",
+                           {.attention = "attention.self",
+                            .linears = {{"attention.self.query", width, width},
+                                        {"attention.self.key", width, width},
+                                        {"attention.self.value", width, width},
+                                        {"attention.output.dense", width, width},
+                                        {"intermediate.dense", width, wide},
+                                        {"output.dense", wide, width}},
+                            .norms = {{"attention.output.LayerNorm", width}, {"output.LayerNorm", width}},
+                            .attention_output = "attention.output.dense",
+                            .feed_forward_output = "output.dense"},
                            sites);
   }
 }
@@ -76,8 +83,9 @@ std::vector<HeadLayer> RobertaHead(const BaseShape& shape, std::int64_t labels) 
 
 void AddBertFamily(std::vector<Architecture>& rows) {
   const std::vector<std::string_view> targets = {"query", "value"};
-  rows.push_back({"bert", targets, ReadBert, architecture::CheckFullAttention, BertSites, BertHead});
-  rows.push_back({"roberta", targets, ReadRoberta, architecture::CheckFullAttention, RobertaSites, RobertaHead});
+  const std::vector<std::string_view> ia3 = {"key", "value", "output.dense"};
+  rows.push_back({"bert", targets, ia3, ReadBert, architecture::CheckFullAttention, BertSites, BertHead});
+  rows.push_back({"roberta", targets, ia3, ReadRoberta, architecture::CheckFullAttention, RobertaSites, RobertaHead});
 }
 
 }  // namespace fedpeft

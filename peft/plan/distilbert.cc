@@ -24,15 +24,21 @@ void Read(ConfigReader& reader, BaseConfig& config) {
 
 void Sites(const BaseShape& shape, BaseSites& sites) {
   const std::int64_t width = shape.hidden_size, wide = shape.intermediate_size;
-  sites.embedding = {"distilbert.embeddings.word_embeddings", shape.vocab_size, width};
+  sites.tables = {{"distilbert.embeddings.word_embeddings", shape.vocab_size, width},
+                  {"distilbert.embeddings.position_embeddings", shape.max_position_embeddings, width}};
+  sites.norms.push_back({"distilbert.embeddings.LayerNorm", -1, width});
   for (int layer = 0; layer < static_cast<int>(shape.num_hidden_layers); ++layer) {
-    architecture::AddLayer(shape, layer, "distilbert.transformer.layer." + std::to_string(layer) + ".", "attention",
-                           {{"attention.q_lin", width, width},
-                            {"attention.k_lin", width, width},
-                            {"attention.v_lin", width, width},
-                            {"attention.out_lin", width, width},
-                            {"ffn.lin1", width, wide},
-                            {"ffn.lin2", wide, width}},
+    architecture::AddLayer(shape, layer, "distilbert.transformer.layer." + std::to_string(layer) + ".",
+                           {.attention = "attention",
+                            .linears = {{"attention.q_lin", width, width},
+                                        {"attention.k_lin", width, width},
+                                        {"attention.v_lin", width, width},
+                                        {"attention.out_lin", width, width},
+                                        {"ffn.lin1", width, wide},
+                                        {"ffn.lin2", wide, width}},
+                            .norms = {{"sa_layer_norm", width}, {"output_layer_norm", width}},
+                            .attention_output = "attention.out_lin",
+                            .feed_forward_output = "ffn.lin2"},
                            sites);
   }
 }
@@ -50,7 +56,13 @@ std::vector<HeadLayer> Head(const BaseShape& shape, std::int64_t labels) {
 }  // namespace
 
 void AddDistilBert(std::vector<Architecture>& rows) {
-  rows.push_back({"distilbert", {"q_lin", "v_lin"}, Read, architecture::CheckFullAttention, Sites, Head});
+  rows.push_back({"distilbert",
+                  {"q_lin", "v_lin"},
+                  {"k_lin", "v_lin", "ffn.lin2"},
+                  Read,
+                  architecture::CheckFullAttention,
+                  Sites,
+                  Head});
 }
 
 }  // namespace fedpeft

@@ -17,7 +17,7 @@ void Read(ConfigReader& reader, BaseConfig& config) {
   settings.norm_epsilon = reader.Positive("layer_norm_epsilon", 1e-5);
   settings.scaled_scores = reader.Flag("scale_attn_weights", true);
   settings.scaled_by_layer = reader.Flag("scale_attn_by_inverse_layer_idx", false);
-  settings.tied_head = reader.Flag("tie_word_embeddings", true);
+  shape.tie_word_embeddings = reader.Flag("tie_word_embeddings", true);
   const Result<Activation> activation = ActivationOf(reader.Text("activation_function", "gelu_new"));
   if (!activation.ok()) return reader.Fail(activation.status().Annotate("activation_function"));
   settings.activation = *activation;
@@ -28,15 +28,21 @@ void Read(ConfigReader& reader, BaseConfig& config) {
 
 void Sites(const BaseShape& shape, BaseSites& sites) {
   const std::int64_t width = shape.hidden_size, wide = shape.intermediate_size;
-  sites.embedding = {"transformer.wte", shape.vocab_size, width};
+  sites.tables = {{"transformer.wte", shape.vocab_size, width},
+                  {"transformer.wpe", shape.max_position_embeddings, width}};
   for (int layer = 0; layer < static_cast<int>(shape.num_hidden_layers); ++layer) {
-    architecture::AddLayer(shape, layer, "transformer.h." + std::to_string(layer) + ".", "attn",
-                           {{"attn.c_attn", width, 3 * width},
-                            {"attn.c_proj", width, width},
-                            {"mlp.c_fc", width, wide},
-                            {"mlp.c_proj", wide, width}},
+    architecture::AddLayer(shape, layer, "transformer.h." + std::to_string(layer) + ".",
+                           {.attention = "attn",
+                            .linears = {{"attn.c_attn", width, 3 * width},
+                                        {"attn.c_proj", width, width},
+                                        {"mlp.c_fc", width, wide},
+                                        {"mlp.c_proj", wide, width}},
+                            .norms = {{"ln_1", width}, {"ln_2", width}},
+                            .attention_output = "attn.c_proj",
+                            .feed_forward_output = "mlp.c_proj"},
                            sites);
   }
+  sites.norms.push_back({"transformer.ln_f", -1, width});
   for (Site& site : sites.linears) site.transposed = true;
 }
 
@@ -45,6 +51,7 @@ void Sites(const BaseShape& shape, BaseSites& sites) {
 void AddGpt2(std::vector<Architecture>& rows) {
   rows.push_back({"gpt2",
                   {"c_attn"},
+                  {"c_attn", "mlp.c_proj"},
                   Read,
                   architecture::CheckFullAttention,
                   Sites,

@@ -28,8 +28,7 @@ void Read(ConfigReader& reader, const Defaults& defaults, BaseConfig& config) {
   shape.max_position_embeddings = reader.Integer("max_position_embeddings", defaults.positions);
   BaseSettings& settings = config.settings;
   settings.norm_epsilon = reader.Positive("rms_norm_eps", 1e-6);
-  settings.tied_head = reader.Flag("tie_word_embeddings", false);
-  settings.projection_bias = settings.output_bias = settings.mlp_bias = false;
+  shape.tie_word_embeddings = reader.Flag("tie_word_embeddings", false);
   settings.rope = ReadRope(reader, shape.max_position_embeddings);
   const Result<Activation> activation = ActivationOf(reader.Text("hidden_act", "silu"));
   if (!activation.ok()) return reader.Fail(activation.status().Annotate("hidden_act"));
@@ -39,8 +38,8 @@ void Read(ConfigReader& reader, const Defaults& defaults, BaseConfig& config) {
 
 void ReadLlama(ConfigReader& reader, BaseConfig& config) {
   Read(reader, {.vocab = 32000, .intermediate = 11008, .kv_heads = 0, .head_dim = 0, .positions = 2048}, config);
-  config.settings.projection_bias = config.settings.output_bias = reader.Flag("attention_bias", false);
-  config.settings.mlp_bias = reader.Flag("mlp_bias", false);
+  config.shape.attention_bias = reader.Flag("attention_bias", false);
+  config.shape.mlp_bias = reader.Flag("mlp_bias", false);
 }
 
 void ReadMistral(ConfigReader& reader, BaseConfig& config) {
@@ -80,13 +79,12 @@ void ReadWindows(ConfigReader& reader, BaseConfig& config) {
 
 void ReadQwen2(ConfigReader& reader, BaseConfig& config) {
   Read(reader, {.vocab = 151936, .intermediate = 22016, .kv_heads = 32, .head_dim = 0, .positions = 32768}, config);
-  config.settings.projection_bias = true;
   ReadWindows(reader, config);
 }
 
 void ReadQwen3(ConfigReader& reader, BaseConfig& config) {
   Read(reader, {.vocab = 151936, .intermediate = 22016, .kv_heads = 32, .head_dim = 128, .positions = 32768}, config);
-  config.settings.projection_bias = config.settings.output_bias = reader.Flag("attention_bias", false);
+  config.shape.attention_bias = reader.Flag("attention_bias", false);
   config.settings.query_key_norms = true;
   ReadWindows(reader, config);
 }
@@ -98,31 +96,41 @@ Status Check(const BaseShape& shape) {
 }
 
 void Sites(const BaseShape& shape, BaseSites& sites) {
-  const std::int64_t width = shape.hidden_size, wide = shape.intermediate_size;
-  const std::int64_t queries = shape.num_attention_heads * shape.head_width();
-  const std::int64_t keys = shape.kv_heads() * shape.head_width();
-  sites.embedding = {"model.embed_tokens", shape.vocab_size, width};
+  const std::int64_t width = shape.hidden_size, wide = shape.intermediate_size, head = shape.head_width();
+  const std::int64_t queries = shape.num_attention_heads * head, keys = shape.kv_heads() * head;
+  const bool qkv_bias = shape.attention_bias || shape.model_type == "qwen2";
+  sites.tables = {{"model.embed_tokens", shape.vocab_size, width}};
   for (int layer = 0; layer < static_cast<int>(shape.num_hidden_layers); ++layer) {
-    architecture::AddLayer(shape, layer, "model.layers." + std::to_string(layer) + ".", "self_attn",
-                           {{"self_attn.q_proj", width, queries},
-                            {"self_attn.k_proj", width, keys},
-                            {"self_attn.v_proj", width, keys},
-                            {"self_attn.o_proj", queries, width},
-                            {"mlp.gate_proj", width, wide},
-                            {"mlp.up_proj", width, wide},
-                            {"mlp.down_proj", wide, width}},
-                           sites);
+    architecture::LayerRows rows{.attention = "self_attn",
+                                 .linears = {{"self_attn.q_proj", width, queries, qkv_bias},
+                                             {"self_attn.k_proj", width, keys, qkv_bias},
+                                             {"self_attn.v_proj", width, keys, qkv_bias},
+                                             {"self_attn.o_proj", queries, width, shape.attention_bias},
+                                             {"mlp.gate_proj", width, wide, shape.mlp_bias},
+                                             {"mlp.up_proj", width, wide, shape.mlp_bias},
+                                             {"mlp.down_proj", wide, width, shape.mlp_bias}},
+                                 .norms = {{"input_layernorm", width}, {"post_attention_layernorm", width}},
+                                 .norm_bias = false,
+                                 .attention_output = "self_attn.o_proj",
+                                 .feed_forward_output = "mlp.down_proj"};
+    if (shape.model_type == "qwen3") {
+      rows.norms.insert(rows.norms.begin() + 1, {{"self_attn.q_norm", head}, {"self_attn.k_norm", head}});
+    }
+    architecture::AddLayer(shape, layer, "model.layers." + std::to_string(layer) + ".", rows, sites);
   }
+  sites.norms.push_back({"model.norm", -1, width, /*bias=*/false});
 }
 
 }  // namespace
 
 void AddLlamaFamily(std::vector<Architecture>& rows) {
   const std::vector<std::string_view> targets = {"q_proj", "v_proj"};
-  rows.push_back({"llama", targets, ReadLlama, Check, Sites, architecture::ScoreHead, true});
-  rows.push_back({"mistral", targets, ReadMistral, Check, Sites, architecture::ScoreHead, true});
-  rows.push_back({"qwen2", targets, ReadQwen2, Check, Sites, architecture::ScoreHead, true});
-  rows.push_back({"qwen3", targets, ReadQwen3, Check, Sites, architecture::ScoreHead, true});
+  const std::vector<std::string_view> keys = {"k_proj", "v_proj", "down_proj"};
+  const std::vector<std::string_view> queries = {"q_proj", "v_proj", "down_proj"};
+  rows.push_back({"llama", targets, keys, ReadLlama, Check, Sites, architecture::ScoreHead, true});
+  rows.push_back({"mistral", targets, keys, ReadMistral, Check, Sites, architecture::ScoreHead, true});
+  rows.push_back({"qwen2", targets, queries, ReadQwen2, Check, Sites, architecture::ScoreHead, true});
+  rows.push_back({"qwen3", targets, queries, ReadQwen3, Check, Sites, architecture::ScoreHead, true});
 }
 
 }  // namespace fedpeft

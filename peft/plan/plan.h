@@ -10,21 +10,10 @@
 #include "peft/core/status.h"
 #include "peft/params/layout.h"
 #include "peft/plan/base_shape.h"
+#include "peft/plan/method.h"
 #include "peft/plan/sites.h"
 
 namespace fedpeft {
-
-/// Low-rank adaptation (Hu et al. 2021): y = W·x + (alpha / rank)·B·A·dropout(x), A [rank, in], B [out, rank].
-struct LoraConfig {
-  std::int64_t rank = 8;
-  double alpha = 16;
-  /// Probability of zeroing an element of the branch's input while training.
-  double dropout = 0;
-  /// A site matches a target t when its path is t or ends with `.t`. Empty: the base's DefaultTargets.
-  std::vector<std::string> target_modules;
-
-  double scaling() const { return alpha / static_cast<double>(rank); }
-};
 
 /// Who owns the classification head: trained and averaged like the rest, or left at its initial values.
 enum class HeadPolicy { kShared, kFrozen };
@@ -32,27 +21,48 @@ enum class HeadPolicy { kShared, kFrozen };
 /// Everything that determines the layout of a run.
 struct PeftPlan {
   BaseShape base;
-  LoraConfig lora;
+  MethodConfig method;
   /// Outputs of the head: the number of classes, 1 for regression, 0 for language modelling, which has none.
   std::int64_t labels = 0;
   HeadPolicy head = HeadPolicy::kShared;
 };
 
-/// The sites LoRA attaches to, in forward order. Errors: kInvalidArgument when a target matches no site (it lists the
-/// names that would), for rank outside 1..min(in, out) of a site, or dropout outside [0, 1).
-Result<std::vector<Site>> LoraSites(const PeftPlan& plan);
+/// A linear with a low-rank branch.
+struct LoraSite {
+  Site site;
+  std::int64_t rank = 0;
+  double alpha = 0;
+  /// alpha / rank, or alpha / √rank.
+  double scale = 0;
+};
+/// In forward order. Errors: kInvalidArgument when a target or pattern matches no site, for a layer that the base does
+/// not have, a rank outside 1..min(in, out) of a site, or dropout outside [0, 1).
+Result<std::vector<LoraSite>> LoraSites(const BaseShape& base, const LoraConfig& lora);
 
-/// The targets as an adapter's configuration has to list them, so that `peft` finds these sites and no others: the
-/// run's words, or full paths where a word names a layer of the classification head as well. Pre: LoraSites succeeds.
-std::vector<std::string> PeftTargets(const PeftPlan& plan);
+struct Ia3Site {
+  Site site;
+  /// Else its output.
+  bool scales_input = false;
+};
+/// In forward order. Errors: kInvalidArgument when a target matches no site, or scales an input and is no target.
+Result<std::vector<Ia3Site>> Ia3Sites(const BaseShape& base, const Ia3Config& ia3);
+
+/// The linears that the method attaches to; none for one that attaches elsewhere. Errors: those of the method's sites.
+Result<std::vector<Site>> AdaptedLinears(const PeftPlan& plan);
+
+/// These linears as an adapter's configuration has to list them, so that `peft` finds them and no others: the `targets`
+/// of the run as they are, or full paths where a word names more. Pre: AdaptedLinears succeeds.
+std::vector<std::string> PeftTargets(const PeftPlan& plan, const std::vector<std::string>& targets);
 
 /// What `peft` calls a parameter of the module at `path`: `base_model.model.PATH.SUFFIX`.
 std::string PeftName(const std::string& path, std::string_view suffix);
+/// The same of the classification head: `base_model.PATH.SUFFIX` where the method leaves the base's modules alone and
+/// puts virtual tokens before the text.
+std::string HeadName(const MethodConfig& method, const std::string& path, std::string_view suffix);
 
-/// For each LoRA site lora_A [rank, in] (uniform ±1/√in, which is peft's kaiming_uniform(√5)) and lora_B [out, rank]
-/// (zeros), then for each layer of the head its weight [out, in] (normal, std 0.02, transformers' initializer_range)
-/// and, where it has one, its bias (zeros).
-/// Errors: LoraSites', CheckBaseShape's, and kInvalidArgument for no output of the head.
+/// The method's tensors (method_plans.h), then for each layer of the head its weight [out, in] (normal, std 0.02,
+/// transformers' initializer_range) and, where it has one, its bias (zeros).
+/// Errors: the method's, CheckBaseShape's, and kInvalidArgument for no output of the head.
 Result<std::shared_ptr<const ParamLayout>> PlanLayout(const PeftPlan& plan);
 
 /// What is trained and shared of the planned layout.

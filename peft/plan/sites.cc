@@ -18,7 +18,11 @@ const Architecture& Of(const BaseShape& shape) {
 
 BaseSites SitesOf(const BaseShape& shape) {
   BaseSites sites;
-  Of(shape).sites(shape, sites);
+  const Architecture& architecture = Of(shape);
+  architecture.sites(shape, sites);
+  if (architecture.predicts_next_token && !shape.tie_word_embeddings) {
+    sites.language_head = TableSite{"lm_head", shape.vocab_size, shape.hidden_size};
+  }
   return sites;
 }
 
@@ -47,6 +51,15 @@ std::vector<std::string> HeadModules(const BaseShape& shape) {
 std::vector<std::string> DefaultTargets(const BaseShape& shape) {
   const auto& targets = Of(shape).default_targets;
   return {targets.begin(), targets.end()};
+}
+
+std::vector<std::string> DefaultIa3Targets(const BaseShape& shape) {
+  const auto& targets = Of(shape).ia3_targets;
+  return {targets.begin(), targets.end()};
+}
+
+std::vector<std::string> DefaultIa3FeedForward(const BaseShape& shape) {
+  return {std::string(Of(shape).ia3_targets.back())};
 }
 
 }  // namespace fedpeft

@@ -1,8 +1,10 @@
 // Sites: the named places of a base where PEFT methods attach, and the classification head of its task model. All that
-// a method sees of a base; nothing here says that a base has attention, or what its linears are called.
+// a method sees of a base; nothing here says that a base has attention, or what its linears are called. A base calls
+// its hook (peft/model/base_model.h) with the index of a site in these lists.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,8 +20,28 @@ struct Site {
   int layer = -1;
   std::int64_t in = 0;
   std::int64_t out = 0;
+  bool bias = true;
   /// The file holds Wᵀ, [in, out] (GPT-2's Conv1D), which an adapter's configuration has to say.
   bool transposed = false;
+};
+
+/// A normalisation: weight [width] and, if so, bias [width].
+struct NormSite {
+  std::string path;
+  /// As Site's.
+  int layer = -1;
+  std::int64_t width = 0;
+  bool bias = true;
+};
+
+/// What a layer adds to the stream in one go: its attention, or its feed-forward. Bottleneck adapters attach here.
+struct SublayerSite {
+  /// Of the linear that comes last in it.
+  std::string path;
+  int layer = 0;
+  /// Of the stream.
+  std::int64_t width = 0;
+  bool feed_forward = false;
 };
 
 /// A layer's attention, where prefixes of keys and values attach.
@@ -32,18 +54,23 @@ struct AttentionSite {
   std::int64_t width = 0;
 };
 
-/// The token embedding, where prompts attach: [vocab, width].
-struct EmbeddingSite {
+/// A table of vectors, [rows, width]: of tokens, positions, token types.
+struct TableSite {
   std::string path;
-  std::int64_t vocab = 0;
+  std::int64_t rows = 0;
   std::int64_t width = 0;
 };
 
 /// In the order of the forward pass.
 struct BaseSites {
-  EmbeddingSite embedding;
+  /// Tokens' first: prompts stand among its rows.
+  std::vector<TableSite> tables;
   std::vector<Site> linears;
+  std::vector<NormSite> norms;
+  std::vector<SublayerSite> sublayers;
   std::vector<AttentionSite> attentions;
+  /// The head that predicts the next token, where it is not the table of tokens.
+  std::optional<TableSite> language_head;
 };
 
 /// Everything to attach to, the classification head excluded. Pre: shape checked.
@@ -75,5 +102,8 @@ std::vector<std::string> HeadModules(const BaseShape& shape);
 
 /// What `peft` adapts of this base by default, and a run that names no targets: for most, query and value.
 std::vector<std::string> DefaultTargets(const BaseShape& shape);
+/// The same of (IA)³, and those of them whose input is scaled.
+std::vector<std::string> DefaultIa3Targets(const BaseShape& shape);
+std::vector<std::string> DefaultIa3FeedForward(const BaseShape& shape);
 
 }  // namespace fedpeft

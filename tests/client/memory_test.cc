@@ -38,7 +38,7 @@ TEST_F(MemoryTest, ActivationsGrowWithTokensAndWhatIsAdapted) {
   const MemoryForecast twice = Forecast();
   EXPECT_NEAR(static_cast<double>(twice.activations), 2.0 * static_cast<double>(small.activations), 2);
   EXPECT_EQ(twice.total() - small.total(), twice.activations - small.activations);
-  run_.plan.lora.target_modules = {"query", "value", "output.dense"};
+  std::get<LoraConfig>(run_.plan.method).target_modules = {"query", "value", "output.dense"};
   EXPECT_GT(Forecast().activations, twice.activations);
   EXPECT_GT(Forecast().trained, twice.trained);
 }
@@ -52,7 +52,7 @@ TEST_F(MemoryTest, AnotherFormatThanTheFilesTakesBoth) {
 }
 
 TEST_F(MemoryTest, WhatCannotBePlannedHasNoForecast) {
-  run_.plan.lora.target_modules = {"quarry"};
+  std::get<LoraConfig>(run_.plan.method).target_modules = {"quarry"};
   EXPECT_EQ(ForecastMemory(*base_, run_).status().code(), Code::kInvalidArgument);
 }
 

@@ -96,7 +96,7 @@ TEST_F(TrainerTest, RateZeroLeavesTheParametersBitForBit) {
 }
 
 TEST_F(TrainerTest, IsReproducibleAndClientsAndRoundsDiffer) {
-  run_.plan.lora.dropout = 0.1;
+  std::get<LoraConfig>(run_.plan.method).dropout = 0.1;
   run_.train.base_dropout = 0.1;
   const ParamVector once = Trained({.learning_rate = 0.01, .round = 1, .client = "a"});
   EXPECT_TRUE(SameBits(once, Trained({.learning_rate = 0.01, .round = 1, .client = "a"})));
@@ -205,7 +205,7 @@ TEST_F(TrainerTest, RefusesExamplesOfAnotherRun) {
 
 TEST_F(TrainerTest, RefusesABaseOrALayoutOfAnotherRun) {
   RunSpec other = run_;
-  other.plan.lora.rank = 2;
+  std::get<LoraConfig>(other.plan.method).rank = 2;
   EXPECT_EQ(LocalTrainer::Make(base_, other, layout_).status().code(), Code::kInvalidArgument);
   other = run_;
   other.plan.base.vocab_size = 51;

@@ -75,11 +75,12 @@ TEST_P(LoaderRejectTest, NamesPlaceKeyAndReason) {
 INSTANTIATE_TEST_SUITE_P(
     Table, LoaderRejectTest,
     ::testing::Values(
-        Reject{
-            "UnknownKey", "  model_type: bert", "  model_type: bert\n  hiden_size: 1",
-            "4:3: base.hiden_size: is not a key here, want one of name, model_type, weights_sha256, "
-            "tokenizer_sha256, hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, vocab_size, "
-            "max_position_embeddings, num_key_value_heads, head_dim, position_offset (did you mean \"hidden_size\"?)"},
+        Reject{"UnknownKey", "  model_type: bert", "  model_type: bert\n  hiden_size: 1",
+               "4:3: base.hiden_size: is not a key here, want one of name, model_type, weights_sha256, "
+               "tokenizer_sha256, hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, vocab_size, "
+               "max_position_embeddings, num_key_value_heads, head_dim, position_offset, type_vocab_size, "
+               "attention_bias, mlp_bias, "
+               "tie_word_embeddings (did you mean \"hidden_size\"?)"},
         Reject{"MissingKey", "  hidden_size: 12\n", "",
                "2:1: base.hidden_size: is missing, want an integer: model width"},
         Reject{"MissingMap", "schedule:\n  - rounds: 3\n", "",
@@ -142,13 +143,25 @@ TEST(LoaderTest, ReportsAllFindingsInOrderOfTheFile) {
   text += "peft: {lora: {rnak: 1}}\ntrain: {epochs: x, batch_size: 0}\nevaluation: [1]\n";
   const std::string error = ErrorOf(text, {"seed=-1", "nonsense"});
   EXPECT_EQ(error,
-            "run.yaml:16:15: peft.lora.rnak: is not a key here, want one of rank, alpha, dropout, target_modules "
-            "(did you mean \"rank\"?)\n"
+            "run.yaml:16:15: peft.lora.rnak: is not a key here, want one of rank, alpha, dropout, target_modules, "
+            "layers, patterns, use_rslora, use_dora (did you mean \"rank\"?)\n"
             "run.yaml:17:17: train.epochs: got \"x\", want an integer, at most 10000\n"
             "run.yaml:17:32: train.batch_size: got 0, want an integer, 1 to 65536\n"
             "run.yaml:18:13: evaluation: got a list, want a map\n"
             "--set 1: seed: got \"-1\", want an integer\n"
             "--set 2: got \"nonsense\", want path.to.key=value");
+}
+
+TEST(LoaderTest, TheMethodMakesItsSettings) {
+  const auto lora = LoadRunText(kSampleRun, "run.yaml", {});
+  ASSERT_TRUE(lora.ok());
+  EXPECT_TRUE(lora->config.peft().has_lora());
+  const auto prompt = LoadRunText(kSampleRun, "run.yaml", {"peft.method=prompt", "problem.max_length=64"});
+  ASSERT_TRUE(prompt.ok()) << prompt.status().ToString();
+  EXPECT_FALSE(prompt->config.peft().has_lora());
+  EXPECT_EQ(prompt->config.peft().prompt().length(), 16u);
+  EXPECT_EQ(LoadRunText(kSampleRun, "run.yaml", {"peft.method=bitfit"})->config.peft().settings_case(),
+            v1::Peft::SETTINGS_NOT_SET);
 }
 
 TEST(LoaderTest, RefusesOverridesThatDoNotFit) {

@@ -152,6 +152,15 @@ INSTANTIATE_TEST_SUITE_P(
              "evaluation.patience", "evaluation.every is 0"},
         Rule{"RankTooLarge", [](auto* c) { c->mutable_peft()->mutable_lora()->set_rank(13); }, "peft.lora.rank",
              "want at most 12"},
+        Rule{"SettingsOfAnotherMethod", [](auto* c) { c->mutable_peft()->set_method(v1::Peft::IA3); }, "peft.lora",
+             "want method: lora with them (peft.method is ia3)"},
+        Rule{"MaxLengthBehindAPrompt",
+             [](auto* c) {
+               c->mutable_peft()->set_method(v1::Peft::PROMPT);
+               c->mutable_peft()->mutable_prompt()->set_length(10);
+               c->mutable_problem()->set_max_length(static_cast<std::uint32_t>(c->base().max_position_embeddings()));
+             },
+             "problem.max_length", "and the method's virtual tokens"},
         Rule{"UnknownTarget", [](auto* c) { c->mutable_peft()->mutable_lora()->add_target_modules("q_proj"); },
              "peft.lora.target_modules", "known names"},
         Rule{"ModelType", [](auto* c) { c->mutable_base()->set_model_type("mamba"); }, "base.model_type", "bert"},

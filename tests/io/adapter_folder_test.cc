@@ -30,8 +30,8 @@ std::vector<TensorView> SampleTensors() {
           Tensor("base_model.model.classifier.bias", {3}), Tensor("base_model.model.classifier.weight", {3, 4})};
 }
 
-LoraAdapterConfig SampleConfig() {
-  LoraAdapterConfig config;
+AdapterConfig SampleConfig() {
+  AdapterConfig config;
   config.base_model_name_or_path = "some/base";
   config.task_type = "SEQ_CLS";
   config.r = 2;
@@ -43,8 +43,7 @@ LoraAdapterConfig SampleConfig() {
 
 class AdapterFolderTest : public ::testing::Test {
  protected:
-  Status Write(const LoraAdapterConfig& config, const std::vector<TensorView>& tensors,
-               const StringMap& metadata = {}) {
+  Status Write(const AdapterConfig& config, const std::vector<TensorView>& tensors, const StringMap& metadata = {}) {
     return WriteAdapterFolder(folder_.path(), config, tensors, metadata);
   }
   Result<AdapterFolder> Read() { return ReadAdapterFolder(folder_.path()); }
@@ -55,7 +54,7 @@ class AdapterFolderTest : public ::testing::Test {
 };
 
 TEST_F(AdapterFolderTest, WhatIsWrittenIsReadBack) {
-  LoraAdapterConfig config = SampleConfig();
+  AdapterConfig config = SampleConfig();
   config.alpha_pattern = {{"bert.encoder.layer.0.attention.self.value", 3}};
   ASSERT_TRUE(Write(config, SampleTensors(), {{std::string(adapter_metadata::kRound), "12"}}).ok());
   const Result<AdapterFolder> read = Read();
@@ -109,7 +108,7 @@ TEST_F(AdapterFolderTest, ConfigIsWrittenWithSortedKeysAndLists) {
 
 // rslora's 8/√2 with r 4 and a rank pattern of 2 is what peft 0.21 computes.
 TEST_F(AdapterFolderTest, ScaleFollowsRsloraAndPatterns) {
-  LoraAdapterConfig config = SampleConfig();
+  AdapterConfig config = SampleConfig();
   config.r = 4;
   config.use_rslora = true;
   config.rank_pattern = {{"layer.0.attention.self.query", 2}};
@@ -124,7 +123,7 @@ TEST_F(AdapterFolderTest, ScaleFollowsRsloraAndPatterns) {
 }
 
 TEST_F(AdapterFolderTest, EmbeddingsAndBareBasesAreTaken) {
-  LoraAdapterConfig config = SampleConfig();
+  AdapterConfig config = SampleConfig();
   config.task_type = "";
   config.target_modules = {"word_embeddings"};
   config.modules_to_save = {};
@@ -140,7 +139,7 @@ TEST_F(AdapterFolderTest, EmbeddingsAndBareBasesAreTaken) {
 
 TEST_F(AdapterFolderTest, TensorsThatDoNotFitAreNotWritten) {
   struct Case {
-    void (*spoil)(LoraAdapterConfig&, std::vector<TensorView>&);
+    void (*spoil)(AdapterConfig&, std::vector<TensorView>&);
     std::string error;
   };
   const std::vector<Case> cases = {
@@ -191,7 +190,7 @@ TEST_F(AdapterFolderTest, TensorsThatDoNotFitAreNotWritten) {
       {[](auto&, auto& t) { t[1].name = kQuery + ".lora_embedding_B"; }, "has both"},
   };
   for (const Case& c : cases) {
-    LoraAdapterConfig config = SampleConfig();
+    AdapterConfig config = SampleConfig();
     std::vector<TensorView> tensors = SampleTensors();
     c.spoil(config, tensors);
     EXPECT_THAT(Write(config, tensors).message(), HasSubstr(c.error));
@@ -232,16 +231,75 @@ TEST_F(AdapterFolderTest, MinimalConfigurationAndAllLinearAreRead) {
 
 TEST(AdapterConfigTest, VariantsThatChangeTheArithmeticAreUnimplemented) {
   for (const char* key :
-       {R"("use_dora":true)", R"("lora_bias":true)", R"("bias":"all")", R"("layer_replication":[[0,4]])",
-        R"("trainable_token_indices":[1])", R"("target_parameters":["w"])", R"("loftq_config":{"bits":4})",
-        R"("eva_config":{"rho":2})", R"("some_new_config":{"x":1})", R"("alora_invocation_tokens":[1])",
-        R"("use_qalora":true)", R"("use_bdlora":{"x":1})", R"("ensure_weight_tying":true)",
-        R"("init_lora_weights":"pissa_niter_4")", R"("init_lora_weights":["pissa"])", R"("peft_type":"IA3")"}) {
+       {R"("lora_bias":true)", R"("bias":"all")", R"("layer_replication":[[0,4]])", R"("trainable_token_indices":[1])",
+        R"("target_parameters":["w"])", R"("loftq_config":{"bits":4})", R"("eva_config":{"rho":2})",
+        R"("some_new_config":{"x":1})", R"("alora_invocation_tokens":[1])", R"("use_qalora":true)",
+        R"("use_bdlora":{"x":1})", R"("ensure_weight_tying":true)", R"("init_lora_weights":"pissa_niter_4")",
+        R"("init_lora_weights":["pissa"])", R"("peft_type":"VERA")"}) {
     const std::string head = std::string(key).find("peft_type") == std::string::npos ? R"({"peft_type":"LORA",)" : "{";
     const Status status = AdapterConfigFromJson(head + key + "}").status();
     EXPECT_EQ(status.code(), Code::kUnimplemented) << key << ": " << status.ToString();
   }
   EXPECT_EQ(AdapterConfigFromJson("{}").status().code(), Code::kUnimplemented);
+}
+
+TEST_F(AdapterFolderTest, DorasLengthsAreCalledForByItsConfiguration) {
+  AdapterConfig config = SampleConfig();
+  config.use_dora = true;
+  EXPECT_THAT(Write(config, SampleTensors()).message(), HasSubstr("lacks a tensor lora_magnitude_vector"));
+}
+
+TEST_F(AdapterFolderTest, VirtualTokensHaveTheShapeOfTheirConfiguration) {
+  AdapterConfig config;
+  config.peft_type = PeftType::kPrefixTuning;
+  config.task_type = "CAUSAL_LM";
+  config.num_virtual_tokens = 3;
+  config.token_dim = 4;
+  config.num_layers = 2;
+  config.num_attention_heads = 2;
+  const std::vector<float> values(3 * 16);
+  const std::vector<TensorView> right = {FloatView("prompt_embeddings", {3, 16}, values)};
+  ASSERT_TRUE(Write(config, right).ok());
+  const Result<AdapterFolder> read = Read();
+  ASSERT_TRUE(read.ok()) << read.status().ToString();
+  EXPECT_EQ(read->config.peft_type, PeftType::kPrefixTuning);
+  EXPECT_EQ(read->config.num_virtual_tokens, 3);
+  EXPECT_THAT(read->config.target_modules, ::testing::IsEmpty());
+  const std::vector<TensorView> turned = {FloatView("prompt_embeddings", {16, 3}, values)};
+  EXPECT_THAT(Write(config, turned).message(), HasSubstr("has shape [16,3], want [3,16]"));
+  EXPECT_THAT(Write(config, {}).message(), HasSubstr("has no tensor \"prompt_embeddings\""));
+  config.peft_type = PeftType::kPromptTuning;
+  EXPECT_THAT(Write(config, right).message(), HasSubstr("want [3,4]"));
+}
+
+TEST_F(AdapterFolderTest, Ia3SaysByItsShapesWhatItScales) {
+  AdapterConfig config;
+  config.peft_type = PeftType::kIa3;
+  config.target_modules = {"key", "dense"};
+  config.feedforward_modules = {"dense"};
+  const std::vector<float> values(4);
+  const std::vector<TensorView> tensors = {FloatView("base_model.model.l.0.key.ia3_l", {4, 1}, values),
+                                           FloatView("base_model.model.l.0.dense.ia3_l", {1, 4}, values)};
+  ASSERT_TRUE(Write(config, tensors).ok());
+  const Result<AdapterFolder> read = Read();
+  ASSERT_TRUE(read.ok()) << read.status().ToString();
+  EXPECT_THAT(read->config.target_modules, ElementsAre("l.0.dense", "l.0.key"));
+  EXPECT_THAT(read->config.feedforward_modules, ElementsAre("l.0.dense"));
+  config.target_modules = {"key"};
+  EXPECT_THAT(Write(config, tensors).message(), HasSubstr("\"l.0.dense\" is in none of target_modules"));
+}
+
+TEST(AdapterConfigTest, VirtualTokensAreBoundedBeforeTheirShapeIsMade) {
+  for (const char* value : {"0", "-1", "9223372036854775807"}) {
+    const std::string json = std::string(R"({"peft_type":"PREFIX_TUNING","num_layers":2,"token_dim":8,)") +
+                             R"("num_virtual_tokens":)" + value + "}";
+    EXPECT_THAT(AdapterConfigFromJson(json).status().message(), HasSubstr("want 1 to 1048576")) << value;
+  }
+  EXPECT_EQ(AdapterConfigFromJson(R"({"peft_type":"PROMPT_TUNING","num_virtual_tokens":2,"token_dim":8,"num_layers":2,)"
+                                  R"("num_transformer_submodules":2})")
+                .status()
+                .code(),
+            Code::kUnimplemented);
 }
 
 TEST(AdapterConfigTest, MistypedValuesAreRefusedByName) {

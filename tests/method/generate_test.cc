@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "peft/method/adapter_hook.h"
+#include "peft/method/frozen_hook.h"
 #include "peft/model/base_model.h"
 #include "peft/model/load.h"
 #include "peft/plan/plan.h"
@@ -33,31 +33,19 @@ std::shared_ptr<const BaseModel> LanguageModel(const std::string& more = "") {
   return Load(testing::TinyDecoderConfig("mistral", 2, kTied + more));
 }
 
-/// An adapter of linears of layer 1, written and read as a folder. Its values are large enough to change the text.
-Result<AdapterFolder> Adapter(const std::string& task, const std::vector<std::string>& targets,
-                              std::int64_t width_of_a = 20) {
-  const testing::TempFolder folder;
-  RandomStream stream(6, "adapter");
-  LoraAdapterConfig config;
-  config.task_type = task;
-  config.r = 3;
-  config.target_modules = targets;
-  std::map<std::string, std::pair<Shape, std::vector<float>>> tensors;
-  for (const std::string& target : targets) {
-    const std::string path = "model.layers.1.self_attn." + target;
-    const std::int64_t out = target == "q_proj" ? 24 : 12;
-    tensors[PeftName(path, "lora_A.weight")] = {{3, width_of_a}, {}};
-    tensors[PeftName(path, "lora_B.weight")] = {{out, 3}, {}};
+/// A plan for a language model, its parameters large enough to change the text.
+struct Method {
+  Method(const BaseShape& base, MethodConfig method) : plan{base, std::move(method)}, params(PlanLayout(plan).value()) {
+    RandomStream stream(6, "adapter");
+    for (float& value : params.values()) value = static_cast<float>(stream.NextNormal());
+    hook = MakeFrozenHook(plan, params);
   }
-  std::vector<TensorView> views;
-  for (auto& [name, tensor] : tensors) {
-    auto& [shape, values] = tensor;
-    for (std::int64_t i = 0; i < shape[0] * shape[1]; ++i) values.push_back(static_cast<float>(stream.NextNormal()));
-    views.push_back(FloatView(name, shape, values));
-  }
-  RETURN_IF_ERROR(WriteAdapterFolder(folder.path(), config, views));
-  return ReadAdapterFolder(folder.path());
-}
+  Adapted adapted() const { return {hook.get(), LeadOf(plan.method)}; }
+
+  PeftPlan plan;
+  ParamVector params;
+  std::shared_ptr<const SiteHook> hook;
+};
 
 GenerateOptions Most(std::int64_t tokens, bool use_cache = true) {
   GenerateOptions options;
@@ -66,8 +54,8 @@ GenerateOptions Most(std::int64_t tokens, bool use_cache = true) {
   return options;
 }
 
-Generated Continue(const BaseModel& base, const GenerateOptions& options, const SiteHook* hook = nullptr) {
-  const auto generated = Generate(base, hook, kPrompt, options);
+Generated Continue(const BaseModel& base, const GenerateOptions& options, const Adapted& adapted = {}) {
+  const auto generated = Generate(base, adapted, kPrompt, options);
   EXPECT_TRUE(generated.ok()) << generated.status().ToString();
   return *generated;
 }
@@ -76,15 +64,19 @@ class GenerateTest : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(GenerateTest, TheCacheChangesNothing) {
   const auto base = LanguageModel(GetParam());
-  const auto adapter = Adapter("CAUSAL_LM", {"q_proj", "v_proj"});
-  ASSERT_TRUE(adapter.ok()) << adapter.status().ToString();
-  const auto hook = MakeAdapterHook(*adapter, base->shape());
-  ASSERT_TRUE(hook.ok()) << hook.status().ToString();
   const Ids plain = Continue(*base, Most(30)).ids;
   EXPECT_EQ(Continue(*base, Most(30, false)).ids, plain);
-  const Ids adapted = Continue(*base, Most(30), hook->get()).ids;
-  EXPECT_EQ(Continue(*base, Most(30, false), hook->get()).ids, adapted);
-  EXPECT_NE(adapted, plain);
+  for (const MethodConfig& config : std::initializer_list<MethodConfig>{
+           LoraConfig{.rank = 3, .target_modules = {"q_proj", "v_proj"}}, Ia3Config{}, BottleneckConfig{.size = 4},
+           PrefixConfig{.length = 3}, PromptConfig{.length = 3}, OffsetConfig{OffsetConfig::What::kAll}}) {
+    const Method method(base->shape(), config);
+    const Ids adapted = Continue(*base, Most(30), method.adapted()).ids;
+    EXPECT_EQ(Continue(*base, Most(30, false), method.adapted()).ids, adapted) << DescribeMethod(config);
+    const bool sees_one = std::string(GetParam()).ends_with(": 1");  // and nothing that stands before it
+    if (!sees_one || method.adapted().lead.positions() == 0) {
+      EXPECT_NE(adapted, plain) << DescribeMethod(config);
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Windows, GenerateTest,
@@ -115,7 +107,7 @@ TEST(GenerateEndTest, StopsAtTheMostTokensAndAtThePositionLimit) {
 TEST(GenerateEndTest, TheCallbackSeesEachTokenAndMayStop) {
   const auto base = LanguageModel();
   Ids seen;
-  const auto generated = Generate(*base, nullptr, kPrompt, {}, [&](std::int32_t id) {
+  const auto generated = Generate(*base, {}, kPrompt, {}, [&](std::int32_t id) {
     seen.push_back(id);
     return seen.size() < 3;
   });
@@ -132,26 +124,15 @@ TEST(GenerateRejectTest, BasesThatPredictNoNextTokenAreNamed) {
   ASSERT_TRUE(bert.ok());
   EXPECT_THAT(CheckGenerates(**bert).message(), HasSubstr("encoder (bert)"));
   const auto headless = Load(testing::TinyDecoderConfig("llama", 1));
-  EXPECT_THAT(Generate(*headless, nullptr, kPrompt, {}).status().message(), HasSubstr("no language-model head"));
+  EXPECT_THAT(Generate(*headless, {}, kPrompt, {}).status().message(), HasSubstr("no language-model head"));
 }
 
 TEST(GenerateRejectTest, PromptsThatDoNotFitAreRefused) {
   const auto base = LanguageModel();
-  EXPECT_THAT(Generate(*base, nullptr, {}, {}).status().message(), HasSubstr("has 0 tokens, want 1 to 40"));
-  EXPECT_THAT(Generate(*base, nullptr, Ids(41, 1), {}).status().message(), HasSubstr("has 41 tokens"));
-  EXPECT_THAT(Generate(*base, nullptr, Ids{50}, {}).status().message(), HasSubstr("token id: got 50"));
-  EXPECT_FALSE(Generate(*base, nullptr, kPrompt, Most(0)).ok());
-}
-
-TEST(AdapterHookTest, AdaptersOfSomethingElseAreRefused) {
-  const BaseShape shape = LanguageModel()->shape();
-  const auto refusal = [&](const Result<AdapterFolder>& adapter) {
-    EXPECT_TRUE(adapter.ok()) << adapter.status().ToString();
-    return MakeAdapterHook(*adapter, shape).status().message();
-  };
-  EXPECT_THAT(refusal(Adapter("TOKEN_CLS", {"q_proj"})), HasSubstr("task_type: got TOKEN_CLS"));
-  EXPECT_THAT(refusal(Adapter("", {"qkv_proj"})), HasSubstr("model.layers.1.self_attn.qkv_proj: is not a linear"));
-  EXPECT_THAT(refusal(Adapter("CAUSAL_LM", {"q_proj"}, 21)), HasSubstr("lora_A"));
+  EXPECT_THAT(Generate(*base, {}, {}, {}).status().message(), HasSubstr("has 0 tokens, want 1 to 40"));
+  EXPECT_THAT(Generate(*base, {}, Ids(41, 1), {}).status().message(), HasSubstr("has 41 tokens"));
+  EXPECT_THAT(Generate(*base, {}, Ids{50}, {}).status().message(), HasSubstr("token id: got 50"));
+  EXPECT_FALSE(Generate(*base, {}, kPrompt, Most(0)).ok());
 }
 
 }  // namespace

@@ -120,7 +120,7 @@ TEST(DecoderWindowTest, ATokenSeesWhatIsBeforeItWithinTheWindow) {
 TEST(DecoderHeadTest, IsTheEmbeddingWhenTiedAndElseMissing) {
   const auto tied = Load("llama", 1, R"(, "tie_word_embeddings": true)");
   EXPECT_TRUE(tied->has_language_head());
-  EXPECT_EQ(tied->LanguageLogits(torch::ones({3, 20})).sizes(), (std::vector<std::int64_t>{3, 50}));
+  EXPECT_EQ(tied->LanguageLogits(torch::ones({3, 20}), SiteHook()).sizes(), (std::vector<std::int64_t>{3, 50}));
   EXPECT_FALSE(Load("llama", 1)->has_language_head());
 }
 

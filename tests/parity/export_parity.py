@@ -63,16 +63,18 @@ def base_model(base, **settings):
 
 @torch.no_grad()
 def log_probabilities(model, base, texts):
+    """Text by text: behind virtual tokens peft does without padding alone."""
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(base / "tokenizer.json"), pad_token="[PAD]")
-    batch = tokenizer(texts, padding=True, return_tensors="pt", return_token_type_ids=False)
-    return model.eval()(**batch).logits.log_softmax(-1)
+    rows = [tokenizer([text], return_tensors="pt", return_token_type_ids=False) for text in texts]
+    return torch.cat([model.eval()(**row).logits for row in rows]).log_softmax(-1)
 
 
 def check_keys(model, adapter, folder):
     """The files' keys are what peft asks for, and what it writes."""
-    loaded = model.load_adapter(adapter, "again")
-    assert not loaded.missing_keys, f"peft misses {loaded.missing_keys}"
-    assert not loaded.unexpected_keys, f"peft does not expect {loaded.unexpected_keys}"
+    if not model.active_peft_config.is_prompt_learning:  # of which it has one at a time
+        loaded = model.load_adapter(adapter, "again")
+        assert not loaded.missing_keys, f"peft misses {loaded.missing_keys}"
+        assert not loaded.unexpected_keys, f"peft does not expect {loaded.unexpected_keys}"
     written = load_file(adapter / "adapter_model.safetensors")
     assert set(written) == set(get_peft_model_state_dict(model)), "the names are not those of peft's state"
     model.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)
@@ -94,20 +96,24 @@ def check_out(programs, adapter, data, folder, **settings):
     worst = (got - want).abs().max().item()
     print(f"{adapter.name}: {tensors} tensors, log probabilities of {len(rows)} rows differ by {worst:.1e}", flush=True)
     assert worst < TOLERANCE, f"{adapter.name}: log probabilities differ by {worst}"
-    assert want.exp().std(0).max() > 0.01, "the adapter says the same of every row, so that nothing is compared"
+    assert want.exp().std(0).max() > 0.002, "the adapter says the same of every row, so that nothing is compared"
     for row, best in zip(rows, want.argmax(-1).tolist(), strict=True):
         assert row["label"] == LABELS[best] and row["probability"] == max(row["probabilities"].values()), row
 
 
 def check_in(programs, adapter, data, lora, **settings):
-    """An adapter that peft saved, scored by us."""
-    model = get_peft_model(base_model(programs.base, **settings),
-                           LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=24, lora_dropout=0.0, **lora))
+    check_in_of(programs, adapter, data,
+                LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=24, lora_dropout=0.0, **lora), **settings)
+
+
+def check_in_of(programs, adapter, data, config, **settings):
+    """An adapter that peft saved, all tensors random, scored by us."""
+    model = get_peft_model(base_model(programs.base, **settings), config)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for p in model.parameters():
             if p.requires_grad:
-                p.copy_(torch.randn(p.shape, generator=generator) * 0.05)
+                p.add_(torch.randn(p.shape, generator=generator) * 0.05)
     model.save_pretrained(adapter, save_embedding_layers=False)  # else it asks the hub about the base
     texts, labels = read_rows(data)
     found = log_probabilities(model, programs.base, texts)
@@ -125,7 +131,7 @@ def federate(programs, run, train, test, folder):
         federation.join("trainers", train, "--virtual-clients", 2)
         federation.join("evaluator", test, "--role", "evaluator")
         federation.run()
-    programs.export(federation.state, folder / "federated")
+    programs.export(federation.state, folder / "federated", "--base", programs.base)
     return folder / "federated"
 
 

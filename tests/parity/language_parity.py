@@ -7,7 +7,6 @@ all lengths from 1 on share a batch, some with a prompt that is not learned; the
 that is printed (FEDPEFT_SEED repeats it), all with FEDPEFT_FULL.
 """
 # parity: timeout=300
-import json
 import os
 import pathlib
 import random
@@ -19,9 +18,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from model_cells import CELLS, make_base, quiet_torch
-from model_parity import (ALPHA, LEARNING_RATE, RANK, STEPS, TOLERANCE, WEIGHT_DECAY, Helper, adapted, decodes, inputs,
-                          no_dropout, padded, trainable, worst, worst_gradient, worst_loss)
+from model_cells import CELLS, encodes, make_base, quiet_torch
+from model_parity import (LEARNING_RATE, STEPS, TOLERANCE, WEIGHT_DECAY, Helper, adapted, inputs, no_dropout, padded,
+                          trainable, worst, worst_gradient, worst_loss, write_request)
 
 IGNORED = -100
 
@@ -29,7 +28,7 @@ IGNORED = -100
 def has_head(cell):
     """`bare` folders have one only where it is tied to the embedding, as GPT-2's is unless told otherwise."""
     tied = cell.config.get("tie_word_embeddings", cell.family == "gpt2")
-    return decodes(cell.family) and (cell.saved_as == "head" or tied)
+    return not encodes(cell.family) and (cell.saved_as == "head" or tied)
 
 
 def make_batch(rng, vocab, lengths):
@@ -53,9 +52,7 @@ def run_cell(helper, cell, root):
     lengths = [1, cell.longest, 2, 14, 14, 15, cell.longest // 2, 33, cell.longest, cell.longest - 1]
     batches = [make_batch(rng, model.config.vocab_size, lengths)]
     batches += [make_batch(rng, model.config.vocab_size, rng.integers(2, 24, size=8).tolist()) for _ in range(STEPS - 1)]
-    request = {"rank": RANK, "alpha": ALPHA, "targets": cell.targets, "labels": 0, "learning_rate": LEARNING_RATE,
-               "weight_decay": WEIGHT_DECAY, "batches": batches}
-    (folder / "request.json").write_text(json.dumps(request))
+    write_request(folder, base, cell, dict(type="language_modelling"), batches)
     params = trainable(model)
     save_file({name: p.detach().clone() for name, p in params.items()}, folder / "params.safetensors")
     answer = helper.run(base, folder)

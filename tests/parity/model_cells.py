@@ -116,8 +116,7 @@ REFUSED = [
 
 def random_model(family, config, saved_as):
     """Weights large enough for each to matter: in transformers' own initial values attention is nearly uniform."""
-    encoder = family in ("bert", "roberta", "distilbert")
-    head = AutoModelForMaskedLM if encoder else AutoModelForCausalLM
+    head = AutoModelForMaskedLM if encodes(family) else AutoModelForCausalLM
     if family == "bert" or saved_as == "bare":
         head = AutoModel  # BERT's model for masked words has no pooler
     model = head.from_config(AutoConfig.for_model(family, **config))
@@ -166,6 +165,39 @@ def make_base(cell, folder: pathlib.Path):
     if getattr(cell, "old_names", False):
         renamed(folder)
     edit_config(folder, cell.edit)
+
+
+def base_block(folder):
+    """The `base:` block of a run, as `fedpeft-client inspect` would print it of a folder with a tokenizer."""
+    config = AutoConfig.from_pretrained(folder)
+    block = dict(model_type=config.model_type, weights_sha256="0" * 64, tokenizer_sha256="0" * 64,
+                 hidden_size=config.hidden_size, num_hidden_layers=config.num_hidden_layers,
+                 num_attention_heads=config.num_attention_heads, vocab_size=config.vocab_size,
+                 max_position_embeddings=config.max_position_embeddings)
+    wide = {"distilbert": "hidden_dim", "gpt2": "n_inner"}.get(config.model_type, "intermediate_size")
+    block["intermediate_size"] = getattr(config, wide) or 4 * config.hidden_size
+    if config.model_type in ("bert", "roberta"):
+        block["type_vocab_size"] = config.type_vocab_size
+    if config.model_type == "roberta":
+        block["position_offset"] = config.pad_token_id + 1
+    if not encodes(config.model_type):
+        block["tie_word_embeddings"] = config.tie_word_embeddings
+    if not encodes(config.model_type) and config.model_type != "gpt2":
+        block |= dict(num_key_value_heads=config.num_key_value_heads, head_dim=config.head_dim or 0,
+                      attention_bias=getattr(config, "attention_bias", False),
+                      mlp_bias=getattr(config, "mlp_bias", False))
+    return block
+
+
+def write_run(folder, base, problem, peft, train):
+    """run.yaml, which is JSON."""
+    run = dict(name="parity", base=base_block(base), peft=peft, train=train, schedule=[dict(rounds=1)],
+               problem=dict(max_length=3) | problem)
+    (folder / "run.yaml").write_text(json.dumps(run))
+
+
+def encodes(family):
+    return family in ("bert", "roberta", "distilbert")
 
 
 def quiet_torch(threads):

@@ -1,7 +1,8 @@
-// The C++ side of model_parity.py and language_parity.py (which asks for no labels). Each line of standard input is a
-// case, BASE_FOLDER WORK_FOLDER; its answer is a line of standard output, `ok` or why not. A case reads request.json
-// and params.safetensors from its work folder and writes, of the first batch, logits, hidden states, scores of a
-// language-model head and gradients to out.safetensors, and the losses of one AdamW step a batch to losses.json.
+// The C++ side of the parity scripts of models and methods. Each line of standard input is a case, BASE_FOLDER
+// WORK_FOLDER; its answer is a line of standard output, `ok` or why not. A case reads run.yaml (what is learned, on
+// which base, by which method), request.json (the batches) and params.safetensors from its work folder and writes, of
+// the first batch, logits, hidden states, scores of a language-model head and gradients to out.safetensors, and the
+// losses of one AdamW step a batch to losses.json.
 #include <torch/torch.h>
 
 #include <cstdio>
@@ -13,9 +14,11 @@
 #include "peft/io/json.h"
 #include "peft/io/safetensors.h"
 #include "peft/method/classifier.h"
+#include "peft/method/hook.h"
 #include "peft/method/language_model.h"
 #include "peft/method/optimizer.h"
 #include "peft/model/load.h"
+#include "tests/parity/read_run.h"
 
 namespace fedpeft {
 namespace {
@@ -33,21 +36,21 @@ Result<Request> ReadRequest(const std::string& folder, const BaseShape& shape) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(JoinPath(folder, "request.json"), kMaxBytes));
   ASSIGN_OR_RETURN(nlohmann::json json, ParseJsonObject(text));
   Request request;
-  request.plan.base = shape;
-  request.plan.lora = {json.at("rank"), json.at("alpha"), 0, json.at("targets")};
-  request.plan.labels = json.at("labels");
-  request.adamw = {0.9, 0.999, 1e-8, json.at("weight_decay")};
-  request.learning_rate = json.at("learning_rate");
+  ASSIGN_OR_RETURN(const RunSpec run, ReadRunSpec(JoinPath(folder, "run.yaml")));
+  if (run.plan.base != shape) return InvalidArgument("run.yaml: the base is not that of the folder");
+  request.plan = run.plan;
+  request.adamw = {run.train.beta1, run.train.beta2, run.train.epsilon, run.train.weight_decay};
+  request.learning_rate = run.train.learning_rate;
   request.batches = json.at("batches");
   return request;
 }
 
-Result<PackedBatch> ReadBatch(const nlohmann::json& json, const SequenceLimits& limits) {
+Result<PackedBatch> ReadBatch(const nlohmann::json& json, const SequenceLimits& limits, const Lead& lead) {
   const auto ids = json.at("ids").get<std::vector<std::vector<std::int32_t>>>();
   const auto types = json.at("types").get<std::vector<std::vector<std::int32_t>>>();
   std::vector<TokenSequence> sequences;
   for (std::size_t i = 0; i < ids.size(); ++i) sequences.push_back({ids[i], types[i]});
-  return Pack(sequences, limits);
+  return Pack(sequences, limits, lead);
 }
 
 Status ReadParams(const std::string& path, ParamVector& params) {
@@ -76,11 +79,11 @@ torch::Tensor InCallersOrder(const torch::Tensor& rows, const PackedBatch& batch
 /// What the first batch gives, by name.
 using Outputs = std::map<std::string, torch::Tensor>;
 
-Outputs TokenOutputs(const BaseModel& base, const LoraHook& hook, const PackedBatch& batch) {
+Outputs TokenOutputs(const BaseModel& base, const SiteHook& hook, const PackedBatch& batch) {
   const torch::NoGradGuard no_grad;
   const torch::Tensor hidden = InCallersOrder(base.Hidden(batch, hook, {}), batch);
   Outputs outputs = {{"hidden", hidden.contiguous()}};
-  if (base.has_language_head()) outputs["scores"] = base.LanguageLogits(hidden).contiguous();
+  if (base.has_language_head()) outputs["scores"] = base.LanguageLogits(hidden, hook).contiguous();
   return outputs;
 }
 
@@ -125,13 +128,13 @@ Status RunCase(const std::string& base_folder, const std::string& folder) {
   const auto optimizer = MakeAdamW(request.adamw, layout->size(), TrainedRanges(*layout, view));
   nlohmann::json losses = nlohmann::json::array();
   for (const nlohmann::json& json : request.batches) {
-    ASSIGN_OR_RETURN(const PackedBatch batch, ReadBatch(json, base->limits()));
+    ASSIGN_OR_RETURN(const PackedBatch batch, ReadBatch(json, base->limits(), LeadOf(request.plan.method)));
     std::ranges::fill(grads.values(), 0.0f);
     const Answers answers = Answer(*base, request, *layout, bound, batch, json);
     const torch::Tensor loss = torch::cross_entropy_loss(answers.logits, answers.labels);
     loss.backward();
     if (losses.empty()) {
-      Outputs outputs = TokenOutputs(*base, LoraHook(request.plan, *layout, bound.tensors()), batch);
+      Outputs outputs = TokenOutputs(*base, *MakeHook(request.plan, *layout, bound.tensors()), batch);
       outputs["logits"] = answers.logits.detach().contiguous();
       RETURN_IF_ERROR(WriteOutputs(JoinPath(folder, "out.safetensors"), outputs, grads));
     }

@@ -28,21 +28,17 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from model_cells import CELLS, REFUSED, Cell, make_base, quiet_torch
+from model_cells import CELLS, REFUSED, Cell, encodes, make_base, quiet_torch, write_run
 
 LABELS, RANK, ALPHA, LEARNING_RATE, WEIGHT_DECAY, STEPS = 5, 4, 12, 1e-3, 0.01, 10
 TOLERANCE = {"logits": 1e-4, "left": 1e-4, "hidden": 1e-4, "scores": 1e-4, "gradients": 1e-3, "losses": 1e-3}
 PAD = 0
 
 
-def decodes(family):
-    return family not in ("bert", "roberta", "distilbert")
-
-
 def make_batch(rng, cell, vocab, lengths):
     """Token ids at random, the padding token among them but for decoders, whose classifier in transformers takes it for
     the end; with token types, every second text is a pair."""
-    ids = [rng.integers(1 if decodes(cell.family) else 0, vocab, size=n).tolist() for n in lengths]
+    ids = [rng.integers(1 if not encodes(cell.family) else 0, vocab, size=n).tolist() for n in lengths]
     pairs = cell.family == "bert"
     types = [[int(pairs and i % 2 == 1 and t >= n // 2) for t in range(n)] for i, n in enumerate(lengths)]
     return {"ids": ids, "types": types, "labels": rng.integers(0, LABELS, size=len(lengths)).tolist()}
@@ -95,11 +91,17 @@ def adapted(model, cell, task, **more):
 
 
 def reference_model(base, cell):
-    pad = {"pad_token_id": PAD} if decodes(cell.family) else {}
+    pad = {"pad_token_id": PAD} if not encodes(cell.family) else {}
     model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=LABELS, dtype=torch.float32, **pad,
                                                                **no_dropout(cell.family))
     heads = {"modules_to_save": ["pre_classifier", "classifier"]} if cell.family == "distilbert" else {}
     return adapted(model, cell, "SEQ_CLS", **heads)
+
+
+def write_request(folder, base, cell, problem, batches):
+    write_run(folder, base, problem, dict(lora=dict(rank=RANK, alpha=ALPHA, target_modules=cell.targets)),
+              dict(learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY))
+    (folder / "request.json").write_text(json.dumps({"batches": batches}))
 
 
 def make_request(folder, base, cell, longest):
@@ -110,9 +112,7 @@ def make_request(folder, base, cell, longest):
     batches = [make_batch(rng, cell, model.config.vocab_size, lengths)]
     batches += [make_batch(rng, cell, model.config.vocab_size, rng.integers(1, 24, size=8).tolist())
                 for _ in range(STEPS - 1)]
-    request = {"rank": RANK, "alpha": ALPHA, "targets": cell.targets, "labels": LABELS, "learning_rate": LEARNING_RATE,
-               "weight_decay": WEIGHT_DECAY, "batches": batches}
-    (folder / "request.json").write_text(json.dumps(request))
+    write_request(folder, base, cell, dict(labels=[str(i) for i in range(LABELS)]), batches)
     save_file({name: p.detach().clone() for name, p in trainable(model).items()}, folder / "params.safetensors")
     return model, batches
 
@@ -125,7 +125,7 @@ def token_outputs(model, cell, base, batch):
         given = inputs(cell.family, batch, left)
         tokens = given["attention_mask"].bool()
         out[kind] = getattr(task, task.base_model_prefix)(**given).last_hidden_state[tokens]
-    if decodes(cell.family):
+    if not encodes(cell.family):
         language = adapted(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), cell, "CAUSAL_LM")
         params = trainable(model)
         with torch.no_grad():
@@ -155,7 +155,7 @@ def compare(model, cell, base, folder, batches):
     losses = []
     for number, batch in enumerate(batches):
         optimizer.zero_grad()
-        left = decodes(cell.family) and number % 2 == 1
+        left = not encodes(cell.family) and number % 2 == 1
         out = model(**inputs(cell.family, batch, left), labels=torch.tensor(batch["labels"]))
         out.loss.backward()
         losses.append(out.loss.item())

@@ -19,7 +19,7 @@ BaseShape Shape(const std::string& family) {
 PeftPlan Plan(const std::string& family, std::vector<std::string> targets = {}) {
   PeftPlan plan;
   plan.base = Shape(family);
-  plan.lora = {.rank = 4, .alpha = 8, .dropout = 0, .target_modules = std::move(targets)};
+  plan.method = LoraConfig{.rank = 4, .alpha = 8, .dropout = 0, .target_modules = std::move(targets)};
   plan.labels = 3;
   return plan;
 }
@@ -65,7 +65,7 @@ TEST(PlanTest, GroupedAttentionHasNarrowKeys) {
 
 TEST(PlanTest, TargetsLeftOutAreTheFamilys) {
   const auto paths = [](const std::string& family) {
-    const auto sites = LoraSites(Plan(family));
+    const auto sites = AdaptedLinears(Plan(family));
     EXPECT_TRUE(sites.ok()) << sites.status().ToString();
     std::vector<std::string> names;
     for (const Site& site : *sites) names.push_back(site.path);
@@ -78,19 +78,101 @@ TEST(PlanTest, TargetsLeftOutAreTheFamilys) {
 }
 
 TEST(PlanTest, AWordThatNamesAHeadTooIsExportedAsPaths) {
-  EXPECT_THAT(PeftTargets(Plan("bert", {"dense"})), ElementsAre("dense"));
+  EXPECT_THAT(PeftTargets(Plan("bert", {"dense"}), {"dense"}), ElementsAre("dense"));
   const std::string layer = "roberta.encoder.layer.0.";
-  EXPECT_THAT(PeftTargets(Plan("roberta", {"dense"})),
+  EXPECT_THAT(PeftTargets(Plan("roberta", {"dense"}), {"dense"}),
               ElementsAre(layer + "attention.output.dense", layer + "intermediate.dense", layer + "output.dense"));
 }
 
 TEST(PlanTest, UnknownTargetsAreRefusedWithThoseThereAre) {
-  EXPECT_THAT(LoraSites(Plan("gpt2", {"query"})).status().message(), HasSubstr("known names: c_attn, c_fc, c_proj"));
+  EXPECT_THAT(AdaptedLinears(Plan("gpt2", {"query"})).status().message(),
+              HasSubstr("known names: c_attn, c_fc, c_proj"));
+}
+
+PeftPlan With(const std::string& family, MethodConfig method, std::int64_t labels = 0) {
+  PeftPlan plan = Plan(family);
+  plan.method = std::move(method);
+  plan.labels = labels;
+  return plan;
+}
+
+std::string Refusal(const PeftPlan& plan) {
+  return PlanLayout(plan).status().message();
+}
+
+TEST(MethodPlanTest, LinearsMayHaveARankAndAnAlphaOfTheirOwn) {
+  const LoraConfig lora{.rank = 4, .alpha = 8, .target_modules = {"q_proj", "v_proj"}, .patterns = {{"v_proj", 2, 6}}};
+  const auto sites = LoraSites(Shape("llama"), lora).value();
+  ASSERT_THAT(sites, SizeIs(2));
+  EXPECT_EQ(sites[0].rank, 4);
+  EXPECT_EQ(sites[0].scale, 2);
+  EXPECT_EQ(sites[1].rank, 2);
+  EXPECT_EQ(sites[1].scale, 3);
+  LoraConfig root = lora;
+  root.use_rslora = true;
+  EXPECT_EQ(LoraSites(Shape("llama"), root).value()[0].scale, 4);
+  LoraConfig twice = lora;
+  twice.patterns.push_back({"self_attn.v_proj", 3, 0});
+  EXPECT_THAT(Refusal(With("llama", twice)),
+              HasSubstr("peft.lora.patterns.1.module: \"self_attn.v_proj\" is a second"));
+  LoraConfig lost = lora;
+  lost.patterns = {{"k_proj", 2, 0}};
+  EXPECT_THAT(Refusal(With("llama", lost)), HasSubstr("matches none of the adapted linears"));
+}
+
+TEST(MethodPlanTest, AllLinearsLeaveTheHeadOut) {
+  EXPECT_THAT(AdaptedLinears(Plan("roberta", {"all-linear"})).value(), SizeIs(6));
+  EXPECT_THAT(AdaptedLinears(Plan("bert", {"all-linear"})).value(), SizeIs(7));  // the pooler too
+}
+
+TEST(MethodPlanTest, LayersAreThoseOfTheBase) {
+  EXPECT_THAT(Refusal(With("llama", LoraConfig{.layers = {1}})), HasSubstr("peft.lora.layers: got 1, want 0 to 0"));
+  EXPECT_THAT(Refusal(With("bert", LoraConfig{.target_modules = {"pooler.dense"}, .layers = {0}})),
+              HasSubstr("no target is in one of these layers"));
+}
+
+TEST(MethodPlanTest, TensorsHaveTheShapesOfPeft) {
+  const std::string layer = "base_model.model.model.layers.0.";
+  EXPECT_THAT(Tensors(With("llama", Ia3Config{})),
+              ElementsAre(layer + "self_attn.k_proj.ia3_l [20,1]", layer + "self_attn.v_proj.ia3_l [20,1]",
+                          layer + "mlp.down_proj.ia3_l [1,48]"));
+  EXPECT_THAT(Tensors(With("llama", PrefixConfig{3})), ElementsAre("prompt_embeddings [3,40]"));
+  EXPECT_THAT(Tensors(With("llama", PromptConfig{3}, 2)),
+              ElementsAre("prompt_embeddings [3,32]", "base_model.score.weight [2,32]"));
+  EXPECT_THAT(Tensors(With("llama", OffsetConfig{OffsetConfig::What::kNorms})),
+              ElementsAre(layer + "input_layernorm.weight [32]", layer + "post_attention_layernorm.weight [32]",
+                          "base_model.model.model.norm.weight [32]"));
+  EXPECT_THAT(Tensors(With("bert", BottleneckConfig{.kind = BottleneckConfig::Kind::kParallel, .size = 5})), SizeIs(4));
+}
+
+TEST(MethodPlanTest, TheWholeBaseNeedsToKnowAllOfIt) {
+  PeftPlan plan = With("bert", OffsetConfig{OffsetConfig::What::kAll}, 2);
+  EXPECT_THAT(Refusal(plan), HasSubstr("base.type_vocab_size: is missing"));
+  plan.base.type_vocab_size = 2;
+  EXPECT_TRUE(PlanLayout(plan).ok());
+  // The head that predicts is trained for text, and there is none of its own where it is tied.
+  const auto has_head = [](const PeftPlan& text) {
+    return PlanLayout(text).value()->Find("base_model.model.lm_head.weight").has_value();
+  };
+  PeftPlan text = With("llama", OffsetConfig{OffsetConfig::What::kAll});
+  EXPECT_TRUE(has_head(text));
+  text.base.tie_word_embeddings = true;
+  EXPECT_FALSE(has_head(text));
+}
+
+TEST(MethodPlanTest, WhatMakesNoSenseSaysWhy) {
+  EXPECT_THAT(Refusal(With("llama", OffsetConfig{})), HasSubstr("have no biases"));
+  EXPECT_THAT(Refusal(With("bert", BottleneckConfig{.size = 33})),
+              HasSubstr("peft.adapter.size: got 33, want 1 to 32"));
+  EXPECT_THAT(Refusal(With("bert", PromptConfig{40})), HasSubstr("peft.prompt.length: got 40, want 1 to 39"));
+  EXPECT_THAT(Refusal(With("bert", PrefixConfig{0})), HasSubstr("peft.prefix.length: got 0"));
+  EXPECT_THAT(Refusal(With("bert", Ia3Config{{"key"}, {"value"}})), HasSubstr("attention.self.value is not among"));
+  EXPECT_THAT(Refusal(With("bert", Ia3Config{{}, {"value"}})), HasSubstr("without target_modules"));
 }
 
 TEST(SitesTest, SayWhereEachMethodMayAttach) {
   const BaseSites llama = SitesOf(Shape("llama"));
-  EXPECT_EQ(llama.embedding.path, "model.embed_tokens");
+  EXPECT_EQ(llama.tables[0].path, "model.embed_tokens");
   ASSERT_THAT(llama.attentions, SizeIs(1));
   EXPECT_EQ(llama.attentions[0].path, "model.layers.0.self_attn");
   EXPECT_EQ(llama.attentions[0].kv_heads, 2);

@@ -11,7 +11,7 @@ inline RunSpec SmallRun(std::uint32_t rounds = 3, std::uint32_t clients = 3) {
   run.seed = 7;
   run.problem.labels = {"a", "b", "c"};
   run.plan.base = {"bert", 4, 1, 2, 8, 16, 16};
-  run.plan.lora = {2, 4, 0, {"query"}};
+  run.plan.method = LoraConfig{2, 4, 0, {"query"}};
   run.plan.labels = 3;
   run.train.learning_rate = 0.1;
   PhaseSpec phase;

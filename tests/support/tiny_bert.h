@@ -21,7 +21,7 @@ inline BaseShape TinyShape() {
 inline PeftPlan TinyPlan() {
   PeftPlan plan;
   plan.base = TinyShape();
-  plan.lora = {.rank = 4, .alpha = 8, .dropout = 0, .target_modules = {"query", "value", "output.dense"}};
+  plan.method = LoraConfig{.rank = 4, .alpha = 8, .dropout = 0, .target_modules = {"query", "value", "output.dense"}};
   plan.labels = 3;
   return plan;
 }

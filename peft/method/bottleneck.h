@@ -1,0 +1,32 @@
+// Bottleneck adapters where a layer's attention and feed-forward join the stream: h + s·(Wu·act(Wd·x + bd) + bu).
+#pragma once
+
+#include <torch/torch.h>
+
+#include <vector>
+
+#include "peft/method/named_tensors.h"
+#include "peft/model/base_model.h"
+#include "peft/plan/plan.h"
+
+namespace fedpeft {
+
+class BottleneckHook final : public SiteHook {
+ public:
+  /// Pre: `tensors` are those that PlanLayout made for this method.
+  BottleneckHook(const BottleneckConfig& adapter, const BaseShape& base, const NamedTensors& tensors);
+
+  torch::Tensor Sublayer(std::size_t site, const torch::Tensor& out, const Joint& joint) const override;
+
+ private:
+  /// Shapes: [size, C], [size], [C, size], [C]; undefined where nothing is attached.
+  struct Adapter {
+    torch::Tensor down, down_bias, up, up_bias;
+  };
+  torch::Tensor InputOf(const torch::Tensor& out, const Joint& joint) const;
+
+  BottleneckConfig config_;
+  std::vector<Adapter> adapters_;
+};
+
+}  // namespace fedpeft

@@ -1,0 +1,42 @@
+#include "peft/method/hook.h"
+
+#include "peft/method/bottleneck.h"
+#include "peft/method/ia3.h"
+#include "peft/method/lora.h"
+#include "peft/method/named_tensors.h"
+#include "peft/method/offsets.h"
+#include "peft/method/virtual_tokens.h"
+
+namespace fedpeft {
+
+namespace {
+
+std::unique_ptr<const SiteHook> Make(const LoraConfig& lora, const BaseShape& base, const NamedTensors& tensors) {
+  return std::make_unique<LoraHook>(lora, base, tensors);
+}
+std::unique_ptr<const SiteHook> Make(const Ia3Config& ia3, const BaseShape& base, const NamedTensors& tensors) {
+  return std::make_unique<Ia3Hook>(ia3, base, tensors);
+}
+std::unique_ptr<const SiteHook> Make(const BottleneckConfig& adapter, const BaseShape& base,
+                                     const NamedTensors& tensors) {
+  return std::make_unique<BottleneckHook>(adapter, base, tensors);
+}
+std::unique_ptr<const SiteHook> Make(const PrefixConfig&, const BaseShape& base, const NamedTensors& tensors) {
+  return std::make_unique<PrefixHook>(base, tensors.Get("prompt_embeddings"));
+}
+std::unique_ptr<const SiteHook> Make(const PromptConfig&, const BaseShape&, const NamedTensors& tensors) {
+  return std::make_unique<PromptHook>(tensors.Get("prompt_embeddings"));
+}
+std::unique_ptr<const SiteHook> Make(const OffsetConfig&, const BaseShape& base, const NamedTensors& tensors) {
+  return std::make_unique<OffsetHook>(base, tensors);
+}
+
+}  // namespace
+
+std::unique_ptr<const SiteHook> MakeHook(const PeftPlan& plan, const ParamLayout& layout,
+                                         const std::vector<torch::Tensor>& tensors) {
+  const NamedTensors named(layout, tensors);
+  return std::visit([&](const auto& method) { return Make(method, plan.base, named); }, plan.method);
+}
+
+}  // namespace fedpeft

@@ -1,0 +1,18 @@
+// MakeHook: a method's arithmetic, as a function of the trained tensors.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <memory>
+#include <vector>
+
+#include "peft/model/base_model.h"
+#include "peft/plan/plan.h"
+
+namespace fedpeft {
+
+/// Holds views of `tensors`, which are the values of `layout` in its order. Pre: PlanLayout(plan) made the layout.
+std::unique_ptr<const SiteHook> MakeHook(const PeftPlan& plan, const ParamLayout& layout,
+                                         const std::vector<torch::Tensor>& tensors);
+
+}  // namespace fedpeft

@@ -1,0 +1,27 @@
+#include "peft/method/ia3.h"
+
+#include <map>
+#include <string>
+
+namespace fedpeft {
+
+Ia3Hook::Ia3Hook(const Ia3Config& ia3, const BaseShape& base, const NamedTensors& tensors) {
+  std::map<std::string, bool> scales_input;
+  const std::vector<Ia3Site> adapted = Ia3Sites(base, ia3).value();
+  for (const Ia3Site& one : adapted) scales_input[one.site.path] = one.scales_input;
+  for (const Site& site : LinearSites(base)) {
+    const auto found = scales_input.find(site.path);
+    factors_.push_back(
+        found == scales_input.end() ? Factors{} : Factors{tensors.Find(site.path, "ia3_l").flatten(), found->second});
+  }
+}
+
+torch::Tensor Ia3Hook::Linear(std::size_t site, const torch::Tensor& x, const FrozenLinear& base,
+                              const ForwardMode&) const {
+  const Factors& factors = factors_[site];
+  if (!factors.values.defined()) return base(x);
+  const torch::Tensor values = factors.values.to(x.scalar_type());
+  return factors.scales_input ? base(x * values) : base(x) * values;
+}
+
+}  // namespace fedpeft

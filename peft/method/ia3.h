@@ -1,0 +1,31 @@
+// (IA)³ on the linear sites of a base (Liu et al. 2022): y = l ∘ (W·x + b), or y = W·(l ∘ x) + b.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <vector>
+
+#include "peft/method/named_tensors.h"
+#include "peft/model/base_model.h"
+#include "peft/plan/plan.h"
+
+namespace fedpeft {
+
+class Ia3Hook final : public SiteHook {
+ public:
+  /// Pre: `tensors` are those that PlanLayout made for this method.
+  Ia3Hook(const Ia3Config& ia3, const BaseShape& base, const NamedTensors& tensors);
+
+  torch::Tensor Linear(std::size_t site, const torch::Tensor& x, const FrozenLinear& base,
+                       const ForwardMode& mode) const override;
+
+ private:
+  struct Factors {
+    /// Undefined where nothing is attached.
+    torch::Tensor values;
+    bool scales_input = false;
+  };
+  std::vector<Factors> factors_;
+};
+
+}  // namespace fedpeft

@@ -1,0 +1,49 @@
+#include "peft/method/offsets.h"
+
+namespace fedpeft {
+
+namespace {
+
+using torch::Tensor;
+
+Tensor Sum(const Tensor& base, const Tensor& offset) {
+  return offset.defined() ? base + offset.to(base.scalar_type()) : base;
+}
+
+}  // namespace
+
+OffsetHook::OffsetHook(const BaseShape& base, const NamedTensors& tensors) {
+  const BaseSites sites = SitesOf(base);
+  for (const TableSite& table : sites.tables) tables_.push_back(tensors.Find(table.path, "weight"));
+  for (const Site& site : sites.linears) {
+    Offset offset{tensors.Find(site.path, "weight"), tensors.Find(site.path, "bias")};
+    if (site.transposed && offset.weight.defined()) offset.weight = offset.weight.t();
+    linears_.push_back(std::move(offset));
+  }
+  for (const NormSite& norm : sites.norms) {
+    norms_.push_back({tensors.Find(norm.path, "weight"), tensors.Find(norm.path, "bias")});
+  }
+  if (sites.language_head) language_head_ = tensors.Find(sites.language_head->path, "weight");
+  trains_language_head_ = sites.language_head ? language_head_.defined() : tables_.front().defined();
+}
+
+Tensor OffsetHook::Table(std::size_t site, const Tensor& base) const {
+  return Sum(base, tables_[site]);
+}
+
+Tensor OffsetHook::LanguageHead(const Tensor& base) const {
+  return Sum(base, language_head_);
+}
+
+Tensor OffsetHook::Norm(std::size_t site, const Tensor& x, const FrozenNorm& base) const {
+  const Offset& offset = norms_[site];
+  return FrozenNorm{Sum(base.weight, offset.weight), base.bias.defined() ? Sum(base.bias, offset.bias) : Tensor(),
+                    base.epsilon}(x);
+}
+
+Tensor OffsetHook::Linear(std::size_t site, const Tensor& x, const FrozenLinear& base, const ForwardMode&) const {
+  const Offset& offset = linears_[site];
+  return FrozenLinear{Sum(base.weight, offset.weight), base.bias.defined() ? Sum(base.bias, offset.bias) : Tensor()}(x);
+}
+
+}  // namespace fedpeft

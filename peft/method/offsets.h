@@ -1,0 +1,36 @@
+// Parts of the base that are trained themselves: the parameter is the base's plus a trained offset.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <vector>
+
+#include "peft/method/named_tensors.h"
+#include "peft/model/base_model.h"
+
+namespace fedpeft {
+
+class OffsetHook final : public SiteHook {
+ public:
+  /// Pre: `tensors` have the names of the base's parameters (PeftName), and the shapes that its folder has.
+  OffsetHook(const BaseShape& base, const NamedTensors& tensors);
+
+  torch::Tensor Table(std::size_t site, const torch::Tensor& base) const override;
+  torch::Tensor LanguageHead(const torch::Tensor& base) const override;
+  bool trains_language_head() const override { return trains_language_head_; }
+  torch::Tensor Norm(std::size_t site, const torch::Tensor& x, const FrozenNorm& base) const override;
+  torch::Tensor Linear(std::size_t site, const torch::Tensor& x, const FrozenLinear& base,
+                       const ForwardMode& mode) const override;
+
+ private:
+  /// Undefined where nothing is trained; a linear's weight is [out, in].
+  struct Offset {
+    torch::Tensor weight, bias;
+  };
+  std::vector<torch::Tensor> tables_;
+  std::vector<Offset> linears_, norms_;
+  torch::Tensor language_head_;
+  bool trains_language_head_ = false;
+};
+
+}  // namespace fedpeft

@@ -1,0 +1,46 @@
+#include "peft/plan/method.h"
+
+namespace fedpeft {
+
+namespace {
+
+std::string Describe(const LoraConfig& lora) {
+  return (lora.use_dora ? "DoRA of rank " : "LoRA of rank ") + std::to_string(lora.rank);
+}
+std::string Describe(const Ia3Config&) {
+  return "(IA)³";
+}
+std::string Describe(const BottleneckConfig& adapter) {
+  constexpr const char* kPlaces[] = {"after attention and feed-forward", "after the feed-forward",
+                                     "beside the feed-forward"};
+  return "adapters of " + std::to_string(adapter.size) + " " + kPlaces[static_cast<int>(adapter.kind)];
+}
+std::string Describe(const PrefixConfig& prefix) {
+  return "a prefix of " + std::to_string(prefix.length) + " keys and values a layer";
+}
+std::string Describe(const PromptConfig& prompt) {
+  return "a prompt of " + std::to_string(prompt.length) + " vectors";
+}
+std::string Describe(const OffsetConfig& offset) {
+  constexpr const char* kParts[] = {"the base's biases", "the base's norms", "the whole base"};
+  return kParts[static_cast<int>(offset.what)];
+}
+
+}  // namespace
+
+Lead LeadOf(const MethodConfig& method) {
+  if (const auto* prompt = std::get_if<PromptConfig>(&method)) return {.prompt = prompt->length};
+  if (const auto* prefix = std::get_if<PrefixConfig>(&method)) return {.prefix = prefix->length};
+  return {};
+}
+
+std::string DescribeMethod(const MethodConfig& method) {
+  return std::visit([](const auto& settings) { return Describe(settings); }, method);
+}
+
+double BranchDropout(const MethodConfig& method) {
+  const auto* lora = std::get_if<LoraConfig>(&method);
+  return lora != nullptr ? lora->dropout : 0;
+}
+
+}  // namespace fedpeft

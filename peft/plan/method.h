@@ -1,0 +1,109 @@
+// MethodConfig: what is trained on a frozen base, as plain values. A method is its settings here, its tensors in a file
+// of this folder (lora.cc, bottleneck.cc, …), its arithmetic in peft/method. Torch-free.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "peft/plan/base_config.h"
+
+namespace fedpeft {
+
+/// Another rank or alpha for some of a method's linears.
+struct LoraPattern {
+  /// As in target_modules.
+  std::string module;
+  /// 0: the method's.
+  std::int64_t rank = 0;
+  double alpha = 0;
+};
+
+/// Low-rank adaptation (Hu et al. 2021): y = W·x + b + s·B·A·dropout(x), A [rank, in], B [out, rank].
+struct LoraConfig {
+  std::int64_t rank = 8;
+  /// s = alpha / rank.
+  double alpha = 16;
+  /// Probability of zeroing an element of the branch's input while training.
+  double dropout = 0;
+  /// A site matches a target t when its path is t or ends with `.t`; the one target `all-linear` is all of them.
+  /// Empty: the base's DefaultTargets.
+  std::vector<std::string> target_modules = {};
+  /// Only sites of these layers of the base; empty: of all.
+  std::vector<std::int64_t> layers = {};
+  std::vector<LoraPattern> patterns = {};
+  /// s = alpha / √rank (Kalajdzievski 2023).
+  bool use_rslora = false;
+  /// y = m/‖W + s·B·A‖ ∘ (W + s·B·A)·x + b, norms of rows, taken for constants by the gradient (Liu et al. 2024). What
+  /// is trained is m − ‖W‖.
+  bool use_dora = false;
+};
+
+/// (IA)³ (Liu et al. 2022): activations times trained factors, which start as ones.
+struct Ia3Config {
+  /// As LoRA's. Empty: the base's default.
+  std::vector<std::string> target_modules = {};
+  /// Of these, linears whose input is scaled and not their output. Empty with empty targets: the base's default.
+  std::vector<std::string> feedforward_modules = {};
+};
+
+/// Bottleneck adapters: h += s·(Wu·act(Wd·x + bd) + bu), h being what a layer's attention or feed-forward adds.
+struct BottleneckConfig {
+  enum class Kind {
+    /// Houlsby et al. 2019: after both, x = h.
+    kHoulsby,
+    /// Pfeiffer et al. 2020: after the feed-forward, x = norm(h + stream), or h + stream where no norm follows.
+    kPfeiffer,
+    /// He et al. 2021: beside the feed-forward, x = the stream it reads.
+    kParallel,
+  };
+  Kind kind = Kind::kHoulsby;
+  /// Rows of Wd.
+  std::int64_t size = 32;
+  Activation activation = Activation::kRelu;
+  double scale = 1;
+};
+
+/// Prefix tuning (Li & Liang 2021), as P-tuning v2 has it: `length` keys and values in front of every layer's.
+struct PrefixConfig {
+  std::int64_t length = 16;
+};
+
+/// Prompt tuning (Lester et al. 2021): `length` vectors in front of the token embeddings.
+struct PromptConfig {
+  std::int64_t length = 16;
+};
+
+/// Parts of the base itself, trained as what is added to them.
+struct OffsetConfig {
+  enum class What {
+    /// BitFit (Ben Zaken et al. 2021): the biases of linears and norms.
+    kBiases,
+    /// Weights and biases of the norms.
+    kNorms,
+    /// Everything.
+    kAll,
+  };
+  What what = What::kBiases;
+};
+
+using MethodConfig = std::variant<LoraConfig, Ia3Config, BottleneckConfig, PrefixConfig, PromptConfig, OffsetConfig>;
+
+/// What a method puts in front of every sequence: `prompt` tokens that pass through the base like others, `prefix` keys
+/// and values. Each takes a position.
+struct Lead {
+  std::int64_t prompt = 0;
+  std::int64_t prefix = 0;
+
+  std::int64_t positions() const { return prompt + prefix; }
+};
+Lead LeadOf(const MethodConfig& method);
+
+/// For people: `LoRA of rank 8`, `a prompt of 16 vectors`.
+std::string DescribeMethod(const MethodConfig& method);
+
+/// The dropout of a method's own branch, 0 where it has none.
+double BranchDropout(const MethodConfig& method);
+
+}  // namespace fedpeft

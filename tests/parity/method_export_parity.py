@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Adapters of every method that peft has cross between it and fedpeft, as export_parity.py asserts of LoRA's.
+
+Small random bases of BERT, whose adapters come from a federation, GPT-2 and Llama: what differs by base is names. Methods
+that peft lacks come back to fedpeft alone: `evaluate` says of a folder what its training last did.
+"""
+# parity: full
+# parity: timeout=600
+import json
+import pathlib
+import random
+import re
+import sys
+import tempfile
+
+from export_parity import SETTINGS, base_model, check_in_of, check_out, federate, write_rows
+from families_export_parity import write_tokenizer
+from method_references import METHODS, Peft
+from model_cells import CELLS, make_base, quiet_torch
+from programs import Programs
+
+FAMILIES = ["bert", "gpt2", "llama"]
+
+
+def block_text(block):
+    """A `peft:` block as YAML, which JSON is."""
+    return f"peft: {json.dumps(block)}\n"
+
+
+def check(programs, cell, method, folder, files):
+    train, test, run = files["train"], files["test"], folder / "run.yaml"
+    rate = {"norm": 0.1, "full": 0.003}.get(method.name, 0.01)
+    settings = SETTINGS.replace("learning_rate: 0.01", f"learning_rate: {rate}")
+    settings = re.sub(r"peft:\n(?:  .*\n)+", block_text(method.peft(cell)), settings)
+    blocks = re.sub("max_length: .*", "max_length: 36", programs.run_client("inspect", "--data", train))
+    run.write_text(f"name: export\nseed: 1\n{blocks}{settings}", encoding="utf-8")
+    name = f"{cell.family}_{re.sub('[^a-z0-9]+', '_', method.name)}"
+    ours = folder / f"{name}_of_fedpeft"
+    if cell.family == "bert":
+        federate(programs, run, train, test, folder).rename(ours)
+        best = max(rounds(folder), key=lambda line: line["eval_accuracy"])  # the first of equals, which is exported
+        loss = f"{best['eval_loss']:.4f}"
+    else:
+        said = programs.run_client("train", run, ours, "--data", train, "--eval-data", test)
+        loss = re.findall(r"test loss ([\d.]+)", said)[-1]
+    if isinstance(method, Peft):
+        pad = {} if cell.family == "bert" else {"pad_token_id": 1}
+        check_out(programs, ours, test, folder / "saved", **pad)
+        config = method.config(cell, None if "norm" != method.name else base_model(programs.base))
+        config.task_type = "SEQ_CLS"
+        check_in_of(programs, folder / f"{name}_of_peft", test, config, **pad)
+        return
+    again = programs.run_client("evaluate", "--adapter", ours, "--data", test)
+    assert f"loss {loss}" in again, (method.name, loss, again)
+    print(f"{ours.name}: loss {loss} again", flush=True)
+
+
+def rounds(folder):
+    return [json.loads(line) for line in (folder / "state/rounds.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def main():
+    programs = Programs.of_environment()
+    if programs is None:
+        return 77
+    quiet_torch(threads=2)
+    for family in FAMILIES:
+        cell = next(cell for cell in CELLS if cell.family == family)
+        cell.config = cell.config | {"vocab_size": 64}
+        with tempfile.TemporaryDirectory() as temporary:
+            root = pathlib.Path(temporary)
+            make_base(cell, root / "base")
+            write_tokenizer(root / "base/tokenizer.json")
+            rng = random.Random(1)
+            files = {name: root / f"{name}.csv" for name in ("train", "test")}
+            write_rows(files["train"], 64, rng)
+            write_rows(files["test"], 24, rng)
+            ours = Programs(programs.server.parent.parent, root / "base")
+            for i, method in enumerate(METHODS):
+                if method.refused(cell):
+                    continue
+                (root / str(i)).mkdir()
+                check(ours, cell, method, root / str(i), files)
+    print(f"method export parity: {len(METHODS)} methods on {len(FAMILIES)} bases agree")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

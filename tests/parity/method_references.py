@@ -1,0 +1,274 @@
+"""The methods of method_parity.py: a run's `peft:` block, and the same on a transformers model.
+
+`attach` gives the model to call and its trainable tensors by our names. What travels as an offset from the base has an
+origin.
+"""
+import dataclasses
+
+import torch
+from peft import IA3Config, LNTuningConfig, LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
+from transformers import BertConfig, BertModel, DynamicCache
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+PREFIX = "base_model.model."
+
+
+@dataclasses.dataclass
+class Tensor:
+    param: torch.nn.Parameter
+    origin: torch.Tensor | None = None
+
+    def value(self):
+        value = self.param.detach().clone()
+        return value if self.origin is None else value - self.origin
+
+
+def task_of(language):
+    return "CAUSAL_LM" if language else "SEQ_CLS"
+
+
+def heads(model):
+    """The parameters of a classifier's head, by name in the task's model."""
+    return {name: p for name, p in model.named_parameters()
+            if name.split(".")[0] in ("classifier", "pre_classifier", "score")}
+
+
+def our_name(name):
+    """Of a trainable parameter of a peft model."""
+    name = name.replace(".modules_to_save.default", "")
+    if name == "prompt_encoder.default.embedding.weight":
+        return "prompt_embeddings"
+    name = name.replace(".ln_tuning_layers.default", "").replace(".lora_magnitude_vector.default.weight",
+                                                                 ".lora_magnitude_vector")
+    return name.replace(".default", "")
+
+
+class Method:
+    def __init__(self, name):
+        self.name = name
+
+    def refused(self, base):
+        """What our error has to say where the method makes no sense, else nothing."""
+        return ""
+
+
+class Peft(Method):
+    """A method of peft's. `config(base)` gives its configuration, `block(base)` ours."""
+
+    def __init__(self, name, config, block):
+        super().__init__(name)
+        self.config, self.block = config, block
+
+    def peft(self, base):
+        return self.block(base)
+
+    def attach(self, model, base, language):
+        config = self.config(base, model)
+        config.task_type = task_of(language)
+        if base.family == "distilbert" and not language:
+            config.modules_to_save = ["pre_classifier", "classifier"]
+        origins = {our_name(PREFIX + name): p.detach().clone() for name, p in model.named_parameters()}
+        model = get_peft_model(model, config)
+        tensors = {}
+        for name, p in model.named_parameters():
+            if not p.requires_grad:
+                continue
+            origin = None
+            if "lora_magnitude_vector" in name:
+                weight = origins[our_name(name).replace("lora_magnitude_vector", "weight")]
+                origin = (weight.t() if base.family == "gpt2" else weight).norm(dim=1)
+            elif "ln_tuning_layers" in name:
+                origin = origins[our_name(name)]
+            tensors[our_name(name)] = Tensor(p, origin)
+        return model, tensors
+
+
+class DistilBertBehindPrefix(torch.nn.Module):
+    """DistilBERT whose layers are BERT's, which take keys and values from outside where its own do not."""
+
+    def __init__(self, model, length):
+        super().__init__()
+        config, inner = model.config, model.distilbert
+        self.bert = BertModel(BertConfig(
+            vocab_size=config.vocab_size, hidden_size=config.dim, num_hidden_layers=config.n_layers,
+            num_attention_heads=config.n_heads, intermediate_size=config.hidden_dim, hidden_act=config.activation,
+            max_position_embeddings=config.max_position_embeddings, type_vocab_size=1), add_pooling_layer=False)
+        self.bert.eval().requires_grad_(False).embeddings.token_type_embeddings.weight.zero_()
+        names = (("embeddings", "embeddings"), ("transformer", "encoder"), ("q_lin", "self.query"), ("k_lin", "self.key"),
+                 ("v_lin", "self.value"), ("out_lin", "output.dense"), ("sa_layer_norm", "attention.output.LayerNorm"),
+                 ("ffn.lin1", "intermediate.dense"), ("ffn.lin2", "output.dense"),
+                 ("output_layer_norm", "output.LayerNorm"))
+        weights = {}
+        for name, weight in inner.state_dict().items():
+            for theirs, berts in names:
+                name = name.replace(theirs, berts)
+            weights[name] = weight
+        missing, unexpected = self.bert.load_state_dict(weights, strict=False)
+        assert not unexpected and all("token_type" in name or "position_ids" in name for name in missing), missing
+        self.layers, self.heads = config.n_layers, config.n_heads
+        self.prefix = torch.nn.Parameter(torch.empty(length, 2 * config.n_layers * config.dim))
+        self.pre_classifier, self.classifier = model.pre_classifier, model.classifier
+
+    def forward(self, input_ids, attention_mask):
+        length = self.prefix.shape[0]
+        rows = self.prefix.view(length, 2 * self.layers, self.heads, -1).permute(1, 2, 0, 3).unsqueeze(1)
+        cache = DynamicCache()
+        for layer in range(self.layers):
+            cache.update(rows[2 * layer], rows[2 * layer + 1], layer)
+        mask = torch.cat([torch.ones(1, length, dtype=torch.long), attention_mask], dim=1)
+        hidden = self.bert(input_ids, attention_mask=mask, past_key_values=cache).last_hidden_state[:, 0]
+        return SequenceClassifierOutput(logits=self.classifier(torch.relu(self.pre_classifier(hidden))))
+
+
+class Prefix(Peft):
+    def attach(self, model, base, language):
+        if base.family != "distilbert":
+            return super().attach(model, base, language)
+        model = DistilBertBehindPrefix(model, virtual_tokens(base)["num_virtual_tokens"])
+        tensors = {"base_model." + name: Tensor(p) for name, p in heads(model).items()}
+        return model, tensors | {"prompt_embeddings": Tensor(model.prefix)}
+
+
+class Offsets(Method):
+    """Parameters of the base itself, those that `chosen(name, module)` picks, and the head."""
+
+    def __init__(self, name, method, chosen):
+        super().__init__(name)
+        self.method, self.chosen = method, chosen
+
+    def peft(self, base):
+        return dict(method=self.method)
+
+    def refused(self, base):
+        biases = base.config.get("attention_bias", base.family == "qwen2") or base.config.get("mlp_bias")
+        decoder = base.family in ("llama", "mistral", "qwen2", "qwen3")
+        return "have no biases" if self.method == "bitfit" and decoder and not biases else ""
+
+    def attach(self, model, base, language):
+        head = heads(model)
+        modules = dict(model.named_modules())
+        tensors = {}
+        for name, p in model.named_parameters():
+            module = modules[name.rpartition(".")[0]]
+            p.requires_grad_(name in head or self.chosen(name, module))
+            if p.requires_grad:
+                tensors[PREFIX + name] = Tensor(p, None if name in head else p.detach().clone())
+        return model, tensors
+
+
+# Where a layer's attention ends, what its feed-forward reads, where that ends, and the norm that follows, by family.
+LAYERS = {
+    "bert": ("{model}.encoder.layer", "attention.output.dense", "intermediate", "output.dense", "output.LayerNorm"),
+    "distilbert": ("distilbert.transformer.layer", "attention.out_lin", "ffn.lin1", "ffn.lin2", "output_layer_norm"),
+    "gpt2": ("transformer.h", "attn.c_proj", "ln_2", "mlp.c_proj", None),
+    "llama": ("model.layers", "self_attn.o_proj", "post_attention_layernorm", "mlp.down_proj", None),
+}
+
+
+class Bottleneck(Method):
+    """Adapters as hooks: h + s·(Wu·act(Wd·x + bd) + bu)."""
+
+    SIZE, SCALE = 5, 1.5
+
+    def __init__(self, kind, activation, function):
+        super().__init__(f"adapter, {kind}")
+        self.kind, self.activation, self.function = kind, activation, function
+
+    def peft(self, base):
+        return dict(method="adapter", adapter=dict(kind=self.kind, size=self.SIZE, activation=self.activation,
+                                                   scale=self.SCALE))
+
+    def attach(self, model, base, language):
+        for p in model.parameters():
+            p.requires_grad_(False)
+        tensors = {}
+        for name, p in heads(model).items():
+            tensors[PREFIX + name] = Tensor(p.requires_grad_())
+        rows = LAYERS.get(base.family) or LAYERS["bert" if base.family == "roberta" else "llama"]
+        path, attention, reads, ends, norm = rows
+        path = path.format(model=base.family)
+        for i, layer in enumerate(model.get_submodule(path)):
+            if self.kind == "houlsby":
+                self.add(layer, f"{path}.{i}.", attention, lambda h: h, tensors)
+            stream = {}
+            layer.get_submodule(reads).register_forward_pre_hook(
+                lambda module, args, stream=stream: stream.update(x=args[0]))
+            after = layer.get_submodule(norm) if norm else (lambda x: x)
+            inputs = {"houlsby": lambda h: h,
+                      "pfeiffer": lambda h, stream=stream, after=after: after(h + stream["x"]),
+                      "parallel": lambda h, stream=stream: stream["x"]}
+            self.add(layer, f"{path}.{i}.", ends, inputs[self.kind], tensors)
+        return model, tensors
+
+    def add(self, layer, path, ends, input_of, tensors):
+        module = layer.get_submodule(ends)
+        width = getattr(module, "nf", None) or module.out_features
+        down, up = torch.nn.Linear(width, self.SIZE), torch.nn.Linear(self.SIZE, width)
+        for name, linear in (("adapter_down", down), ("adapter_up", up)):
+            for suffix, p in linear.named_parameters():
+                tensors[f"{PREFIX}{path}{ends}.{name}.{suffix}"] = Tensor(p)
+        module.register_forward_hook(
+            lambda module, args, h: h + self.SCALE * up(self.function(down(input_of(h)))))
+
+
+def norms(model):
+    return [name for name, module in model.named_modules() if "Norm" in type(module).__name__]
+
+
+def is_norm(module):
+    return "Norm" in type(module).__name__
+
+
+def lora_patterns(base):
+    """A rank of its own for the first target, an alpha for the second."""
+    first, second = base.targets[0], base.targets[-1]
+    ranks, alphas = {first: 2}, {second: 7}
+    patterns = [dict(module=first, rank=2)]
+    if first == second:
+        patterns, alphas = [dict(module=first, rank=2, alpha=7)], {first: 7}
+    else:
+        patterns.append(dict(module=second, alpha=7))
+    return ranks, alphas, patterns
+
+
+def lora(base, **more):
+    return LoraConfig(r=4, lora_alpha=12, lora_dropout=0.0, fan_in_fan_out=base.family == "gpt2",
+                      **dict(target_modules=base.targets) | more)
+
+
+def lora_block(base, **more):
+    return dict(lora=dict(rank=4, alpha=12, target_modules=base.targets) | more)
+
+
+def virtual_tokens(base):
+    """peft reads the sizes that it needs from most configurations."""
+    if base.family != "distilbert":
+        return dict(num_virtual_tokens=3)
+    return dict(num_virtual_tokens=3, token_dim=base.config["dim"], num_layers=base.config["n_layers"],
+                num_attention_heads=base.config["n_heads"])
+
+
+METHODS = [
+    Peft("lora, patterns, rslora",
+         lambda base, _: lora(base, use_rslora=True, rank_pattern=lora_patterns(base)[0],
+                              alpha_pattern=lora_patterns(base)[1]),
+         lambda base: lora_block(base, use_rslora=True, patterns=lora_patterns(base)[2])),
+    Peft("lora, all-linear", lambda base, _: lora(base, target_modules="all-linear"),
+         lambda base: lora_block(base, target_modules=["all-linear"])),
+    Peft("lora, a layer", lambda base, _: lora(base, layers_to_transform=[1]),
+         lambda base: lora_block(base, layers=[1])),
+    Peft("dora", lambda base, _: lora(base, use_dora=True), lambda base: lora_block(base, use_dora=True)),
+    Peft("ia3", lambda base, _: IA3Config(fan_in_fan_out=base.family == "gpt2", **(
+        dict(target_modules=["k_lin", "v_lin", "ffn.lin2"], feedforward_modules=["ffn.lin2"])
+        if base.family == "distilbert" else {})), lambda base: dict(method="ia3")),
+    Bottleneck("houlsby", "silu", torch.nn.functional.silu),
+    Bottleneck("pfeiffer", "relu", torch.nn.functional.relu),
+    Bottleneck("parallel", "gelu", torch.nn.functional.gelu),
+    Prefix("prefix", lambda base, _: PrefixTuningConfig(**virtual_tokens(base)),
+         lambda base: dict(method="prefix", prefix=dict(length=3))),
+    Peft("prompt", lambda base, _: PromptTuningConfig(**virtual_tokens(base)),
+         lambda base: dict(method="prompt", prompt=dict(length=3))),
+    Offsets("bitfit", "bitfit", lambda name, module: name.endswith(".bias")),
+    Peft("norm", lambda base, model: LNTuningConfig(target_modules=norms(model)), lambda base: dict(method="norm")),
+    Offsets("full", "full", lambda name, module: True),
+]
