@@ -102,6 +102,10 @@ Result<MethodConfig> LoraOf(const AdapterFolder& adapter) {
     if (module.embedding) {
       return Unimplemented("module " + module.path + ": is an adapted embedding, want a linear");
     }
+    if (module.alpha <= 0) {
+      return InvalidArgument("module " + module.path + ": alpha is " + std::to_string(module.alpha) +
+                             ", want a positive number");
+    }
     lora.target_modules.push_back(module.path);
     if (module.rank != lora.rank || module.alpha != lora.alpha) {
       lora.patterns.push_back({module.path, module.rank, module.alpha});
@@ -200,8 +204,8 @@ void Describe(const RunSpec& run, const LoraConfig& lora, AdapterConfig& config)
   config.lora_dropout = lora.dropout;
   config.use_rslora = lora.use_rslora;
   config.use_dora = lora.use_dora;
-  const bool words = !lora.target_modules.empty() && lora.layers.empty();
-  config.target_modules = PeftTargets(run.plan, words ? lora.target_modules : DefaultTargets(run.plan.base));
+  config.target_modules =
+      PeftTargets(run.plan, lora.target_modules.empty() ? DefaultTargets(run.plan.base) : lora.target_modules);
   const std::vector<LoraSite> sites = LoraSites(run.plan.base, lora).value();
   for (const LoraSite& one : sites) {
     config.fan_in_fan_out = config.fan_in_fan_out || one.site.transposed;
@@ -312,6 +316,8 @@ Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape
   run.schedule.emplace_back();
   Result<std::shared_ptr<const ParamLayout>> layout = PlanLayout(run.plan);
   if (!layout.ok()) return layout.status().Annotate(folder);
+  const std::int64_t longest = base.longest() - LeadOf(run.plan.method).positions();
+  run.problem.max_length = static_cast<int>(std::min<std::int64_t>(run.problem.max_length, longest));
   ParamVector params(*layout);
   RETURN_IF_ERROR(FillParams(adapter, params).Annotate(folder));
   RETURN_IF_ERROR(ShiftByBase(base_folder, run, adapter.config.peft_type, -1, params));

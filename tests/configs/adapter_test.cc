@@ -1,0 +1,108 @@
+#include "configs/adapter.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "peft/core/files.h"
+#include "peft/io/adapter_folder.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tiny_bert.h"
+
+namespace fedpeft {
+namespace {
+
+using ::testing::HasSubstr;
+
+RunSpec RunOf(MethodConfig method) {
+  RunSpec run;
+  run.base_name = "tiny";
+  run.problem.labels = {"a", "b", "c"};
+  run.problem.text_column = "text";
+  run.problem.label_column = "label";
+  run.problem.max_length = 20;
+  run.plan = testing::TinyPlan();
+  run.plan.method = std::move(method);
+  return run;
+}
+
+ParamVector Random(const RunSpec& run) {
+  ParamVector params(PlanLayout(run.plan).value());
+  RandomStream stream(4, "params");
+  for (float& value : params.values()) value = static_cast<float>(stream.NextNormal());
+  return params;
+}
+
+class AdapterTest : public ::testing::Test {
+ protected:
+  void SetUp() override { ASSERT_TRUE(testing::WriteTinyBert(base_.path()).ok()); }
+  Status Export(const RunSpec& run, const std::string& base) {
+    return ExportAdapter(run, Random(run), folder_.File("adapter"), base);
+  }
+  Result<ImportedAdapter> Import() {
+    return ImportAdapter(folder_.File("adapter"), testing::TinyShape(), base_.path());
+  }
+  testing::TempFolder base_, folder_;
+};
+
+TEST_F(AdapterTest, EveryMethodComesBackAsItWent) {
+  for (const MethodConfig& method : std::initializer_list<MethodConfig>{
+           LoraConfig{
+               .rank = 3, .alpha = 6, .target_modules = {"query", "output.dense"}, .patterns = {{"query", 2, 0}}},
+           LoraConfig{.rank = 2, .target_modules = {"query", "key"}, .layers = {1}, .use_rslora = true},
+           LoraConfig{.rank = 2, .target_modules = {"all-linear"}, .use_dora = true}, Ia3Config{},
+           BottleneckConfig{.kind = BottleneckConfig::Kind::kPfeiffer, .size = 4, .activation = Activation::kSilu},
+           PrefixConfig{3}, PromptConfig{2}, OffsetConfig{OffsetConfig::What::kBiases},
+           OffsetConfig{OffsetConfig::What::kNorms}}) {
+    const RunSpec run = RunOf(method);
+    const Status wrote = Export(run, base_.path());
+    ASSERT_TRUE(wrote.ok()) << wrote.ToString();
+    const Result<ImportedAdapter> read = Import();
+    ASSERT_TRUE(read.ok()) << DescribeMethod(method) << ": " << read.status().ToString();
+    const ParamVector want = Random(run);
+    ASSERT_EQ(read->params.layout()->digest(), want.layout()->digest()) << DescribeMethod(method);
+    for (std::size_t i = 0; i < want.values().size(); ++i) {
+      ASSERT_NEAR(read->params.values()[i], want.values()[i], 1e-6) << DescribeMethod(method) << " " << i;
+    }
+    EXPECT_EQ(read->run.problem.labels, run.problem.labels);
+    EXPECT_EQ(read->run.problem.max_length, 20);
+  }
+}
+
+TEST_F(AdapterTest, OffsetsFromTheBaseWantTheBase) {
+  EXPECT_THAT(Export(RunOf(OffsetConfig{OffsetConfig::What::kNorms}), "").message(),
+              HasSubstr("want the base too (--base)"));
+  RunSpec other = RunOf(LoraConfig{.rank = 2, .target_modules = {"query"}, .use_dora = true});
+  other.weights[0] = 1;
+  EXPECT_THAT(Export(other, base_.path()).message(), HasSubstr("want the run's 01"));
+  EXPECT_TRUE(Export(RunOf(OffsetConfig{OffsetConfig::What::kBiases}), "").ok());
+}
+
+/// The words of a run name its linears in every layer: of some layers their paths are written, and those alone.
+TEST_F(AdapterTest, LinearsOfSomeLayersAreExportedByTheirPaths) {
+  ASSERT_TRUE(Export(RunOf(LoraConfig{.rank = 2, .target_modules = {"query", "key"}, .layers = {0}}), "").ok());
+  const std::string json = *ReadFile(folder_.File("adapter/adapter_config.json"), 1 << 20);
+  EXPECT_THAT(json, HasSubstr("bert.encoder.layer.0.attention.self.key\""));
+  EXPECT_THAT(json, ::testing::Not(HasSubstr("\"key\"")));
+  ASSERT_TRUE(Export(RunOf(LoraConfig{.rank = 2, .target_modules = {"query", "key"}, .layers = {0, 1}}), "").ok());
+  const std::string words = *ReadFile(folder_.File("adapter/adapter_config.json"), 1 << 20);
+  EXPECT_THAT(words, HasSubstr("\"key\""));
+  EXPECT_THAT(words, ::testing::Not(HasSubstr("value")));
+}
+
+TEST_F(AdapterTest, WhatCannotBeIsRefused) {
+  ASSERT_TRUE(Export(RunOf(LoraConfig{.rank = 2, .alpha = 4, .target_modules = {"query"}}), "").ok());
+  const std::string path = folder_.File("adapter/adapter_config.json");
+  const std::string json = *ReadFile(path, 1 << 20);
+  const auto refusal = [&](const std::string& from, const std::string& to) {
+    std::string text = json;
+    EXPECT_NE(text.find(from), std::string::npos);
+    EXPECT_TRUE(WriteFileAtomically(path, AsBytes(text.replace(text.find(from), from.size(), to))).ok());
+    return Import().status().message();
+  };
+  EXPECT_THAT(refusal("SEQ_CLS", "TOKEN_CLS"), HasSubstr("task_type: got TOKEN_CLS, want SEQ_CLS or CAUSAL_LM"));
+  EXPECT_THAT(refusal(R"("lora_alpha": 4)", R"("lora_alpha": -4)"), HasSubstr("want a positive number"));
+  EXPECT_THAT(refusal(R"("peft_type": "LORA")", R"("peft_type": "IA3")"), HasSubstr("has no tensors of its method"));
+}
+
+}  // namespace
+}  // namespace fedpeft
