@@ -85,6 +85,17 @@ struct GenerateCommand {
 /// off is kCancelled.
 Status RunGenerate(const GenerateCommand& command);
 
+struct MergeOptions {
+  std::string base;
+  std::string adapter;
+  std::string out;
+  /// Weights a file holds at most, unless one tensor alone has more.
+  std::uint64_t shard_mib = 2048;
+};
+/// Writes base and adapter as one model folder: weights in shards, config.json for the task's model, everything else of
+/// the base's folder copied.
+Status RunMerge(const MergeOptions& options);
+
 struct InspectOptions {
   std::string base;
   /// A run's YAML, to see what it would train; empty: none.

@@ -27,6 +27,7 @@ Examples:
       the centralised baseline
   fedpeft-client predict --base ./minilm --adapter adapter/ --data new.csv
   fedpeft-client generate --base ./llama --adapter adapter/ --prompt "Once upon a time"
+  fedpeft-client merge --base ./llama --adapter adapter/ merged/
 )";
 
 void AddCompute(CLI::App& verb, ComputeOptions& options) {
@@ -109,6 +110,16 @@ void AddInspect(CLI::App& app, InspectOptions& options) {
   verb->add_option("--label-column", options.label_column, "column of the label")->capture_default_str();
 }
 
+void AddMerge(CLI::App& app, MergeOptions& options) {
+  CLI::App* verb = app.add_subcommand("merge", "base and adapter as one model folder, for what knows no adapters");
+  verb->add_option("--base", options.base, "Hugging Face folder of the base model")->required();
+  verb->add_option("--adapter", options.adapter, "adapter folder")->required();
+  verb->add_option("--shard-mib", options.shard_mib, "most MiB of weights in a file")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  verb->add_option("out", options.out, "folder to write")->required();
+}
+
 constexpr const char* kGenerateExamples = R"(
 Examples:
   fedpeft-client generate --base ./llama --prompt "Once upon a time"
@@ -154,6 +165,7 @@ struct CommandLine {
   AdapterOptions evaluate, predict;
   GenerateCommand generate;
   InspectOptions inspect;
+  MergeOptions merge;
   std::string log_level = "info";
   LogOptions log;
 };
@@ -171,6 +183,7 @@ void Describe(CLI::App& app, CommandLine& line) {
   AddPredict(app, line.predict);
   AddGenerate(app, line.generate);
   AddInspect(app, line.inspect);
+  AddMerge(app, line.merge);
 }
 
 Status RunVerb(const CLI::App& app, CommandLine& line) {
@@ -181,6 +194,7 @@ Status RunVerb(const CLI::App& app, CommandLine& line) {
   if (app.got_subcommand("evaluate")) return RunEvaluate(line.evaluate);
   if (app.got_subcommand("predict")) return RunPredict(line.predict);
   if (app.got_subcommand("generate")) return RunGenerate(line.generate);
+  if (app.got_subcommand("merge")) return RunMerge(line.merge);
   return RunInspect(line.inspect);
 }
 

@@ -7,6 +7,8 @@ bits, and give the same probabilities of every label as `fedpeft-client predict`
 tensors random, is scored by `fedpeft-client evaluate` with peft's accuracy and loss. And a regression's adapter, which
 is peft's with `num_labels=1`, gives the same numbers.
 
+And `fedpeft-client merge` makes a model of base and adapter that transformers loads, with the same probabilities.
+
 Tolerance: 1e-4 on logits (as log probabilities) and loss, float32 sums in another order.
 """
 import csv
@@ -89,12 +91,26 @@ def check_out(programs, adapter, data, folder, **settings):
     """Our adapter in peft, whose base gets the `settings`; prints the worst difference of a log probability."""
     model = PeftModel.from_pretrained(base_model(programs.base, **settings), adapter)
     tensors = check_keys(model, adapter, folder)
+    check_predictions(programs, adapter, data, model, f"{tensors} tensors")
+
+
+def check_merged(programs, adapter, data, folder, *options):
+    """Base and adapter as one folder, which transformers loads with all its weights."""
+    programs.run_client("merge", "--adapter", adapter, folder, *options)
+    model, loading = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True)
+    assert not any(loading.values()), loading
+    assert [model.config.id2label[i] for i in range(len(LABELS))] == LABELS
+    check_predictions(programs, adapter, data, model, f"merged, {len(list(folder.glob('*.safetensors')))} files")
+
+
+def check_predictions(programs, adapter, data, model, what):
+    """`predict` says of each row what the model does."""
     want = log_probabilities(model, programs.base, read_rows(data)[0])
     output = programs.run_client("predict", "--adapter", adapter, "--data", data, "--json")
     rows = [json.loads(line) for line in output.splitlines()]
     got = torch.tensor([[row["probabilities"][label] for label in LABELS] for row in rows]).log()
     worst = (got - want).abs().max().item()
-    print(f"{adapter.name}: {tensors} tensors, log probabilities of {len(rows)} rows differ by {worst:.1e}", flush=True)
+    print(f"{adapter.name}: {what}, log probabilities of {len(rows)} rows differ by {worst:.1e}", flush=True)
     assert worst < TOLERANCE, f"{adapter.name}: log probabilities differ by {worst}"
     assert want.exp().std(0).max() > 0.002, "the adapter says the same of every row, so that nothing is compared"
     for row, best in zip(rows, want.argmax(-1).tolist(), strict=True):
@@ -178,6 +194,7 @@ def main():
                        encoding="utf-8")
         programs.run_client("train", run, folder / "centralised", "--data", train, "--eval-data", test)
         check_out(programs, folder / "centralised", test, folder / "saved_1")
+        check_merged(programs, folder / "centralised", test, folder / "merged", "--shard-mib", 32)
         check_out(programs, federate(programs, run, train, test, folder), test, folder / "saved_2")
         check_in(programs, folder / "from_peft", test, {"target_modules": ["query", "key", "value", "dense"]})
         check_regression(programs, train, test, folder)

@@ -3,6 +3,7 @@
 
 Small random bases of BERT, whose adapters come from a federation, GPT-2 and Llama: what differs by base is names. Methods
 that peft lacks come back to fedpeft alone: `evaluate` says of a folder what its training last did.
+Methods that are a change of the base's parameters are merged too.
 """
 # parity: full
 # parity: timeout=600
@@ -13,9 +14,9 @@ import re
 import sys
 import tempfile
 
-from export_parity import SETTINGS, base_model, check_in_of, check_out, federate, write_rows
+from export_parity import SETTINGS, base_model, check_in_of, check_merged, check_out, federate, write_rows
 from families_export_parity import write_tokenizer
-from method_references import METHODS, Peft
+from method_references import METHODS, Bottleneck, Peft
 from model_cells import CELLS, make_base, quiet_torch
 from programs import Programs
 
@@ -43,6 +44,8 @@ def check(programs, cell, method, folder, files):
     else:
         said = programs.run_client("train", run, ours, "--data", train, "--eval-data", test)
         loss = re.findall(r"test loss ([\d.]+)", said)[-1]
+    if not isinstance(method, Bottleneck) and method.name not in ("prefix", "prompt"):
+        check_merged(programs, ours, test, folder / "merged")
     if isinstance(method, Peft):
         pad = {} if cell.family == "bert" else {"pad_token_id": 1}
         check_out(programs, ours, test, folder / "saved", **pad)
