@@ -35,6 +35,8 @@ struct ExportArgs {
   std::string out;
   /// Folder of the base; may be empty.
   std::string base;
+  /// `peft` or `gguf`.
+  std::string format = "peft";
 };
 
 /// Coordinates the run until it is finished, or stopped by SIGTERM or SIGINT (both 0), or cannot go on (1).

@@ -50,7 +50,8 @@ Result<std::string> ExportText(const ExportArgs& args) {
     return DataLoss(args.state + ": the stored run does not parse (is the disk sound?)");
   }
   ASSIGN_OR_RETURN(const RunSpec run, TranslateRun(config));
-  ASSIGN_OR_RETURN(const std::uint32_t round, ExportRound(state, run, args.round, args.out, args.base));
+  const ExportTarget target{args.out, args.base, args.format == "gguf"};
+  ASSIGN_OR_RETURN(const std::uint32_t round, ExportRound(state, run, args.round, target));
   return args.out + ": the adapter of round " + std::to_string(round) + "\n";
 }
 

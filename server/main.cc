@@ -68,11 +68,14 @@ void AddReport(CLI::App& app, const char* name, const char* help, int (*run)(con
 }
 
 void AddExport(CLI::App& app, ExportArgs& args, std::function<int()>& chosen) {
-  CLI::App& verb = *app.add_subcommand("export", "write a round's parameters as a Hugging Face PEFT adapter folder");
+  CLI::App& verb = *app.add_subcommand("export", "write a round's parameters as an adapter");
   AddState(verb, args.state);
   verb.add_option("--round", args.round, "which round; otherwise the best, or the last if none was evaluated");
   verb.add_option("--base", args.base, "the base's folder; only adapters that hold values of the base need it");
-  verb.add_option("out", args.out, "folder to write")->required();
+  verb.add_option("--format", args.format, "peft: a folder for Hugging Face PEFT; gguf: a file for llama.cpp's --lora")
+      ->check(CLI::IsMember({"peft", "gguf"}))
+      ->capture_default_str();
+  verb.add_option("out", args.out, "folder, or with gguf file, to write")->required();
   verb.callback([&] { chosen = [&] { return Export(args); }; });
 }
 
@@ -99,7 +102,7 @@ int Main(int argc, char** argv) {
   ReportArgs report{.state = "state", .json = false};
   AddReport(app, "rounds", "the committed rounds, of a running or a stopped coordinator", Rounds, report, chosen);
   AddReport(app, "show", "the run, its state and its clients", Show, report, chosen);
-  ExportArgs to_export{.state = "state", .round = std::nullopt, .out = {}, .base = {}};
+  ExportArgs to_export{.state = "state", .round = std::nullopt, .out = {}, .base = {}, .format = "peft"};
   AddExport(app, to_export, chosen);
 
   CLI11_PARSE(app, argc, argv);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "configs/adapter.h"
+#include "configs/gguf_adapter.h"
 #include "peft/core/clock.h"
 #include "peft/io/adapter_folder.h"
 #include "peft/metrics/metrics.h"
@@ -134,7 +135,7 @@ Result<std::string> ShowJson(StateReader& state) {
 }
 
 Result<std::uint32_t> ExportRound(StateReader& state, const RunSpec& run, std::optional<std::uint32_t> round,
-                                  const std::string& out, const std::string& base) {
+                                  const ExportTarget& target) {
   if (!round) {
     ASSIGN_OR_RETURN(const RoundRecord best, state.BestRound());
     round = best.round;
@@ -143,9 +144,13 @@ Result<std::uint32_t> ExportRound(StateReader& state, const RunSpec& run, std::o
   ASSIGN_OR_RETURN(const std::string path, state.ParamsPath(*round));
   ASSIGN_OR_RETURN(std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, ReadCheckpoint(path, layout));
+  if (target.gguf) {
+    RETURN_IF_ERROR(ExportGgufAdapter(run, checkpoint.params, target.out));
+    return *round;
+  }
   const StringMap provenance = {{std::string(adapter_metadata::kRun), record.run_id},
                                 {std::string(adapter_metadata::kRound), std::to_string(*round)}};
-  RETURN_IF_ERROR(ExportAdapter(run, checkpoint.params, out, base, provenance));
+  RETURN_IF_ERROR(ExportAdapter(run, checkpoint.params, target.out, target.base, provenance));
   return *round;
 }
 

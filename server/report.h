@@ -20,10 +20,18 @@ Result<std::string> RoundsJson(StateReader& state);
 Result<std::string> ShowText(StateReader& state);
 Result<std::string> ShowJson(StateReader& state);
 
-/// Writes the parameters of `round` (nothing: the best evaluated round, else the last) as a Hugging Face PEFT adapter
-/// folder. Returns the round. `run` is the translation of the stored configuration.
+/// Where an adapter goes: a folder of peft's, or with `gguf` a file for llama.cpp. `base` is the base's folder, or
+/// empty.
+struct ExportTarget {
+  std::string out = {};
+  std::string base = {};
+  bool gguf = false;
+};
+
+/// Writes the parameters of `round` (nothing: the best evaluated round, else the last) as an adapter.
+/// Returns the round. `run` is the translation of the stored configuration.
 /// Errors: kNotFound: no such round, or not kept; those of the checkpoint and the adapter folder.
 Result<std::uint32_t> ExportRound(StateReader& state, const RunSpec& run, std::optional<std::uint32_t> round,
-                                  const std::string& out, const std::string& base = "");
+                                  const ExportTarget& target);
 
 }  // namespace fedpeft::server

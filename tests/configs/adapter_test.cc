@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "configs/gguf_adapter.h"
 #include "peft/core/files.h"
 #include "peft/io/adapter_folder.h"
 #include "tests/support/temp_folder.h"
@@ -102,6 +103,23 @@ TEST_F(AdapterTest, WhatCannotBeIsRefused) {
   EXPECT_THAT(refusal("SEQ_CLS", "TOKEN_CLS"), HasSubstr("task_type: got TOKEN_CLS, want SEQ_CLS or CAUSAL_LM"));
   EXPECT_THAT(refusal(R"("lora_alpha": 4)", R"("lora_alpha": -4)"), HasSubstr("want a positive number"));
   EXPECT_THAT(refusal(R"("peft_type": "LORA")", R"("peft_type": "IA3")"), HasSubstr("has no tensors of its method"));
+}
+
+TEST_F(AdapterTest, WhatLlamaCppCannotHoldIsNoGguf) {
+  const std::string path = folder_.File("adapter.gguf");
+  RunSpec run = RunOf(LoraConfig{.rank = 2, .target_modules = {"query"}});
+  EXPECT_THAT(ExportGgufAdapter(run, Random(run), path).message(), HasSubstr("the base is an encoder (bert)"));
+  run.plan.base.model_type = "llama";
+  run.plan.method = LoraConfig{.rank = 2, .target_modules = {"q_proj"}};
+  EXPECT_THAT(ExportGgufAdapter(run, Random(run), path).message(), HasSubstr("has a classification head"));
+  run.problem.type = ProblemType::kLanguageModelling;
+  run.plan.labels = 0;
+  EXPECT_TRUE(ExportGgufAdapter(run, Random(run), path).ok());
+  EXPECT_TRUE(ReadFile(path, 1 << 20)->starts_with("GGUF"));
+  run.plan.method = LoraConfig{.rank = 2, .target_modules = {"q_proj"}, .use_dora = true};
+  EXPECT_THAT(ExportGgufAdapter(run, Random(run), path).message(), HasSubstr("DoRA of rank 2"));
+  run.plan.method = PromptConfig{2};
+  EXPECT_THAT(ExportGgufAdapter(run, Random(run), path).message(), HasSubstr("a prompt of 2 vectors"));
 }
 
 }  // namespace

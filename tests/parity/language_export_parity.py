@@ -4,7 +4,8 @@
 Small random bases of two families (GPT-2's linears are stored transposed). Two clients and an evaluator federate a
 plain text; `fedpeft-client train` learns to answer questions, prompts left out. Each adapter loads in peft with no key
 missing and none unexpected, survives its save bit for bit, and has there the loss that `fedpeft-client evaluate` gives
-(the federation's also that of its last round); and `predict` answers each question as peft's greedy generation does.
+(the federation's also that of its last round, and the
+same ΔW in its GGUF file, which the `gguf` package reads); and `predict` answers each question as peft's greedy generation does.
 An adapter that trained the head, too, is refused.
 """
 import json
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 
+import gguf
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Tokenizer
@@ -30,7 +32,8 @@ MAX_LENGTH = 48
 NEW_TOKENS = 12
 SETTINGS = """
 problem: {{type: language_modelling, max_length: {length}, prompt: {prompt}, response: {response}}}
-peft: {{lora: {{rank: 4, alpha: 12, target_modules: [{targets}]}}}}
+peft: {{lora: {{rank: 4, alpha: 12, use_rslora: true, patterns: [{{module: {last}, rank: 2, alpha: 5}}],
+              target_modules: [{targets}]}}}}
 train: {{learning_rate: 0.02, batch_size: 4, epochs: 2}}
 schedule: [{{rounds: 2, participation: {{cohort: 2, min_clients: 2}}}}]
 evaluation: {{every: 1, min_evaluators: 1}}
@@ -52,7 +55,8 @@ def lines():
 def write_run(programs, path, targets, prompt, response):
     base = programs.run_client("inspect").split("\n#")[0]
     path.write_text(f"name: export\nseed: 1\n{base}" + SETTINGS.format(
-        length=MAX_LENGTH, prompt=json.dumps(prompt), response=json.dumps(response), targets=targets), encoding="utf-8")
+        length=MAX_LENGTH, prompt=json.dumps(prompt), response=json.dumps(response), targets=targets,
+        last=targets.split(", ")[-1]), encoding="utf-8")
 
 
 def peft_loss(model, tokenizer, rows, prompt, response):
@@ -73,6 +77,32 @@ def check_loss(programs, adapter, data, folder, rows, prompt="", response="{text
           f"{abs(ours['loss'] - want):.1e}", flush=True)
     assert abs(ours["loss"] - want) < TOLERANCE, ours
     return model, ours["loss"]
+
+
+def check_gguf(path, model, cell):
+    """The same ΔW as in peft, rows of a Llama's queries and keys where llama.cpp's converter brings them."""
+    reader = gguf.GGUFReader(path)
+    alpha = reader.fields["adapter.lora.alpha"].contents()
+    assert reader.fields["general.architecture"].contents() == cell.family
+    assert reader.fields["general.type"].contents() == "adapter" and reader.fields["adapter.type"].contents() == "lora"
+    tensors = {t.name: torch.from_numpy(t.data.copy()) for t in reader.tensors}
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[cell.family.upper()], model.config.num_hidden_layers)
+    compared = 0
+    for path, module in model.named_modules():
+        if not hasattr(module, "lora_A"):
+            continue
+        name = names.get_name(path.removeprefix("base_model.model.")) + ".weight"
+        a, b = tensors.pop(name + ".lora_a"), tensors.pop(name + ".lora_b")
+        want = module.get_delta_weight("default").detach()
+        want = want.t() if cell.family == "gpt2" else want
+        if cell.family == "llama" and path.endswith(("q_proj", "k_proj")):
+            heads = model.config.num_attention_heads if path.endswith("q_proj") else model.config.num_key_value_heads
+            want = want.reshape(heads, 2, -1, want.shape[1]).transpose(1, 2).reshape(want.shape)
+        assert torch.allclose(alpha / a.shape[0] * b @ a, want, atol=1e-6), name
+        assert want.abs().max() > 1e-3, "the adapter changes nothing"
+        compared += 1
+    assert not tensors, f"of no module: {list(tensors)}"
+    print(f"{compared} low-rank pairs of the GGUF file are peft's", flush=True)
 
 
 def check_answers(programs, adapter, data, model, rows):
@@ -119,7 +149,9 @@ def check(build, cell, targets, folder):
     text.write_text("\n".join(lines()) + "\n", encoding="utf-8")
     write_run(programs, run, targets, "", "")
     adapter = federate(programs, run, text, text, folder / "federation")
-    _, loss = check_loss(programs, adapter, text, folder / "saved_1", [{"text": line} for line in lines()])
+    programs.export(folder / "federation/state", folder / "adapter.gguf", "--format", "gguf")
+    model, loss = check_loss(programs, adapter, text, folder / "saved_1", [{"text": line} for line in lines()])
+    check_gguf(folder / "adapter.gguf", model, cell)
     rounds = (folder / "federation/state/rounds.jsonl").read_text(encoding="utf-8").splitlines()
     assert abs(json.loads(rounds[-1])["eval_loss"] - loss) < TOLERANCE, rounds[-1]
     assert json.loads(rounds[-1])["eval_perplexity"] < json.loads(rounds[0])["eval_perplexity"], "nothing was learned"

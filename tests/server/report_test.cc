@@ -71,7 +71,7 @@ TEST_F(ReportTest, ShowNamesRunBestRoundAndClients) {
 TEST_F(ReportTest, ExportWritesTheBestRoundBitForBit) {
   TempFolder out;
   StateReader state = Reader();
-  const Result<std::uint32_t> round = ExportRound(state, run_, std::nullopt, out.File("adapter"));
+  const Result<std::uint32_t> round = ExportRound(state, run_, std::nullopt, {out.File("adapter")});
   ASSERT_TRUE(round.ok()) << round.status().ToString();
   EXPECT_EQ(*round, 1u);
   const Result<AdapterFolder> adapter = ReadAdapterFolder(out.File("adapter"));
@@ -91,8 +91,8 @@ TEST_F(ReportTest, ExportWritesTheBestRoundBitForBit) {
 TEST_F(ReportTest, ExportOfARoundThatIsGoneSaysWhichAreHere) {
   TempFolder out;
   StateReader state = Reader();
-  EXPECT_THAT(ExportRound(state, run_, 0, out.File("adapter")).status().message(), HasSubstr("1, 2"));
-  EXPECT_EQ(ExportRound(state, run_, 9, out.File("adapter")).status().code(), Code::kNotFound);
+  EXPECT_THAT(ExportRound(state, run_, 0, {out.File("adapter")}).status().message(), HasSubstr("1, 2"));
+  EXPECT_EQ(ExportRound(state, run_, 9, {out.File("adapter")}).status().code(), Code::kNotFound);
 }
 
 }  // namespace
