@@ -321,7 +321,58 @@ Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape
   ParamVector params(*layout);
   RETURN_IF_ERROR(FillParams(adapter, params).Annotate(folder));
   RETURN_IF_ERROR(ShiftByBase(base_folder, run, adapter.config.peft_type, -1, params));
-  return ImportedAdapter{std::move(run), std::move(params)};
+  const bool named = adapter.file.metadata().contains(adapter_metadata::kLabels);
+  return ImportedAdapter{std::move(run), std::move(params), named};
+}
+
+namespace {
+
+/// Whether two methods of one layout compute the same from the same values.
+bool ComputeAlike(const PeftPlan& a, const PeftPlan& b) {
+  if (a.method.index() != b.method.index()) return false;
+  if (const auto* lora = std::get_if<LoraConfig>(&a.method)) {
+    const LoraConfig& other = std::get<LoraConfig>(b.method);
+    const auto scales = [](const BaseShape& base, const LoraConfig& config) {
+      std::vector<double> values;
+      const std::vector<LoraSite> sites = LoraSites(base, config).value();
+      for (const LoraSite& site : sites) values.push_back(site.scale);
+      return values;
+    };
+    return scales(a.base, *lora) == scales(b.base, other);
+  }
+  if (const auto* adapter = std::get_if<BottleneckConfig>(&a.method)) {
+    const BottleneckConfig& other = std::get<BottleneckConfig>(b.method);
+    return adapter->kind == other.kind && adapter->activation == other.activation && adapter->scale == other.scale;
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<ParamVector> StartFromAdapter(const std::string& folder, const RunSpec& run, const std::string& base_folder) {
+  ASSIGN_OR_RETURN(ImportedAdapter adapter, ImportAdapter(folder, run.plan.base, base_folder));
+  const auto refuse = [&](const std::string& what) {
+    return FailedPrecondition(folder + ": " + what + " (start from an adapter of this run's method and problem)");
+  };
+  const RunSpec& other = adapter.run;
+  if (other.weights != Digest{} && other.weights != run.weights) {
+    return refuse("is of a base that hashes to " + Hex(other.weights) + ", want " + Hex(run.weights));
+  }
+  if (other.problem.type != run.problem.type) return refuse("solves another kind of problem");
+  const bool named = adapter.labels_named;
+  if (named && other.problem.labels != run.problem.labels) return refuse("has other labels, or in another order");
+  ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
+  if (layout->digest() != adapter.params.layout()->digest() || !ComputeAlike(run.plan, other.plan)) {
+    return refuse("is " + DescribeMethod(other.plan.method) + ", or of other targets, ranks or scales, want " +
+                  DescribeMethod(run.plan.method) + " as the run has it");
+  }
+  const ViewSpec view = PlanView(run.plan, *layout);
+  if (std::find(view.share.begin(), view.share.end(), false) != view.share.end()) {
+    return FailedPrecondition(
+        "peft.head: got frozen with an adapter to start from, want shared (what is frozen is made "
+        "by the seed)");
+  }
+  return std::move(adapter.params);
 }
 
 }  // namespace fedpeft

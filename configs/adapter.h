@@ -25,6 +25,8 @@ Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::s
 struct ImportedAdapter {
   RunSpec run;
   ParamVector params;
+  /// The labels are the folder's own, not LABEL_0, LABEL_1, ….
+  bool labels_named = false;
 };
 
 /// Reads an adapter's folder for sequence classification or language modelling on a base of that shape, fedpeft's or
@@ -32,5 +34,10 @@ struct ImportedAdapter {
 /// is where its weights are. Errors: ReadAdapterFolder's; ExportAdapter's of the base; kUnimplemented for other modules
 /// that were trained; kInvalidArgument for tensors that do not fit the base.
 Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape& base, const std::string& base_folder);
+
+/// The values of an adapter folder as those that `run` starts from; fedpeft's or `peft`'s, of the same method, with the
+/// same ranks, scales and labels. Errors: ImportAdapter's; kFailedPrecondition for an adapter of something else than the
+/// run trains, naming it, or a run that does not share all that it trains.
+Result<ParamVector> StartFromAdapter(const std::string& folder, const RunSpec& run, const std::string& base_folder);
 
 }  // namespace fedpeft

@@ -22,6 +22,9 @@ struct ServeArgs {
   RunArgs run;
   std::string state;
   ServiceOptions service;
+  /// Adapter folder to start from, and the base's folder, which only some need; may be empty.
+  std::string start;
+  std::string base;
 };
 
 struct ReportArgs {

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "configs/adapter.h"
 #include "configs/loader.h"
 #include "configs/run.h"
 #include "peft/core/files.h"
@@ -83,6 +84,9 @@ Result<RunOutcome> ServeRun(const ServeArgs& args) {
   CoordinatorOptions options{
       .state_folder = args.state, .run_config = loaded.config.SerializeAsString(), .run = RunSpec()};
   ASSIGN_OR_RETURN(options.run, TranslateRun(loaded.config));
+  if (!args.start.empty()) {
+    options.start = [&args, run = options.run] { return StartFromAdapter(args.start, run, args.base); };
+  }
   const std::string run_config = options.run_config;
   ASSIGN_OR_RETURN(std::unique_ptr<Coordinator> coordinator, Coordinator::Open(std::move(options)));
 

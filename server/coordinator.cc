@@ -187,6 +187,10 @@ Result<std::unique_ptr<Coordinator>> Coordinator::Open(CoordinatorOptions option
     RETURN_IF_ERROR(model.Restore(std::move(checkpoint), last->params_sha256).Annotate(options.state_folder));
     ASSIGN_OR_RETURN(resume, store.LoadResumePoint());
   } else {
+    if (options.start) {
+      ASSIGN_OR_RETURN(ParamVector params, options.start());
+      model.Replace(std::make_shared<const Checkpoint>(Checkpoint{std::move(params), {}}));
+    }
     RETURN_IF_ERROR(CommitStart(store, model, options.run));
   }
   std::string run_id = store.run().run_id;

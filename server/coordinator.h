@@ -4,12 +4,14 @@
 // meet: what must be durable is stored before it is sent.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "configs/run.h"
 #include "peft/core/hash.h"
 #include "peft/core/status.h"
+#include "peft/params/param_vector.h"
 #include "server/events.h"
 
 namespace fedpeft::server {
@@ -20,6 +22,8 @@ struct CoordinatorOptions {
   std::string run_config;
   /// Its translation.
   RunSpec run;
+  /// What a new state folder's run starts from; empty: the run's initial values. Not called where a run goes on.
+  std::function<Result<ParamVector>()> start = {};
 };
 
 /// How a run ended, for the process's exit status.

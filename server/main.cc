@@ -49,6 +49,10 @@ void AddServe(CLI::App& app, ServeArgs& args, std::function<int()>& chosen) {
   CLI::App& verb = *app.add_subcommand("serve", "coordinate a run; goes on where the state folder left off");
   AddRun(verb, args.run);
   AddState(verb, args.state);
+  verb.add_option("--start", args.start,
+                  "begin with the values of this adapter folder, of the run's method (when the "
+                  "state folder is new)");
+  verb.add_option("--base", args.base, "the base's folder; only a --start that holds values of the base needs it");
   verb.add_option("--listen", args.service.listen, "HOST:PORT; port 0: any free one")->capture_default_str();
   verb.add_option("--tls-cert", args.service.tls_certificate, "PEM certificate chain of this server");
   verb.add_option("--tls-key", args.service.tls_key, "PEM private key of it");
@@ -92,7 +96,7 @@ int Main(int argc, char** argv) {
   app.add_option("--log-file", log.file, "also append logs to this file, as JSON");
 
   std::function<int()> chosen;
-  ServeArgs serve{.run = {}, .state = "state", .service = {}};
+  ServeArgs serve{.run = {}, .state = "state", .service = {}, .start = {}, .base = {}};
   serve.service.listen = "127.0.0.1:7070";
   AddServe(app, serve, chosen);
   RunArgs check;

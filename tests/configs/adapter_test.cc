@@ -105,6 +105,34 @@ TEST_F(AdapterTest, WhatCannotBeIsRefused) {
   EXPECT_THAT(refusal(R"("peft_type": "LORA")", R"("peft_type": "IA3")"), HasSubstr("has no tensors of its method"));
 }
 
+TEST_F(AdapterTest, ARunStartsFromAnAdapterOfItsOwnMethodAlone) {
+  const RunSpec run = RunOf(LoraConfig{.rank = 2, .alpha = 4, .target_modules = {"query"}});
+  ASSERT_TRUE(Export(run, "").ok());
+  const auto start = [&](const RunSpec& other) { return StartFromAdapter(folder_.File("adapter"), other, ""); };
+  const Result<ParamVector> params = start(run);
+  ASSERT_TRUE(params.ok()) << params.status().ToString();
+  EXPECT_EQ(params->values()[5], Random(run).values()[5]);
+
+  RunSpec other = run;
+  std::get<LoraConfig>(other.plan.method).alpha = 8;
+  EXPECT_THAT(start(other).status().message(), HasSubstr("or of other targets, ranks or scales"));
+  other = run;
+  other.plan.method = LoraConfig{.rank = 2, .alpha = 4, .target_modules = {"query", "key"}};
+  EXPECT_THAT(start(other).status().message(), HasSubstr("or of other targets"));
+  other.plan.method = Ia3Config{};
+  EXPECT_THAT(start(other).status().message(),
+              HasSubstr("is LoRA of rank 2, or of other targets, ranks or scales, want (IA)³"));
+  other = run;
+  other.problem.labels = {"a", "c", "b"};
+  EXPECT_THAT(start(other).status().message(), HasSubstr("has other labels"));
+  other = run;
+  other.problem.type = ProblemType::kLanguageModelling;
+  EXPECT_THAT(start(other).status().message(), HasSubstr("another kind of problem"));
+  other = run;
+  other.plan.head = HeadPolicy::kFrozen;
+  EXPECT_THAT(start(other).status().message(), HasSubstr("peft.head: got frozen"));
+}
+
 TEST_F(AdapterTest, WhatLlamaCppCannotHoldIsNoGguf) {
   const std::string path = folder_.File("adapter.gguf");
   RunSpec run = RunOf(LoraConfig{.rank = 2, .target_modules = {"query"}});

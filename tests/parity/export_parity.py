@@ -140,6 +140,7 @@ def check_in_of(programs, adapter, data, config, **settings):
           f"{abs(ours['loss'] - loss):.1e}", flush=True)
     assert ours["correct"] == correct and ours["examples"] == len(texts), ours
     assert abs(ours["loss"] - loss) < TOLERANCE, ours
+    return loss
 
 
 def federate(programs, run, train, test, folder):

@@ -3,7 +3,7 @@
 
 Small random bases of BERT, whose adapters come from a federation, GPT-2 and Llama: what differs by base is names. Methods
 that peft lacks come back to fedpeft alone: `evaluate` says of a folder what its training last did.
-Methods that are a change of the base's parameters are merged too.
+Methods that are a change of the base's parameters are merged too, and a federation starts from BERT's adapters of peft.
 """
 # parity: full
 # parity: timeout=600
@@ -11,14 +11,15 @@ import json
 import pathlib
 import random
 import re
+import shutil
 import sys
 import tempfile
 
-from export_parity import SETTINGS, base_model, check_in_of, check_merged, check_out, federate, write_rows
+from export_parity import SETTINGS, TOLERANCE, base_model, check_in_of, check_merged, check_out, federate, write_rows
 from families_export_parity import write_tokenizer
 from method_references import METHODS, Bottleneck, Peft
 from model_cells import CELLS, make_base, quiet_torch
-from programs import Programs
+from programs import Federation, Programs
 
 FAMILIES = ["bert", "gpt2", "llama"]
 
@@ -51,11 +52,30 @@ def check(programs, cell, method, folder, files):
         check_out(programs, ours, test, folder / "saved", **pad)
         config = method.config(cell, None if "norm" != method.name else base_model(programs.base))
         config.task_type = "SEQ_CLS"
-        check_in_of(programs, folder / f"{name}_of_peft", test, config, **pad)
+        theirs = folder / f"{name}_of_peft"
+        loss = check_in_of(programs, theirs, test, config, **pad)
+        if cell.family == "bert":
+            check_start(programs, run, theirs, train, test, folder / "started", loss)
         return
     again = programs.run_client("evaluate", "--adapter", ours, "--data", test)
     assert f"loss {loss}" in again, (method.name, loss, again)
     print(f"{ours.name}: loss {loss} again", flush=True)
+
+
+def check_start(programs, run, adapter, train, test, folder, loss):
+    """A federation begins where peft's adapter is, and goes on from its state alone."""
+    shutil.copytree(adapter, folder / "start")
+    options = ["--start", folder / "start", "--base", programs.base]
+    with Federation(programs, run, folder, {}, options) as federation:
+        federation.wait_until_listening()
+    shutil.rmtree(folder / "start")
+    with Federation(programs, run, folder, {}, options) as federation:
+        federation.join("trainers", train, "--virtual-clients", 2)
+        federation.join("evaluator", test, "--role", "evaluator")
+        federation.run()
+    began = rounds(folder)[0]["eval_loss"]
+    print(f"{adapter.name}: a federation starts at loss {began:.4f}, which differs by {abs(began - loss):.1e}", flush=True)
+    assert abs(began - loss) < TOLERANCE, (began, loss)
 
 
 def rounds(folder):

@@ -57,7 +57,7 @@ class Federation:
     A folder whose run was cut off is gone on with: the coordinator resumes from its state.
     """
 
-    def __init__(self, programs, run_yaml, folder, settings):
+    def __init__(self, programs, run_yaml, folder, settings, options=()):
         self.programs = programs
         self.folder = pathlib.Path(folder)
         self.state = self.folder / "state"
@@ -65,7 +65,7 @@ class Federation:
         self._running = contextlib.ExitStack()
         self._clients = []
         self._server = self._start("server", [programs.server, "serve", run_yaml, "--state", self.state, "--listen",
-                                              "127.0.0.1:0", *setting_options(settings)])
+                                              "127.0.0.1:0", *setting_options(settings), *options])
         self.peak_kib = 0
 
     def __enter__(self):
