@@ -10,6 +10,10 @@ namespace fedpeft::client {
 
 namespace {
 
+const char* Said(bool value) {
+  return value ? "true" : "false";
+}
+
 std::string ShapeLine(const BaseShape& shape) {
   return shape.model_type + ", hidden_size " + std::to_string(shape.hidden_size) + ", " +
          std::to_string(shape.num_hidden_layers) + " layers, " + std::to_string(shape.num_attention_heads) +
@@ -17,7 +21,9 @@ std::string ShapeLine(const BaseShape& shape) {
          std::to_string(shape.vocab_size) + ", max_position_embeddings " +
          std::to_string(shape.max_position_embeddings) + ", num_key_value_heads " + std::to_string(shape.kv_heads()) +
          ", head_dim " + std::to_string(shape.head_width()) + ", position_offset " +
-         std::to_string(shape.position_offset);
+         std::to_string(shape.position_offset) + ", type_vocab_size " + std::to_string(shape.type_vocab_size) +
+         ", attention_bias " + Said(shape.attention_bias) + ", mlp_bias " + Said(shape.mlp_bias) +
+         ", tie_word_embeddings " + Said(shape.tie_word_embeddings);
 }
 
 void CountParameters(const ModelFolder& model, BaseInfo& base) {

@@ -53,11 +53,11 @@ std::size_t InCommon(std::span<const std::int32_t> a, std::span<const std::int32
   return static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
 }
 
-/// Pieces that overlap by one token.
+/// Pieces that overlap by one token, which is learned at the end of the one alone.
 Example Cut(std::span<const std::int32_t> ids, std::size_t max_length) {
   Example example;
   for (std::size_t at = 0; at + 1 < ids.size(); at += max_length - 1) {
-    AddDocument(ids.subspan(at, std::min(max_length, ids.size() - at)), /*prompt=*/0, example);
+    AddDocument(ids.subspan(at, std::min(max_length, ids.size() - at)), /*prompt=*/at > 0 ? 1 : 0, example);
   }
   return example;
 }

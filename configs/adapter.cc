@@ -22,6 +22,7 @@ constexpr std::string_view kResponse = "fedpeft.response";
 constexpr const char* kCausal = "CAUSAL_LM";
 constexpr const char* kClassifies = "SEQ_CLS";
 constexpr std::string_view kMaxLength = "fedpeft.max_length";
+constexpr std::int64_t kMostLabels = 65536;
 /// In the order of BottleneckConfig::Kind.
 constexpr std::array<std::string_view, 3> kKinds = {"houlsby", "pfeiffer", "parallel"};
 
@@ -43,6 +44,12 @@ Result<std::vector<std::string>> LabelsOf(const AdapterFolder& adapter, const Ba
   const auto head = file.tensors().find(weight);
   if (head == file.tensors().end() || head->second.shape.size() != 2) {
     return InvalidArgument("has no classification head " + weight + " [labels, hidden]");
+  }
+  // What the file claims is checked before labels are made of it.
+  const std::int64_t width = HeadLayers(base, /*labels=*/1).back().in;
+  if (head->second.shape[0] < 1 || head->second.shape[0] > kMostLabels || head->second.shape[1] != width) {
+    return InvalidArgument("tensor \"" + weight + "\" has shape " + ShapeText(head->second.shape) + ", want [1 to " +
+                           std::to_string(kMostLabels) + "," + std::to_string(width) + "]");
   }
   const auto rows = static_cast<std::size_t>(head->second.shape[0]);
   std::vector<std::string> labels;
@@ -177,9 +184,20 @@ Status ShiftByBase(const std::string& folder, const RunSpec& run, PeftType type,
   return AddBaseValues(base, run.plan, sign, params);
 }
 
-Status FillParams(const AdapterFolder& adapter, ParamVector& params) {
+/// Of an adapter's weights: what the whole base takes as float32, and 2 GiB.
+std::uint64_t MostBytes(const BaseShape& base) {
+  const BaseSites sites = SitesOf(base);
+  std::int64_t values = 0;
+  for (const TableSite& table : sites.tables) values += table.rows * table.width;
+  for (const Site& site : sites.linears) values += site.in * site.out;
+  if (sites.language_head) values += sites.language_head->rows * sites.language_head->width;
+  return sizeof(float) * static_cast<std::uint64_t>(values) + (std::uint64_t{2} << 30);
+}
+
+/// The file's values in the layout, once it is known to hold them all, and nothing else.
+Result<ParamVector> TakeParams(const AdapterFolder& adapter, std::shared_ptr<const ParamLayout> layout) {
   const SafetensorsFile& file = adapter.file;
-  const auto& specs = params.layout()->tensors();
+  const auto& specs = layout->tensors();
   std::set<std::string> names;
   for (std::size_t i = 0; i < specs.size(); ++i) {
     const std::string name = NameInFile(specs[i], adapter.config.peft_type);
@@ -187,14 +205,17 @@ Status FillParams(const AdapterFolder& adapter, ParamVector& params) {
     if (found == file.tensors().end()) return InvalidArgument("has no tensor \"" + name + "\"");
     names.insert(name);
     RETURN_IF_ERROR(CheckShape(found->second, specs[i].shape));
-    RETURN_IF_ERROR(CopyFloats(found->second, params.tensor(i)));
   }
   for (const auto& entry : file.tensors()) {
     if (!names.contains(entry.first)) {
       return Unimplemented("has a tensor \"" + entry.first + "\", want the method's and a classification head's alone");
     }
   }
-  return OkStatus();
+  ParamVector params(std::move(layout));
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    RETURN_IF_ERROR(CopyFloats(file.tensors().at(NameInFile(specs[i], adapter.config.peft_type)), params.tensor(i)));
+  }
+  return params;
 }
 
 /// adapter_config.json of each method, beyond what all have.
@@ -299,7 +320,7 @@ Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::s
 
 Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape& base,
                                       const std::string& base_folder) {
-  ASSIGN_OR_RETURN(const AdapterFolder adapter, ReadAdapterFolder(folder));
+  ASSIGN_OR_RETURN(const AdapterFolder adapter, ReadAdapterFolder(folder, MostBytes(base)));
   RunSpec run;
   run.base_name = adapter.config.base_model_name_or_path;
   run.weights = DigestOr0(adapter.file.metadata(), adapter_metadata::kBaseHash);
@@ -317,12 +338,15 @@ Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape
   Result<std::shared_ptr<const ParamLayout>> layout = PlanLayout(run.plan);
   if (!layout.ok()) return layout.status().Annotate(folder);
   const std::int64_t longest = base.longest() - LeadOf(run.plan.method).positions();
+  if (longest < 3) {
+    return InvalidArgument(folder + ": leaves " + std::to_string(longest) + " positions of the base to a text, want 3");
+  }
   run.problem.max_length = static_cast<int>(std::min<std::int64_t>(run.problem.max_length, longest));
-  ParamVector params(*layout);
-  RETURN_IF_ERROR(FillParams(adapter, params).Annotate(folder));
-  RETURN_IF_ERROR(ShiftByBase(base_folder, run, adapter.config.peft_type, -1, params));
+  Result<ParamVector> params = TakeParams(adapter, *layout);
+  if (!params.ok()) return params.status().Annotate(folder);
+  RETURN_IF_ERROR(ShiftByBase(base_folder, run, adapter.config.peft_type, -1, *params));
   const bool named = adapter.file.metadata().contains(adapter_metadata::kLabels);
-  return ImportedAdapter{std::move(run), std::move(params), named};
+  return ImportedAdapter{std::move(run), std::move(*params), named};
 }
 
 namespace {

@@ -68,6 +68,12 @@ class TreeReader {
     if (IsMessage(field)) {
       if (!Expect(Kind::kMap, node, path, "a map")) return;
       const auto* reflection = message->GetReflection();
+      if (const auto* oneof = field.real_containing_oneof();
+          oneof != nullptr && reflection->HasOneof(*message, oneof)) {
+        const FieldDescriptor& other = *reflection->GetOneofFieldDescriptor(*message, oneof);
+        findings_->push_back({path, "is given beside " + other.name() + ", want one of them", node.place});
+        return;
+      }
       ReadMap(
           node, path,
           field.is_repeated() ? reflection->AddMessage(message, &field) : reflection->MutableMessage(message, &field));

@@ -20,8 +20,9 @@ torch::Tensor Ia3Hook::Linear(std::size_t site, const torch::Tensor& x, const Fr
                               const ForwardMode&) const {
   const Factors& factors = factors_[site];
   if (!factors.values.defined()) return base(x);
-  const torch::Tensor values = factors.values.to(x.scalar_type());
-  return factors.scales_input ? base(x * values) : base(x) * values;
+  // In float32, and rounded then: a factor near 1 is none in bfloat16.
+  if (factors.scales_input) return base((x * factors.values).to(x.scalar_type()));
+  return (base(x) * factors.values).to(x.scalar_type());
 }
 
 }  // namespace fedpeft

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "peft/plan/method_plans.h"
 #include "peft/plan/plan.h"
 #include "peft/plan/targets.h"
@@ -22,7 +24,8 @@ Result<std::vector<Ia3Site>> Ia3Sites(const BaseShape& base, const Ia3Config& ia
   }
   std::vector<Ia3Site> chosen;
   for (const Site& site : sites) {
-    chosen.push_back({site, MatchesAnyTarget(site.path, wanted.feedforward_modules)});
+    const auto is_it = [&](const Site& input) { return input.path == site.path; };
+    chosen.push_back({site, std::any_of(inputs.begin(), inputs.end(), is_it)});
   }
   return chosen;
 }

@@ -39,14 +39,15 @@ Result<LoraSite> At(const LoraConfig& lora, const Site& site, std::vector<bool>&
     const LoraPattern& pattern = lora.patterns[i];
     if (!MatchesModule(site.path, pattern.module)) continue;
     const std::string key = "peft.lora.patterns." + std::to_string(i) + ".module";
+    if (pattern.rank == 0 && pattern.alpha == 0) return InvalidArgument(key + ": has neither a rank nor an alpha");
     if (matched) return InvalidArgument(key + ": \"" + pattern.module + "\" is a second pattern for " + site.path);
     matched = used[i] = true;
     if (pattern.rank > 0) out.rank = pattern.rank;
     if (pattern.alpha > 0) out.alpha = pattern.alpha;
   }
-  if (out.rank > std::min(site.in, site.out)) {
+  if (out.rank > std::max(site.in, site.out)) {
     return InvalidArgument("peft.lora.rank: got " + std::to_string(out.rank) + ", want at most " +
-                           std::to_string(std::min(site.in, site.out)) + ", the smaller side of " + site.path);
+                           std::to_string(std::max(site.in, site.out)) + ", the larger side of " + site.path);
   }
   const auto rank = static_cast<double>(out.rank);
   out.scale = out.alpha / (lora.use_rslora ? std::sqrt(rank) : rank);

@@ -36,7 +36,7 @@ struct LoraSite {
   double scale = 0;
 };
 /// In forward order. Errors: kInvalidArgument when a target or pattern matches no site, for a layer that the base does
-/// not have, a rank outside 1..min(in, out) of a site, or dropout outside [0, 1).
+/// not have, a rank outside 1..max(in, out) of a site, or dropout outside [0, 1).
 Result<std::vector<LoraSite>> LoraSites(const BaseShape& base, const LoraConfig& lora);
 
 struct Ia3Site {

@@ -133,7 +133,7 @@ TEST_F(DocumentsTest, PackingKeepsOrderAndFillsExamples) {
   const std::vector<Example> packed = PackDocuments(*rows, 8);
   ASSERT_EQ(packed.size(), 2u);
   EXPECT_THAT(Of(packed[0]), ElementsAre(std::pair(2, 0), std::pair(2, 0), std::pair(3, 0)));
-  EXPECT_THAT(Of(packed[1]), ElementsAre(std::pair(4, 0), std::pair(3, 0)));
+  EXPECT_THAT(Of(packed[1]), ElementsAre(std::pair(4, 0), std::pair(3, 1)));
   EXPECT_EQ(packed[1].ids.size(), 7u);
   EXPECT_TRUE(PackDocuments({}, 8).empty());
 }

@@ -105,6 +105,35 @@ TEST_F(AdapterTest, WhatCannotBeIsRefused) {
   EXPECT_THAT(refusal(R"("peft_type": "LORA")", R"("peft_type": "IA3")"), HasSubstr("has no tensors of its method"));
 }
 
+TEST_F(AdapterTest, AFilesClaimsAreCheckedBeforeTheyAreBelieved) {
+  AdapterConfig config;
+  config.peft_type = PeftType::kFull;
+  config.task_type = "SEQ_CLS";
+  config.modules_to_save = {"classifier"};
+  const std::vector<float> one(32);
+  BaseShape shape = testing::TinyShape();
+  shape.type_vocab_size = 2;
+  const auto refusal = [&](const std::vector<TensorView>& tensors) {
+    const Status wrote = WriteAdapterFolder(folder_.File("adapter"), config, tensors);
+    EXPECT_TRUE(wrote.ok()) << wrote.ToString();
+    return ImportAdapter(folder_.File("adapter"), shape, base_.path()).status().message();
+  };
+  const std::string head = "base_model.model.classifier.weight";
+  EXPECT_THAT(refusal({FloatView(head, {std::int64_t{1} << 40, 0}, {})}), HasSubstr("want [1 to 65536,32]"));
+  EXPECT_THAT(refusal({FloatView(head, {1, 32}, one)}), HasSubstr("has no tensor"));
+  config = AdapterConfig();
+  config.peft_type = PeftType::kPromptTuning;
+  config.task_type = "SEQ_CLS";
+  config.modules_to_save = {"classifier"};
+  config.num_virtual_tokens = 38;
+  config.token_dim = 32;
+  config.num_layers = 2;
+  const std::vector<float> prompt(38 * 32);
+  EXPECT_THAT(refusal({FloatView("prompt_embeddings", {38, 32}, prompt),
+                       FloatView("base_model.classifier.weight", {1, 32}, one)}),
+              HasSubstr("leaves 2 positions of the base to a text"));
+}
+
 TEST_F(AdapterTest, ARunStartsFromAnAdapterOfItsOwnMethodAlone) {
   const RunSpec run = RunOf(LoraConfig{.rank = 2, .alpha = 4, .target_modules = {"query"}});
   ASSERT_TRUE(Export(run, "").ok());

@@ -164,6 +164,11 @@ TEST(LoaderTest, TheMethodMakesItsSettings) {
             v1::Peft::SETTINGS_NOT_SET);
 }
 
+TEST(LoaderTest, RefusesSettingsOfTwoMethods) {
+  const std::string text = std::string(kSampleRun) + "peft: {method: ia3, lora: {rank: 4}, ia3: {}}\n";
+  EXPECT_THAT(ErrorOf(text), HasSubstr("peft.ia3: is given beside lora, want one of them"));
+}
+
 TEST(LoaderTest, RefusesOverridesThatDoNotFit) {
   EXPECT_EQ(ErrorOf(kSampleRun, {"schedule.2.rounds=1"}),
             "--set 1: schedule.2.rounds: has no such item in the list before it, want an index up to its length");

@@ -167,6 +167,11 @@ TEST(MethodPlanTest, WhatMakesNoSenseSaysWhy) {
   EXPECT_THAT(Refusal(With("bert", PromptConfig{40})), HasSubstr("peft.prompt.length: got 40, want 1 to 39"));
   EXPECT_THAT(Refusal(With("bert", PrefixConfig{0})), HasSubstr("peft.prefix.length: got 0"));
   EXPECT_THAT(Refusal(With("bert", Ia3Config{{"key"}, {"value"}})), HasSubstr("attention.self.value is not among"));
+  const auto all = Ia3Sites(Shape("bert"), Ia3Config{{"query", "output.dense"}, {"all-linear"}});
+  EXPECT_THAT(all.status().message(), HasSubstr("is not among"));
+  EXPECT_TRUE(Ia3Sites(Shape("bert"), Ia3Config{{"all-linear"}, {"all-linear"}}).value()[0].scales_input);
+  EXPECT_THAT(Refusal(With("bert", LoraConfig{.patterns = {{"query", 0, 0}}})),
+              HasSubstr("neither a rank nor an alpha"));
   EXPECT_THAT(Refusal(With("bert", Ia3Config{{}, {"value"}})), HasSubstr("without target_modules"));
 }
 
