@@ -31,9 +31,10 @@ class Rules {
   explicit Rules(const v1::RunConfig& config) : config_(config) {}
 
   std::vector<Finding> Check() {
+    CheckMethod();
+    if (!findings_.empty()) return std::move(findings_);  // what follows would read settings that are not there
     CheckRun();
     CheckBase();
-    CheckMethod();
     CheckProblem();
     CheckTrain();
     CheckSchedule();
