@@ -9,6 +9,7 @@
 #include "client/dataset.h"
 #include "client/memory.h"
 #include "configs/loader.h"
+#include "configs/views.h"
 #include "peft/plan/sites.h"
 
 namespace fedpeft::client {
@@ -75,7 +76,8 @@ std::string MiB(std::uint64_t bytes) {
 Result<std::vector<std::string>> TrainingLines(const BaseInfo& base, const RunSpec& run) {
   ASSIGN_OR_RETURN(const std::vector<Site> sites, AdaptedLinears(run.plan));
   ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
-  const ViewSpec view = PlanView(run.plan, *layout);
+  ASSIGN_OR_RETURN(const RunViews views, RunViews::Make(run.plan, run.schedule, layout));
+  const ViewSpec& view = views.At(1);
   std::int64_t own = 0, head = 0;
   for (std::size_t i = 0; i < layout->tensors().size(); ++i) {
     const TensorSpec& spec = layout->tensors()[i];
@@ -90,8 +92,8 @@ Result<std::vector<std::string>> TrainingLines(const BaseInfo& base, const RunSp
                   std::to_string(own) + " parameters; head, " + std::to_string(head) + " (" + share +
                   " of the base's)");
   for (const std::string& line : LinearLines(sites)) lines.push_back("  " + line);
-  const PayloadLayout payload = DensePayload(*layout, view, run.schedule.front().reducer.max_abs);
-  lines.push_back("a client's round: " + Bytes4(payload.size) + " up, as many down");
+  lines.push_back("a client's round: " + Bytes4(views.Update(1).size) + " up, " + Bytes4(views.Broadcast().size) +
+                  " down");
   ASSIGN_OR_RETURN(const MemoryForecast memory, ForecastMemory(base, run));
   lines.push_back("memory for training, at most: about " + MiB(memory.total()) + " (program " + MiB(memory.program) +
                   ", base " + MiB(memory.weights) + ", trained " + MiB(memory.trained) + ", activations of " +

@@ -10,54 +10,81 @@ namespace {
 Bytes DeltaOf(const ParamVector& trained, const ParamVector& start, const PayloadLayout& payload) {
   Bytes bytes(payload.size * sizeof(float));
   std::uint8_t* out = bytes.data();
-  for (const Segment& segment : payload.segments) {
-    const std::span<const float> after = trained.tensor(segment.tensor), before = start.tensor(segment.tensor);
-    for (std::size_t i = 0; i < after.size(); ++i, out += sizeof(float)) StoreLe(after[i] - before[i], out);
-  }
+  ForEachRange(*start.layout(), payload, [&](std::size_t first, std::size_t count) {
+    for (std::size_t i = first; i < first + count; ++i, out += sizeof(float)) {
+      StoreLe(trained.values()[i] - start.values()[i], out);
+    }
+  });
   return bytes;
+}
+
+void Copy(const PayloadLayout& payload, const ParamVector& from, ParamVector& to) {
+  Put(*to.layout(), payload, Pick(*from.layout(), payload, from.values()), to.values());
 }
 
 }  // namespace
 
-LocalRunner::LocalRunner(RunSpec run, std::shared_ptr<const ParamLayout> layout, std::unique_ptr<LocalTrainer> trainer,
-                         std::vector<std::vector<Example>> data)
+LocalRunner::LocalRunner(RunSpec run, std::shared_ptr<const ParamLayout> layout, RunViews views,
+                         std::unique_ptr<LocalTrainer> trainer, std::vector<std::vector<Example>> data)
     : run_(std::move(run)),
       layout_(std::move(layout)),
       trainer_(std::move(trainer)),
+      views_(std::move(views)),
       data_(std::move(data)),
-      start_(ParamVector::Initial(layout_, run_.seed)),
-      work_(layout_) {}
+      initial_(ParamVector::Initial(layout_, run_.seed)),
+      start_(layout_),
+      work_(layout_),
+      own_(layout_) {}
 
 Result<std::unique_ptr<LocalRunner>> LocalRunner::Make(RunSpec run, std::shared_ptr<const BaseModel> base,
                                                        std::vector<std::vector<Example>> data) {
   ASSIGN_OR_RETURN(auto layout, PlanLayout(run.plan));
+  ASSIGN_OR_RETURN(RunViews views, RunViews::Make(run.plan, run.schedule, layout));
   ASSIGN_OR_RETURN(auto trainer, LocalTrainer::Make(std::move(base), run, layout));
   return std::unique_ptr<LocalRunner>(
-      new LocalRunner(std::move(run), std::move(layout), std::move(trainer), std::move(data)));
+      new LocalRunner(std::move(run), std::move(layout), std::move(views), std::move(trainer), std::move(data)));
 }
 
-PayloadLayout LocalRunner::PayloadAt(std::uint32_t round) const {
-  return DensePayload(*layout_, PlanView(run_.plan, *layout_), run_.PhaseAt(std::max(round, 1u)).reducer.max_abs);
+PayloadLayout LocalRunner::OwnIn(std::uint32_t round) const {
+  std::vector<bool> own = views_.personal();
+  for (std::size_t i = 0; i < own.size(); ++i) own[i] = own[i] && !views_.At(round).share[i];
+  return DensePayload(*layout_, own, /*max_abs=*/0);
+}
+
+Status LocalRunner::Begin(std::uint32_t round, const Start& start) {
+  std::ranges::copy(initial_.values(), start_.values().begin());
+  RETURN_IF_ERROR(start_.Scatter(views_.Broadcast(), start.params));
+  if (!views_.any_personal()) return OkStatus();
+  std::ranges::copy(start_.values(), own_.values().begin());
+  if (start.personal.empty()) return OkStatus();
+  RETURN_IF_ERROR(own_.Scatter(views_.Personal(), start.personal).Annotate("the client's own tensors"));
+  Copy(OwnIn(round), own_, start_);
+  return OkStatus();
 }
 
 Result<LocalRunner::Update> LocalRunner::Train(std::size_t index, const std::string& name, std::uint32_t round,
-                                               ByteSpan start, const std::atomic<bool>& stop,
+                                               const Start& start, const std::atomic<bool>& stop,
                                                const LocalTrainer::Progress& progress) {
   FEDPEFT_CHECK(index < data_.size());
-  const PayloadLayout payload = PayloadAt(round);
-  RETURN_IF_ERROR(start_.Scatter(payload, start));
-  std::copy(start_.values().begin(), start_.values().end(), work_.values().begin());
+  RETURN_IF_ERROR(Begin(round, start));
+  std::ranges::copy(start_.values(), work_.values().begin());
   TrainRequest request;
   request.learning_rate = LearningRateAt(run_.train, round, run_.total_rounds());
   request.round = round;
   request.client = name;
   ASSIGN_OR_RETURN(const TrainStats stats, trainer_->TrainRound(work_, data_[index], request, &stop, progress));
-  return Update{DeltaOf(work_, start_, payload), stats};
+  Update update{DeltaOf(work_, start_, views_.Update(round)), {}, stats};
+  if (views_.any_personal()) {
+    Copy(OwnIn(round), work_, own_);
+    update.personal = own_.Gather(views_.Personal());
+  }
+  return update;
 }
 
-Result<EvaluateStats> LocalRunner::Evaluate(std::size_t index, ByteSpan params, const std::atomic<bool>& stop) {
+Result<EvaluateStats> LocalRunner::Evaluate(std::size_t index, std::uint32_t round, const Start& start,
+                                            const std::atomic<bool>& stop) {
   FEDPEFT_CHECK(index < data_.size());
-  RETURN_IF_ERROR(start_.Scatter(PayloadAt(1), params));
+  RETURN_IF_ERROR(Begin(round, start));
   return trainer_->Evaluate(start_, data_[index], &stop);
 }
 

@@ -9,6 +9,7 @@
 #include "client/runner.h"
 #include "client/trainer.h"
 #include "configs/run.h"
+#include "configs/views.h"
 #include "peft/params/param_vector.h"
 
 namespace fedpeft::client {
@@ -19,29 +20,36 @@ class LocalRunner final : public Runner {
   static Result<std::unique_ptr<LocalRunner>> Make(RunSpec run, std::shared_ptr<const BaseModel> base,
                                                    std::vector<std::vector<Example>> data);
 
-  Result<Update> Train(std::size_t index, const std::string& name, std::uint32_t round, ByteSpan start,
+  Result<Update> Train(std::size_t index, const std::string& name, std::uint32_t round, const Start& start,
                        const std::atomic<bool>& stop, const LocalTrainer::Progress& progress) override;
-  Result<EvaluateStats> Evaluate(std::size_t index, ByteSpan params, const std::atomic<bool>& stop) override;
+  Result<EvaluateStats> Evaluate(std::size_t index, std::uint32_t round, const Start& start,
+                                 const std::atomic<bool>& stop) override;
 
   std::uint32_t total_rounds() const override { return run_.total_rounds(); }
   const Digest& layout_digest() const override { return layout_->digest(); }
-  Digest PayloadDigest(std::uint32_t round) const override { return PayloadAt(round).digest; }
-  std::uint64_t payload_bytes() const override { return PayloadAt(1).size * sizeof(float); }
+  Digest PayloadDigest(std::uint32_t round) const override { return views_.Update(round).digest; }
+  std::uint64_t broadcast_bytes() const override { return views_.Broadcast().size * sizeof(float); }
   std::size_t clients() const override { return data_.size(); }
   std::size_t examples(std::size_t index) const override { return data_[index].size(); }
 
  private:
-  LocalRunner(RunSpec run, std::shared_ptr<const ParamLayout> layout, std::unique_ptr<LocalTrainer> trainer,
-              std::vector<std::vector<Example>> data);
-  PayloadLayout PayloadAt(std::uint32_t round) const;
+  LocalRunner(RunSpec run, std::shared_ptr<const ParamLayout> layout, RunViews views,
+              std::unique_ptr<LocalTrainer> trainer, std::vector<std::vector<Example>> data);
+  /// Makes `start_` what the client's task of that round begins with, and `own_` its own tensors.
+  Status Begin(std::uint32_t round, const Start& start);
+  /// The client's own tensors that the round does not replace by shared ones.
+  PayloadLayout OwnIn(std::uint32_t round) const;
 
   RunSpec run_;
   std::shared_ptr<const ParamLayout> layout_;
   std::unique_ptr<LocalTrainer> trainer_;
+  RunViews views_;
   std::vector<std::vector<Example>> data_;
-  /// What is not shared keeps the initial values that the seed makes.
+  /// By the seed: the values of what is never sent and of what no training has made a client's own.
+  const ParamVector initial_;
   ParamVector start_;
   ParamVector work_;
+  ParamVector own_;
 };
 
 }  // namespace fedpeft::client

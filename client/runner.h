@@ -18,25 +18,33 @@ class Runner {
  public:
   struct Update {
     Bytes payload;
+    /// The client's own tensors after training, which stay with it; empty when the run has none.
+    Bytes personal;
     TrainStats stats;
   };
 
   virtual ~Runner() = default;
 
-  /// Trains client `index` from the parameters `start` (payload bytes as broadcast). `name` is the client's id in the
-  /// federation and names its random streams.
+  /// Where a task begins: the parameters as broadcast, and the client's own (Update::personal of its last training;
+  /// empty before the first).
+  struct Start {
+    ByteSpan params;
+    ByteSpan personal;
+  };
+  /// Trains client `index`. `name` is the client's id in the federation and names its random streams.
   /// Errors: kInvalidArgument when `start` does not fit; LocalTrainer::TrainRound's.
-  virtual Result<Update> Train(std::size_t index, const std::string& name, std::uint32_t round, ByteSpan start,
+  virtual Result<Update> Train(std::size_t index, const std::string& name, std::uint32_t round, const Start& start,
                                const std::atomic<bool>& stop, const LocalTrainer::Progress& progress) = 0;
-  /// Errors: Train's.
-  virtual Result<EvaluateStats> Evaluate(std::size_t index, ByteSpan params, const std::atomic<bool>& stop) = 0;
+  /// On what round `round` made. Errors: Train's.
+  virtual Result<EvaluateStats> Evaluate(std::size_t index, std::uint32_t round, const Start& start,
+                                         const std::atomic<bool>& stop) = 0;
 
   virtual std::uint32_t total_rounds() const = 0;
   virtual const Digest& layout_digest() const = 0;
-  /// What an update of that round consists of; round 0, the start, is laid out as round 1.
+  /// What an update of that round consists of.
   virtual Digest PayloadDigest(std::uint32_t round) const = 0;
-  /// Bytes of a broadcast or an update, the same in every round.
-  virtual std::uint64_t payload_bytes() const = 0;
+  /// Bytes of the parameters as broadcast, the same in every round.
+  virtual std::uint64_t broadcast_bytes() const = 0;
   virtual std::size_t clients() const = 0;
   virtual std::size_t examples(std::size_t index) const = 0;
 };

@@ -8,6 +8,7 @@
 
 #include "client/batches.h"
 #include "client/objective.h"
+#include "configs/views.h"
 #include "peft/core/clock.h"
 #include "peft/core/random.h"
 #include "peft/method/bound_params.h"
@@ -89,8 +90,10 @@ struct LocalTrainer::State {
   std::uint64_t seed = 0;
   PeftPlan plan;
   std::shared_ptr<const ParamLayout> layout;
-  ViewSpec view;
+  RunViews views;
+  /// Of the last round, and what that trained.
   std::unique_ptr<Optimizer> optimizer;
+  ViewSpec view;
 
   Result<TrainStats> Train(ParamVector& params, std::span<const Example> examples, const TrainRequest& request,
                            const std::atomic<bool>* stop, const Progress& progress);
@@ -131,10 +134,13 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
   const Instant started = Clock::System().Now();
   ParamVector trained = params.Clone();
   ParamVector grads(layout);
-  const BoundParams bound(trained, grads, view);
+  const ViewSpec& round_view = views.At(request.round);
+  const BoundParams bound(trained, grads, round_view);
   const std::unique_ptr<Objective> objective = ObjectiveOf(bound);
   RETURN_IF_ERROR(CheckExamples(*objective, examples));
-  if (!request.keep_optimizer || !optimizer) optimizer = MakeOptimizer(train, *layout, view);
+  if (!request.keep_optimizer || !optimizer || view != round_view)
+    optimizer = MakeOptimizer(train, *layout, round_view);
+  view = round_view;
 
   RandomStream order = OrderStream(seed, request.round, request.client);
   RandomStream dropout(seed, "dropout", {request.round, StreamId(request.client)});
@@ -206,11 +212,18 @@ Result<std::unique_ptr<LocalTrainer>> LocalTrainer::Make(std::shared_ptr<const B
   if (run.train.batch_size < 1 || run.train.epochs < 0 || (run.train.epochs == 0 && run.train.steps < 1)) {
     return InvalidArgument("train: want a batch_size of at least 1, and epochs or steps of at least 1");
   }
-  ViewSpec view = PlanView(run.plan, *layout);
+  ASSIGN_OR_RETURN(RunViews views, RunViews::Make(run.plan, run.schedule, layout));
   const auto tokens = static_cast<std::size_t>(run.train.batch_size) * static_cast<std::size_t>(run.problem.max_length);
-  return std::unique_ptr<LocalTrainer>(
-      new LocalTrainer(std::make_unique<State>(State{std::move(base), run.problem.type, run.train, tokens, run.seed,
-                                                     run.plan, std::move(layout), std::move(view), nullptr})));
+  return std::unique_ptr<LocalTrainer>(new LocalTrainer(std::make_unique<State>(State{std::move(base),
+                                                                                      run.problem.type,
+                                                                                      run.train,
+                                                                                      tokens,
+                                                                                      run.seed,
+                                                                                      run.plan,
+                                                                                      std::move(layout),
+                                                                                      std::move(views),
+                                                                                      nullptr,
+                                                                                      {}})));
 }
 
 Result<TrainStats> LocalTrainer::TrainRound(ParamVector& params, std::span<const Example> examples,

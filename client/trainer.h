@@ -30,10 +30,11 @@ namespace fedpeft::client {
 /// What a round of local training is about, besides parameters and data.
 struct TrainRequest {
   double learning_rate = 0;
-  std::uint32_t round = 0;
+  std::uint32_t round = 0;  // also chooses the run's view
   /// With the run's seed and the round it names the streams of data order and dropout.
   std::string client;
-  /// Goes on with the optimiser's state of this trainer's last round instead of a fresh one (centralised training).
+  /// Goes on with the optimiser's state of this trainer's last round instead of a fresh one (centralised training),
+  /// where that trained the same.
   bool keep_optimizer = false;
 };
 
@@ -77,7 +78,7 @@ class LocalTrainer {
   using Progress = std::function<void(const TrainProgress&)>;
 
   /// Errors: kFailedPrecondition when the base has another shape than the run's; kInvalidArgument when the layout is
-  /// not the run's plan.
+  /// not the run's plan; RunViews'.
   static Result<std::unique_ptr<LocalTrainer>> Make(std::shared_ptr<const BaseModel> base, const RunSpec& run,
                                                     std::shared_ptr<const ParamLayout> layout);
   ~LocalTrainer();

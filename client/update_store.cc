@@ -17,13 +17,15 @@ namespace {
 constexpr std::string_view kUpdatePrefix = "update-";
 constexpr std::uint64_t kMaxUpdateBytes = std::uint64_t{1} << 40;
 
-/// File: one line of JSON that says what the payload is, then the payload.
+/// File: one line of JSON that says what follows, then the payload, then the client's own tensors.
 std::string HeaderLine(const std::string& run_id, const std::string& client, const KeptUpdate& update) {
   nlohmann::json header = {{"run", run_id},
                            {"client", client},
                            {"round", update.round},
                            {"base", Hex(update.base)},
                            {"payload", Hex(Sha256Of(update.payload))},
+                           {"payload_bytes", update.payload.size()},
+                           {"personal", Hex(Sha256Of(update.personal))},
                            {"examples", update.stats.examples},
                            {"steps", update.stats.steps},
                            {"tokens", update.stats.tokens},
@@ -97,30 +99,51 @@ std::string UpdateStore::PathOf(const std::string& client) const {
 
 Status UpdateStore::Keep(const std::string& run_id, const std::string& client, const KeptUpdate& update) {
   const std::string header = HeaderLine(run_id, client, update);
-  const std::array<ByteSpan, 2> pieces = {AsBytes(std::string_view(header)), ByteSpan(update.payload)};
+  const std::array<ByteSpan, 3> pieces = {AsBytes(std::string_view(header)), ByteSpan(update.payload),
+                                          ByteSpan(update.personal)};
   return ReplaceFile(PathOf(client), pieces);
 }
 
-std::optional<KeptUpdate> UpdateStore::Find(const std::string& run_id, const std::string& client, std::uint32_t round,
-                                            const Digest& base) const {
+std::optional<KeptUpdate> UpdateStore::Last(const std::string& run_id, const std::string& client) const {
   const Result<std::string> content = ReadFile(PathOf(client), kMaxUpdateBytes);
   if (!content.ok()) return std::nullopt;
   const std::size_t line = content->find('\n');
   if (line == std::string::npos) return std::nullopt;
   const auto header = nlohmann::json::parse(content->substr(0, line), nullptr, /*allow_exceptions=*/false);
   if (!header.is_object()) return std::nullopt;
-  const ByteSpan payload = AsBytes(std::string_view(*content).substr(line + 1));
-  const bool same = Field<std::string>(header, "run") == run_id && Field<std::string>(header, "client") == client &&
-                    Field<std::uint32_t>(header, "round") == round && Field<std::string>(header, "base") == Hex(base) &&
-                    Field<std::string>(header, "payload") == Hex(Sha256Of(payload));
-  if (!same) return std::nullopt;
-  KeptUpdate update{round, base, {}, Bytes(payload.begin(), payload.end())};
+  const ByteSpan rest = AsBytes(std::string_view(*content).substr(line + 1));
+  const auto length = Field<std::uint64_t>(header, "payload_bytes");
+  if (length > rest.size()) return std::nullopt;
+  const ByteSpan payload = rest.first(length), personal = rest.subspan(length);
+  const std::optional<Digest> base = DigestFromHex(Field<std::string>(header, "base"));
+  const bool whole = base && Field<std::string>(header, "run") == run_id &&
+                     Field<std::string>(header, "client") == client &&
+                     Field<std::string>(header, "payload") == Hex(Sha256Of(payload)) &&
+                     Field<std::string>(header, "personal") == Hex(Sha256Of(personal));
+  if (!whole) return std::nullopt;
+  KeptUpdate update{Field<std::uint32_t>(header, "round"),
+                    *base,
+                    {},
+                    Bytes(payload.begin(), payload.end()),
+                    Bytes(personal.begin(), personal.end())};
   update.stats.examples = Field<std::int64_t>(header, "examples");
   update.stats.steps = Field<std::int64_t>(header, "steps");
   update.stats.tokens = Field<std::int64_t>(header, "tokens");
   update.stats.loss = Field<double>(header, "loss");
   update.stats.seconds = Field<double>(header, "seconds");
   return update;
+}
+
+std::optional<KeptUpdate> UpdateStore::Find(const std::string& run_id, const std::string& client, std::uint32_t round,
+                                            const Digest& base) const {
+  std::optional<KeptUpdate> last = Last(run_id, client);
+  if (!last || last->round != round || last->base != base) return std::nullopt;
+  return last;
+}
+
+Bytes UpdateStore::Personal(const std::string& run_id, const std::string& client) const {
+  std::optional<KeptUpdate> last = Last(run_id, client);
+  return last ? std::move(last->personal) : Bytes();
 }
 
 void UpdateStore::Clear() {

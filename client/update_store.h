@@ -1,5 +1,5 @@
-// The client's state folder: its name, and the updates it has trained but that no committed round has taken yet. An
-// update outlives the process, so that a coordinator or client that dies costs no second training.
+// The client's state folder: its name, the update that each client trained last, and its own tensors after it. They
+// outlive the process, so that a coordinator or client that dies costs no second training.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +21,8 @@ struct KeptUpdate {
   Digest base{};
   TrainStats stats;
   Bytes payload;
+  /// The client's own tensors after this training (Runner::Update::personal).
+  Bytes personal;
 };
 
 /// One folder, one process (locked).
@@ -41,12 +43,16 @@ class UpdateStore {
   /// The kept update of this run, round and base, if it is whole; a damaged or foreign file is no update.
   std::optional<KeptUpdate> Find(const std::string& run_id, const std::string& client, std::uint32_t round,
                                  const Digest& base) const;
-  /// Forgets every kept update; their round is over.
+  /// The client's own tensors after its last training in this run; empty when there are none.
+  Bytes Personal(const std::string& run_id, const std::string& client) const;
+  /// Forgets every kept update; their run is over.
   void Clear();
 
  private:
   UpdateStore(std::string folder, bool temporary, FolderLock lock);
   std::string PathOf(const std::string& client) const;
+  /// What is kept of the client's last training in this run.
+  std::optional<KeptUpdate> Last(const std::string& run_id, const std::string& client) const;
 
   std::string folder_;
   bool temporary_;

@@ -77,7 +77,7 @@ Status Worker::Persist(const TaskKey& key, const std::function<Status(Duration& 
 }
 
 Status Worker::FetchParams(const TaskKey& key, const BlobRef& ref) {
-  const std::uint64_t want = runner_.payload_bytes();
+  const std::uint64_t want = runner_.broadcast_bytes();
   if (ref.length != want) {
     return InvalidArgument("task: its parameters have " + std::to_string(ref.length) + " bytes, want " +
                            std::to_string(want));
@@ -93,15 +93,16 @@ Status Worker::FetchParams(const TaskKey& key, const BlobRef& ref) {
 Result<KeptUpdate> Worker::TrainOrFind(const TaskKey& key, const TrainWork& work, std::size_t index) {
   if (auto kept = updates_.Find(run_id_, key.client, key.round, work.params.sha256)) return std::move(*kept);
   RETURN_IF_ERROR(FetchParams(key, work.params));
-  ASSIGN_OR_RETURN(Runner::Update update,
-                   runner_.Train(index, key.client, key.round, params_, tasks_.cancelled(), ProgressLog(key)));
+  const Bytes personal = updates_.Personal(run_id_, key.client);
+  ASSIGN_OR_RETURN(Runner::Update update, runner_.Train(index, key.client, key.round, {params_, personal},
+                                                        tasks_.cancelled(), ProgressLog(key)));
   LogInfo("task.trained", {{"client", key.client},
                            {"round", key.round},
                            {"loss", update.stats.loss},
                            {"examples", update.stats.examples},
                            {"steps", update.stats.steps},
                            {"seconds", update.stats.seconds}});
-  KeptUpdate kept{key.round, work.params.sha256, update.stats, std::move(update.payload)};
+  KeptUpdate kept{key.round, work.params.sha256, update.stats, std::move(update.payload), std::move(update.personal)};
   const Status stored = updates_.Keep(run_id_, key.client, kept);
   if (!stored.ok()) LogWarning("update.not_kept", {{"reason", stored.message()}});
   return kept;
@@ -139,7 +140,9 @@ Status Worker::Upload(const TaskKey& key, const KeptUpdate& update) {
 Status Worker::Evaluate(const TaskKey& key, const EvaluateWork& work) {
   ASSIGN_OR_RETURN(const std::size_t index, IndexOf(key));
   RETURN_IF_ERROR(FetchParams(key, work.params));
-  ASSIGN_OR_RETURN(const EvaluateStats stats, runner_.Evaluate(index, params_, tasks_.cancelled()));
+  const Bytes personal = updates_.Personal(run_id_, key.client);
+  ASSIGN_OR_RETURN(const EvaluateStats stats,
+                   runner_.Evaluate(index, key.round, {params_, personal}, tasks_.cancelled()));
   v1::SubmitRequest request;
   request.set_run_id(run_id_);
   Encode(key, *request.mutable_key());

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "configs/translate.h"
+#include "configs/views.h"
 #include "peft/io/adapter_folder.h"
 #include "peft/plan/base_values.h"
 
@@ -33,7 +34,7 @@ std::string Text(const StringMap& metadata, std::string_view key, std::string ot
 }
 
 Digest DigestOr0(const StringMap& metadata, std::string_view key) {
-  return configs::ParseDigest(Text(metadata, key, "")).value_or(Digest{});
+  return DigestFromHex(Text(metadata, key, "")).value_or(Digest{});
 }
 
 /// None of a head with one row: it is a regression's, as in transformers.
@@ -390,11 +391,11 @@ Result<ParamVector> StartFromAdapter(const std::string& folder, const RunSpec& r
     return refuse("is " + DescribeMethod(other.plan.method) + ", or of other targets, ranks or scales, want " +
                   DescribeMethod(run.plan.method) + " as the run has it");
   }
-  const ViewSpec view = PlanView(run.plan, *layout);
-  if (std::find(view.share.begin(), view.share.end(), false) != view.share.end()) {
+  ASSIGN_OR_RETURN(const RunViews views, RunViews::Make(run.plan, run.schedule, layout));
+  if (views.Broadcast().segments.size() != layout->tensors().size()) {
     return FailedPrecondition(
-        "peft.head: got frozen with an adapter to start from, want shared (what is frozen is made "
-        "by the seed)");
+        "peft.head and schedule.N.views: leave parts of the adapter unshared, want all shared in some round with an "
+        "adapter to start from (what is never sent is made by the seed)");
   }
   return std::move(adapter.params);
 }

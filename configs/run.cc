@@ -1,7 +1,6 @@
 #include "configs/run.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <numbers>
 
@@ -20,6 +19,7 @@ To ToEnum(From value) {
 }
 static_assert(static_cast<int>(BottleneckConfig::Kind::kParallel) + 1 == v1::Adapter::PARALLEL);
 static_assert(static_cast<int>(Activation::kSilu) + 1 == v1::Adapter::SILU);
+static_assert(static_cast<int>(HeadPolicy::kLocal) + 1 == v1::Peft::LOCAL);
 
 template <typename Repeated>
 auto ToVector(const Repeated& values) {
@@ -69,17 +69,6 @@ MethodConfig ToMethod(const v1::Peft& peft) {
 
 namespace configs {
 
-std::optional<Digest> ParseDigest(std::string_view text) {
-  Digest digest{};
-  if (text.size() != 2 * digest.size()) return std::nullopt;
-  for (std::size_t i = 0; i < digest.size(); ++i) {
-    const char* pair = text.data() + 2 * i;
-    const auto [end, error] = std::from_chars(pair, pair + 2, digest[i], 16);
-    if (error != std::errc() || end != pair + 2) return std::nullopt;
-  }
-  return digest;
-}
-
 PeftPlan ToPlan(const v1::RunConfig& config) {
   const v1::Base& base = config.base();
   PeftPlan plan;
@@ -99,7 +88,7 @@ PeftPlan ToPlan(const v1::RunConfig& config) {
   plan.base.tie_word_embeddings = base.tie_word_embeddings();
   plan.method = ToMethod(config.peft());
   plan.labels = config.problem().type() == v1::Problem::REGRESSION ? 1 : config.problem().labels_size();
-  plan.head = config.peft().head() == v1::Peft::FROZEN ? HeadPolicy::kFrozen : HeadPolicy::kShared;
+  plan.head = ToEnum<HeadPolicy>(config.peft().head());
   return plan;
 }
 
@@ -168,6 +157,8 @@ PhaseSpec ToPhase(const v1::Phase& phase) {
                   phase.reducer().max_weight()};
   spec.server_optimizer = {ToEnum<ServerOptimizerSpec::Kind>(optimizer.kind()), optimizer.learning_rate(),
                            optimizer.beta1(), optimizer.beta2(), optimizer.tau()};
+  for (const v1::View& view : phase.views())
+    spec.views.push_back(ViewConfig{ToVector(view.local()), ToVector(view.frozen()), ToVector(view.layers())});
   return spec;
 }
 
@@ -189,6 +180,12 @@ LimitsSpec ToLimits(const v1::Limits& limits) {
 
 }  // namespace
 
+std::vector<PhaseSpec> configs::ToSchedule(const v1::RunConfig& config) {
+  std::vector<PhaseSpec> schedule;
+  for (const v1::Phase& phase : config.schedule()) schedule.push_back(ToPhase(phase));
+  return schedule;
+}
+
 std::uint32_t RunSpec::total_rounds() const {
   std::uint32_t total = 0;
   for (const PhaseSpec& phase : schedule) total += phase.rounds;
@@ -202,6 +199,10 @@ const PhaseSpec& RunSpec::PhaseAt(std::uint32_t round) const {
   return schedule[index];
 }
 
+ViewConfig ViewAt(const PhaseSpec& phase, std::uint32_t index) {
+  return phase.views.empty() ? ViewConfig() : phase.views[index % phase.views.size()];
+}
+
 Result<RunSpec> TranslateRun(const v1::RunConfig& config) {
   if (const std::vector<configs::Finding> findings = configs::Validate(config); !findings.empty()) {
     return configs::ToStatus("", {findings.front()});
@@ -210,12 +211,12 @@ Result<RunSpec> TranslateRun(const v1::RunConfig& config) {
   run.name = config.name();
   run.seed = config.seed();
   run.base_name = config.base().name();
-  run.weights = *configs::ParseDigest(config.base().weights_sha256());
-  run.tokenizer = *configs::ParseDigest(config.base().tokenizer_sha256());
+  run.weights = *DigestFromHex(config.base().weights_sha256());
+  run.tokenizer = *DigestFromHex(config.base().tokenizer_sha256());
   run.problem = ToProblem(config.problem());
   run.plan = configs::ToPlan(config);
   run.train = ToTrain(config.train());
-  for (const v1::Phase& phase : config.schedule()) run.schedule.push_back(ToPhase(phase));
+  run.schedule = configs::ToSchedule(config);
   run.evaluation = ToEvaluation(config);
   run.limits = ToLimits(config.limits());
   return run;

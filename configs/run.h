@@ -77,6 +77,8 @@ struct PhaseSpec {
   double deadline_s = 600;
   ReducerSpec reducer;
   ServerOptimizerSpec server_optimizer;
+  /// The rounds of the phase take these in turn; empty: the default one.
+  std::vector<ViewConfig> views = {};
 };
 
 struct EvaluationSpec {
@@ -116,6 +118,9 @@ struct RunSpec {
   /// The phase of round 1, 2, …, total_rounds().
   const PhaseSpec& PhaseAt(std::uint32_t round) const;
 };
+
+/// What one of the phase's rounds trains, `index` being the number of its rounds before it.
+ViewConfig ViewAt(const PhaseSpec& phase, std::uint32_t index);
 
 /// Pre: none; the message may come from a peer. Errors: kInvalidArgument naming the key path.
 Result<RunSpec> TranslateRun(const v1::RunConfig& config);

@@ -16,6 +16,7 @@
 #include "configs/reader.h"
 #include "configs/template.h"
 #include "configs/translate.h"
+#include "configs/views.h"
 #include "peft/plan/plan.h"
 #include "peft/plan/sites.h"
 #include "proto/limits.h"
@@ -69,7 +70,7 @@ class Rules {
   }
 
   void CheckDigest(const std::string& path, const std::string& text) {
-    Require(ParseDigest(text).has_value(), path,
+    Require(DigestFromHex(text).has_value(), path,
             "got " + Quoted(text) + ", want 64 hexadecimal digits (print them with fedpeft-client inspect)");
   }
 
@@ -164,12 +165,16 @@ class Rules {
   }
 
   void CheckSchedule() {
+    Require(config_.schedule_size() > 0, "schedule", "is empty, want a phase");
     Require(static_cast<std::size_t>(config_.schedule_size()) <= kMaxPhases, "schedule",
             "got " + std::to_string(config_.schedule_size()) + " phases, want at most " + std::to_string(kMaxPhases));
     for (int i = 0; i < config_.schedule_size(); ++i) {
       const std::string path = "schedule." + std::to_string(i);
       CheckParticipation(path + ".participation", config_.schedule(i).participation());
       CheckGrid(path + ".reducer", config_.schedule(i));
+      Require(
+          static_cast<std::size_t>(config_.schedule(i).views_size()) <= kMaxPhases, path + ".views",
+          "got " + std::to_string(config_.schedule(i).views_size()) + ", want at most " + std::to_string(kMaxPhases));
     }
   }
 
@@ -242,7 +247,12 @@ class Rules {
       AddPlanError(layout.status().message());
       return;
     }
-    const std::uint64_t bytes = 4 * DensePayload(**layout, PlanView(plan, **layout), /*max_abs=*/1).size;
+    const Result<RunViews> views = RunViews::Make(plan, ToSchedule(config_), *layout);
+    if (!views.ok()) {
+      AddPlanError(views.status().message());
+      return;
+    }
+    const std::uint64_t bytes = views->max_update_bytes();
     Require(bytes <= config_.limits().upload_window_bytes(), "limits.upload_window_bytes",
             "got " + std::to_string(config_.limits().upload_window_bytes()) + ", want at least one update's " +
                 std::to_string(bytes));
@@ -251,7 +261,7 @@ class Rules {
   /// Planning names the key first, as in `peft.lora.rank: got …`.
   void AddPlanError(const std::string& message) {
     const std::size_t colon = message.find(": ");
-    for (const std::string_view top : {"base.", "problem.", "peft."}) {
+    for (const std::string_view top : {"base.", "problem.", "peft.", "schedule."}) {
       if (colon != std::string::npos && message.starts_with(top)) {
         findings_.push_back({message.substr(0, colon), message.substr(colon + 2)});
         return;

@@ -38,8 +38,10 @@ Result<Checkpoint> ReadCheckpoint(const std::string& path, std::shared_ptr<const
   for (const auto& [name, tensor] : file.tensors()) {
     if (name.starts_with(kStatePrefix)) {
       std::vector<float>& values = checkpoint.optimizer[name.substr(kStatePrefix.size())];
-      values.resize(tensor.data.size() / sizeof(float));
-      if (Status copied = CopyFloats(tensor, values); !copied.ok()) return DataLoss(path + ": " + copied.message());
+      values.resize(layout->size());
+      Status copied = CheckShape(tensor, {static_cast<std::int64_t>(layout->size())});
+      if (copied.ok()) copied = CopyFloats(tensor, values);
+      if (!copied.ok()) return DataLoss(path + ": " + copied.message());
       continue;
     }
     const std::optional<std::size_t> index = layout->Find(name);

@@ -15,7 +15,7 @@ namespace fedpeft::server {
 /// Immutable once made; shared between the loop and the store thread.
 struct Checkpoint {
   ParamVector params;
-  /// A value per payload element.
+  /// Each vector has a value per parameter.
   aggregation::OptimizerState optimizer;
 };
 

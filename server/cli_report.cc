@@ -1,9 +1,11 @@
 #include <cstdio>
+#include <set>
 #include <string>
 #include <utility>
 
 #include "configs/loader.h"
 #include "configs/run.h"
+#include "configs/views.h"
 #include "peft/plan/plan.h"
 #include "server/cli.h"
 #include "server/report.h"
@@ -11,13 +13,23 @@
 namespace fedpeft::server {
 namespace {
 
+/// What stays with the clients, by parts.
+std::string Kept(const RunViews& views, const ParamLayout& layout) {
+  std::set<std::string_view> parts;
+  for (std::size_t i = 0; i < layout.tensors().size(); ++i) {
+    if (views.personal()[i]) parts.insert(RoleName(layout.tensors()[i].role));
+  }
+  std::string text;
+  for (const std::string_view part : parts) text.append(text.empty() ? "; each client keeps its " : ", ").append(part);
+  return text;
+}
+
 /// What both sides will agree on, for a run that is fit to be served.
 Result<std::string> Summary(const RunArgs& args) {
   ASSIGN_OR_RETURN(const configs::LoadedRun loaded, configs::LoadRun(args.file, args.overrides));
   ASSIGN_OR_RETURN(const RunSpec run, TranslateRun(loaded.config));
   ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
-  const PayloadLayout payload =
-      DensePayload(*layout, PlanView(run.plan, *layout), run.schedule.front().reducer.max_abs);
+  ASSIGN_OR_RETURN(const RunViews views, RunViews::Make(run.plan, run.schedule, layout));
   return args.file + ": good\n" +                                                                                //
          "  run         " + run.name + "\n" +                                                                    //
          "  base        " + run.base_name + ", weights sha256 " + Hex(run.weights) + "\n" +                      //
@@ -25,7 +37,8 @@ Result<std::string> Summary(const RunArgs& args) {
          "  metric      " + std::string(MetricName(run.evaluation.metric)) + "\n" +                              //
          "  layout      " + std::to_string(layout->tensors().size()) + " tensors, " +                            //
          std::to_string(layout->size()) + " parameters, sha256 " + Hex(layout->digest()) + "\n" +                //
-         "  an update   " + std::to_string(payload.size * sizeof(float)) + " bytes\n" +                          //
+         "  an update   " + std::to_string(views.max_update_bytes()) + " bytes" + Kept(views, *layout) + "\n" +  //
+         "  a broadcast " + std::to_string(views.Broadcast().size * sizeof(float)) + " bytes\n" +                //
          "  rounds      " + std::to_string(run.total_rounds()) + " in " + std::to_string(run.schedule.size()) +  //
          (run.schedule.size() == 1 ? " phase\n" : " phases\n");
 }

@@ -42,7 +42,7 @@ RunInfo InfoOf(const Coordinator& coordinator, const std::string& run_config) {
   info.weights = run.weights;
   info.tokenizer = run.tokenizer;
   info.layout = coordinator.layout_digest();
-  info.payload_bytes = coordinator.payload_bytes();
+  info.max_update_bytes = coordinator.max_update_bytes();
   info.max_clients = run.limits.max_clients;
   info.max_virtual_clients = run.limits.max_virtual_clients;
   info.upload_window_bytes = run.limits.upload_window_bytes;

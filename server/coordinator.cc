@@ -36,7 +36,7 @@ class Coordinator::Loop {
       : options_(std::move(options)),
         run_id_(std::move(run_id)),
         layout_digest_(model.layout()->digest()),
-        payload_bytes_(model.payload_bytes()),
+        max_update_bytes_(model.max_update_bytes()),
         store_(std::move(store)),
         run_(options_.run, std::move(model), std::move(resume), Clock::System()) {}
 
@@ -66,7 +66,7 @@ class Coordinator::Loop {
   const CoordinatorOptions& options() const { return options_; }
   const std::string& run_id() const { return run_id_; }
   const Digest& layout_digest() const { return layout_digest_; }
-  std::uint64_t payload_bytes() const { return payload_bytes_; }
+  std::uint64_t max_update_bytes() const { return max_update_bytes_; }
 
  private:
   /// Nothing: time is up. An event from outside. Or a call into run_: a store job is done.
@@ -161,7 +161,7 @@ class Coordinator::Loop {
   const CoordinatorOptions options_;
   const std::string run_id_;
   const Digest layout_digest_;
-  const std::uint64_t payload_bytes_;
+  const std::uint64_t max_update_bytes_;
 
   // Synchronised by itself.
   StoreThread store_;
@@ -211,8 +211,8 @@ const RunSpec& Coordinator::run() const {
 const Digest& Coordinator::layout_digest() const {
   return loop_->layout_digest();
 }
-std::uint64_t Coordinator::payload_bytes() const {
-  return loop_->payload_bytes();
+std::uint64_t Coordinator::max_update_bytes() const {
+  return loop_->max_update_bytes();
 }
 void Coordinator::Start(Outbox& outbox) {
   loop_->Start(outbox);

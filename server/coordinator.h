@@ -55,7 +55,7 @@ class Coordinator {
   const RunSpec& run() const;
   const Digest& layout_digest() const;
   /// What an update is long, in bytes; the bound for admission.
-  std::uint64_t payload_bytes() const;
+  std::uint64_t max_update_bytes() const;
 
   /// Starts the loop and the store thread. `outbox` must outlive this object. Pre: called once.
   void Start(Outbox& outbox);

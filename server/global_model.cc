@@ -1,6 +1,5 @@
 #include "server/global_model.h"
 
-#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -47,14 +46,13 @@ Result<ServerOptimizer> OptimizerOf(const PhaseSpec& phase) {
 
 }  // namespace
 
-GlobalModel::GlobalModel(const RunSpec& run, std::shared_ptr<const ParamLayout> layout)
-    : run_(run), layout_(std::move(layout)), view_(PlanView(run.plan, *layout_)) {
-  payload_bytes_ = Payload(1).size * sizeof(float);
-}
+GlobalModel::GlobalModel(const RunSpec& run, std::shared_ptr<const ParamLayout> layout, RunViews views)
+    : run_(run), layout_(std::move(layout)), views_(std::move(views)) {}
 
 Result<GlobalModel> GlobalModel::Make(const RunSpec& run) {
   ASSIGN_OR_RETURN(std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
-  GlobalModel model(run, std::move(layout));
+  ASSIGN_OR_RETURN(RunViews views, RunViews::Make(run.plan, run.schedule, layout));
+  GlobalModel model(run, std::move(layout), std::move(views));
   std::uint32_t round = 1;
   for (const PhaseSpec& phase : run.schedule) {
     if (const auto optimizer = OptimizerOf(phase); !optimizer.ok()) return optimizer.status();
@@ -73,12 +71,8 @@ Status GlobalModel::Restore(Checkpoint checkpoint, const Digest& want) {
   return OkStatus();
 }
 
-PayloadLayout GlobalModel::Payload(std::uint32_t round) const {
-  return DensePayload(*layout_, view_, run_.PhaseAt(round).reducer.max_abs);
-}
-
 Bytes GlobalModel::Encode(const Checkpoint& checkpoint) const {
-  return checkpoint.params.Gather(Payload(1));
+  return checkpoint.params.Gather(views_.Broadcast());
 }
 
 Result<aggregation::IntegerSum> GlobalModel::BeginSum(std::uint32_t round) const {
@@ -98,13 +92,15 @@ Result<std::shared_ptr<const Checkpoint>> GlobalModel::Step(std::uint32_t round,
   const PayloadLayout payload = Payload(round);
   // State belongs to the optimiser that made it: another one starts afresh.
   const bool fresh = round == 1 || run_.PhaseAt(round - 1).server_optimizer.kind != phase.server_optimizer.kind;
-  Checkpoint next{checkpoint_->params.Clone(), fresh ? optimizer.InitialState(payload.size) : checkpoint_->optimizer};
-
-  Bytes bytes = next.params.Gather(payload);
-  std::vector<float> shared(payload.size);
-  std::memcpy(shared.data(), bytes.data(), bytes.size());
-  RETURN_IF_ERROR(optimizer.Step(reduced, shared, next.optimizer));
-  RETURN_IF_ERROR(next.params.Scatter(payload, AsBytes(std::span<const float>(shared))));
+  Checkpoint next{checkpoint_->params.Clone(),
+                  fresh ? optimizer.InitialState(layout_->size()) : checkpoint_->optimizer};
+  // What the round does not share keeps its value and its state.
+  std::vector<float> shared = Pick(*layout_, payload, next.params.values());
+  aggregation::OptimizerState state;
+  for (const auto& [name, values] : next.optimizer) state[name] = Pick(*layout_, payload, values);
+  RETURN_IF_ERROR(optimizer.Step(reduced, shared, state));
+  Put(*layout_, payload, shared, next.params.values());
+  for (auto& [name, values] : next.optimizer) Put(*layout_, payload, state[name], values);
   return std::make_shared<const Checkpoint>(std::move(next));
 }
 

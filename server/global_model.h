@@ -6,6 +6,7 @@
 
 #include "aggregation/integer_sum.h"
 #include "configs/run.h"
+#include "configs/views.h"
 #include "peft/core/status.h"
 #include "peft/params/layout.h"
 #include "server/checkpoint.h"
@@ -25,10 +26,10 @@ class GlobalModel {
   /// After Step's result is durable.
   void Replace(std::shared_ptr<const Checkpoint> checkpoint) { checkpoint_ = std::move(checkpoint); }
 
-  /// What updates of the round are: shared tensors, each with the phase's bound.
-  PayloadLayout Payload(std::uint32_t round) const;
-  std::uint64_t payload_bytes() const { return payload_bytes_; }
-  /// The parameters as clients get them.
+  /// What updates of the round are: the tensors that it shares, each with the phase's bound.
+  PayloadLayout Payload(std::uint32_t round) const { return views_.Update(round); }
+  std::uint64_t max_update_bytes() const { return views_.max_update_bytes(); }
+  /// The parameters as clients get them: all that some round shares.
   Bytes Encode(const Checkpoint& checkpoint) const;
 
   Result<aggregation::IntegerSum> BeginSum(std::uint32_t round) const;
@@ -38,12 +39,11 @@ class GlobalModel {
   Result<std::shared_ptr<const Checkpoint>> Step(std::uint32_t round, aggregation::IntegerSum&& sum) const;
 
  private:
-  GlobalModel(const RunSpec& run, std::shared_ptr<const ParamLayout> layout);
+  GlobalModel(const RunSpec& run, std::shared_ptr<const ParamLayout> layout, RunViews views);
 
   RunSpec run_;
   std::shared_ptr<const ParamLayout> layout_;
-  ViewSpec view_;
-  std::uint64_t payload_bytes_;
+  RunViews views_;
   std::shared_ptr<const Checkpoint> checkpoint_;
 };
 

@@ -18,8 +18,8 @@ struct RunInfo {
   Digest weights{};
   Digest tokenizer{};
   Digest layout{};
-  /// The length of an update.
-  std::uint64_t payload_bytes = 0;
+  /// The length of the longest update.
+  std::uint64_t max_update_bytes = 0;
 
   /// Joined clients at a time, virtual ones counted; and of one process.
   std::uint64_t max_clients = 10'000;

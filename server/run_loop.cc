@@ -43,7 +43,8 @@ void RunLoop::Start(Outbox& outbox, Persist persist, std::function<void(RunOutco
                           {"round", machine_.committed_round()},
                           {"rounds", run_.total_rounds()},
                           {"parameters", std::uint64_t{model_.layout()->size()}},
-                          {"payload_bytes", model_.payload_bytes()}});
+                          {"bytes_down", params_.length},
+                          {"bytes_up", model_.max_update_bytes()}});
   Tick();
 }
 
@@ -159,9 +160,8 @@ Status RunLoop::CheckManifest(const UploadManifest& manifest) const {
   if (manifest.payload != payload_) {
     return InvalidArgument("update: has payload " + Hex(manifest.payload) + ", want " + Hex(payload_));
   }
-  if (manifest.length != model_.payload_bytes()) {
-    return InvalidArgument("update: has " + std::to_string(manifest.length) + " bytes, want " +
-                           std::to_string(model_.payload_bytes()));
+  if (const std::uint64_t want = sum_->values().size() * sizeof(float); manifest.length != want) {
+    return InvalidArgument("update: has " + std::to_string(manifest.length) + " bytes, want " + std::to_string(want));
   }
   RETURN_IF_ERROR(CheckTrainStats(manifest.stats));
   return model_.WeightOf(manifest.key.round, clients_.ExamplesOf(manifest.key.client_id)).status();

@@ -135,9 +135,9 @@ Result<UploadManifest> Decode(const v1::UploadManifest& manifest, const RunInfo&
   ASSIGN_OR_RETURN(decoded.payload, DecodeDigest(manifest.payload_sha256(), "manifest.payload_sha256"));
   ASSIGN_OR_RETURN(decoded.base, DecodeDigest(manifest.base_sha256(), "manifest.base_sha256"));
   ASSIGN_OR_RETURN(decoded.stats, DecodeStats(manifest.stats()));
-  if (decoded.length != run.payload_bytes) {
-    return InvalidArgument("manifest.length: got " + std::to_string(decoded.length) + ", want " +
-                           std::to_string(run.payload_bytes) + " (an update of this run)");
+  if (decoded.length > run.max_update_bytes) {
+    return InvalidArgument("manifest.length: got " + std::to_string(decoded.length) + ", want at most " +
+                           std::to_string(run.max_update_bytes) + " (an update of this run)");
   }
   return decoded;
 }

@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 
 #if defined(__x86_64__)
@@ -20,6 +21,17 @@ std::string Hex(ByteSpan bytes) {
     out.push_back(kDigits[byte & 15]);
   }
   return out;
+}
+
+std::optional<Digest> DigestFromHex(std::string_view text) {
+  Digest digest{};
+  if (text.size() != 2 * digest.size()) return std::nullopt;
+  for (std::size_t i = 0; i < digest.size(); ++i) {
+    const char* pair = text.data() + 2 * i;
+    const auto [end, error] = std::from_chars(pair, pair + 2, digest[i], 16);
+    if (error != std::errc() || end != pair + 2) return std::nullopt;
+  }
+  return digest;
 }
 
 std::string Hex(const Digest& digest) {

@@ -5,7 +5,9 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "peft/core/bytes.h"
 #include "peft/core/status.h"
@@ -35,6 +37,8 @@ Digest Sha256Of(ByteSpan bytes);
 /// Reads the file in pieces. Errors: FromErrno's.
 Result<Digest> Sha256OfFile(const std::string& path);
 std::string Hex(const Digest& digest);
+/// The inverse; digits of either case.
+std::optional<Digest> DigestFromHex(std::string_view text);
 
 /// CRC-32C (Castagnoli, reflected 0x82F63B78), `crc32c("123456789") == 0xe3069283`. Pass the last result as `seed` to
 /// continue.

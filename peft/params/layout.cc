@@ -119,12 +119,12 @@ std::optional<std::size_t> ParamLayout::Find(std::string_view name) const {
   return std::nullopt;
 }
 
-PayloadLayout DensePayload(const ParamLayout& layout, const ViewSpec& view, double max_abs) {
-  FEDPEFT_CHECK(view.train.size() == layout.tensors().size() && view.share.size() == layout.tensors().size());
+PayloadLayout DensePayload(const ParamLayout& layout, const std::vector<bool>& travels, double max_abs) {
+  FEDPEFT_CHECK(travels.size() == layout.tensors().size());
   PayloadLayout payload;
   std::string canonical = Hex(layout.digest()) + "\n";
   for (std::size_t i = 0; i < layout.tensors().size(); ++i) {
-    if (!view.share[i]) continue;
+    if (!travels[i]) continue;
     payload.segments.push_back({i, max_abs});
     payload.size += static_cast<std::size_t>(layout.tensors()[i].size());
     canonical.append(std::to_string(i)).append(" ").append(HexFloat(max_abs)).append("\n");

@@ -88,12 +88,14 @@ class ParamLayout {
   Digest digest_{};
 };
 
-/// What of a layout a view trains and what it shares, per tensor. A tensor that is neither keeps its initial values,
-/// which the seed makes on both ends. What a view may depend on besides the run (client, round, phase) has its place in
-/// the function that makes it (peft/plan).
+/// What of a layout a round trains and what of that it shares, per tensor. A tensor that is trained and not shared is
+/// the client's own, one that is neither stays as it is. What a view may depend on besides the run (client, round,
+/// phase) has its place in the function that makes it (peft/plan).
 struct ViewSpec {
   std::vector<bool> train;
   std::vector<bool> share;
+
+  bool operator==(const ViewSpec&) const = default;
 };
 
 /// One travelling piece of a payload: a whole tensor, and the largest absolute value it may hold.
@@ -111,7 +113,7 @@ struct PayloadLayout {
   Digest digest{};
 };
 
-/// The dense payload of the tensors that `view` shares. Pre: view matches the layout's length.
-PayloadLayout DensePayload(const ParamLayout& layout, const ViewSpec& view, double max_abs);
+/// The whole tensors that `travels` names. Pre: it matches the layout's length.
+PayloadLayout DensePayload(const ParamLayout& layout, const std::vector<bool>& travels, double max_abs);
 
 }  // namespace fedpeft

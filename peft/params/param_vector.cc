@@ -38,6 +38,24 @@ void FillByLaw(const TensorSpec& spec, std::uint64_t seed, std::span<float> out)
 
 }  // namespace
 
+std::vector<float> Pick(const ParamLayout& layout, const PayloadLayout& payload, std::span<const float> values) {
+  std::vector<float> picked;
+  picked.reserve(payload.size);
+  ForEachRange(layout, payload, [&](std::size_t first, std::size_t count) {
+    const std::span<const float> range = values.subspan(first, count);
+    picked.insert(picked.end(), range.begin(), range.end());
+  });
+  return picked;
+}
+
+void Put(const ParamLayout& layout, const PayloadLayout& payload, std::span<const float> picked,
+         std::span<float> values) {
+  ForEachRange(layout, payload, [&](std::size_t first, std::size_t count) {
+    std::copy_n(picked.begin(), count, values.begin() + static_cast<std::ptrdiff_t>(first));
+    picked = picked.subspan(count);
+  });
+}
+
 void ParamVector::FreeAligned::operator()(float* data) const {
   ::operator delete[](data, kAlignment);
 }
@@ -65,11 +83,10 @@ ParamVector ParamVector::Clone() const {
 Bytes ParamVector::Gather(const PayloadLayout& payload) const {
   Bytes bytes(payload.size * sizeof(float));
   std::uint8_t* out = bytes.data();
-  for (const Segment& segment : payload.segments) {
-    const std::span<const float> source = tensor(segment.tensor);
-    std::memcpy(out, source.data(), source.size_bytes());
-    out += source.size_bytes();
-  }
+  ForEachRange(*layout_, payload, [&](std::size_t first, std::size_t count) {
+    std::memcpy(out, data_.get() + first, count * sizeof(float));
+    out += count * sizeof(float);
+  });
   return bytes;
 }
 
@@ -83,11 +100,11 @@ Status ParamVector::Scatter(const PayloadLayout& payload, ByteSpan bytes) {
       return InvalidArgument("payload: value " + std::to_string(at / sizeof(float)) + " is not finite");
     }
   }
-  for (const Segment& segment : payload.segments) {
-    const std::span<float> target = tensor(segment.tensor);
-    std::memcpy(target.data(), bytes.data(), target.size_bytes());
-    bytes = bytes.subspan(target.size_bytes());
-  }
+  const std::uint8_t* in = bytes.data();
+  ForEachRange(*layout_, payload, [&](std::size_t first, std::size_t count) {
+    std::memcpy(data_.get() + first, in, count * sizeof(float));
+    in += count * sizeof(float);
+  });
   return OkStatus();
 }
 

@@ -5,12 +5,27 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "peft/core/bytes.h"
 #include "peft/core/status.h"
 #include "peft/params/layout.h"
 
 namespace fedpeft {
+
+/// Calls `use(first, count)` for the elements of a buffer laid out as `layout` that travel, range after range in the
+/// payload's order.
+template <typename Use>
+void ForEachRange(const ParamLayout& layout, const PayloadLayout& payload, Use use) {
+  for (const Segment& segment : payload.segments) {
+    const std::size_t first = layout.offset(segment.tensor);
+    use(first, layout.offset(segment.tensor + 1) - first);
+  }
+}
+/// The elements that travel, of `values`; and back to where they belong. Pre: lengths fit.
+std::vector<float> Pick(const ParamLayout& layout, const PayloadLayout& payload, std::span<const float> values);
+void Put(const ParamLayout& layout, const PayloadLayout& payload, std::span<const float> picked,
+         std::span<float> values);
 
 class ParamVector {
  public:
@@ -33,9 +48,9 @@ class ParamVector {
     return values().subspan(layout_->offset(index), Length(index));
   }
 
-  /// The payload's tensors as little-endian float32, in its order.
+  /// What travels as little-endian float32, in the payload's order.
   Bytes Gather(const PayloadLayout& payload) const;
-  /// Overwrites the payload's tensors. Errors: kInvalidArgument when the length differs, or a value is not finite.
+  /// Overwrites what travels. Errors: kInvalidArgument when the length differs, or a value is not finite.
   Status Scatter(const PayloadLayout& payload, ByteSpan bytes);
 
  private:

@@ -80,14 +80,4 @@ Result<std::shared_ptr<const ParamLayout>> PlanLayout(const PeftPlan& plan) {
   return ParamLayout::Make(std::move(tensors));
 }
 
-ViewSpec PlanView(const PeftPlan& plan, const ParamLayout& layout) {
-  ViewSpec view;
-  for (const TensorSpec& spec : layout.tensors()) {
-    const bool active = spec.role != Role::kHead || plan.head == HeadPolicy::kShared;
-    view.train.push_back(active);
-    view.share.push_back(active);
-  }
-  return view;
-}
-
 }  // namespace fedpeft

@@ -15,8 +15,20 @@
 
 namespace fedpeft {
 
-/// Who owns the classification head: trained and averaged like the rest, or left at its initial values.
-enum class HeadPolicy { kShared, kFrozen };
+/// Who owns the classification head: trained and averaged like the rest, trained and kept by each client, or left at
+/// its initial values.
+enum class HeadPolicy { kShared, kFrozen, kLocal };
+
+/// What of the planned tensors a round trains and shares. The default is all of them, but for what the head's policy
+/// says. Parts are roles by name (RoleName): `lora_a`, `head`, …
+struct ViewConfig {
+  /// Parts that each client trains and keeps.
+  std::vector<std::string> local = {};
+  /// Parts that stay as they are.
+  std::vector<std::string> frozen = {};
+  /// Of the method's tensors only those at sites of these layers of the base are trained; empty: of all.
+  std::vector<std::int64_t> layers = {};
+};
 
 /// Everything that determines the layout of a run.
 struct PeftPlan {
@@ -65,7 +77,11 @@ std::string HeadName(const MethodConfig& method, const std::string& path, std::s
 /// Errors: the method's, CheckBaseShape's, and kInvalidArgument for no output of the head.
 Result<std::shared_ptr<const ParamLayout>> PlanLayout(const PeftPlan& plan);
 
-/// What is trained and shared of the planned layout.
+/// What is trained and shared of the layout that PlanLayout(plan) made.
+/// Errors: kInvalidArgument, beginning with the key: a part that the layout does not have, or that is named twice; a
+/// layer that the base does not have, or in which the method has no tensor; nothing that is shared.
+Result<ViewSpec> PlanView(const PeftPlan& plan, const ParamLayout& layout, const ViewConfig& config);
+/// The same of the default ViewConfig, which has no errors.
 ViewSpec PlanView(const PeftPlan& plan, const ParamLayout& layout);
 
 }  // namespace fedpeft

@@ -29,8 +29,7 @@ inline std::shared_ptr<const ParamLayout> Scalar() {
 }
 
 inline PayloadLayout WholePayload(const ParamLayout& layout, double max_abs) {
-  const std::vector<bool> all(layout.tensors().size(), true);
-  return DensePayload(layout, {all, all}, max_abs);
+  return DensePayload(layout, std::vector<bool>(layout.tensors().size(), true), max_abs);
 }
 
 inline ByteSpan Wire(const std::vector<float>& values) {

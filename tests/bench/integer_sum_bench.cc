@@ -22,7 +22,7 @@ std::shared_ptr<const ParamLayout> OneTensor(std::int64_t size) {
 
 IntegerSum Begin(const SumReducer& reducer, std::int64_t size, std::uint64_t contributions) {
   const auto layout = OneTensor(size);
-  return std::move(reducer.Begin(layout, DensePayload(*layout, {{true}, {true}}, 16), contributions)).value();
+  return std::move(reducer.Begin(layout, DensePayload(*layout, {true}, 16), contributions)).value();
 }
 
 void BM_Add(benchmark::State& state) {

@@ -10,6 +10,7 @@
 
 #include "client/transport.h"
 #include "configs/run.h"
+#include "configs/views.h"
 #include "peft/core/clock.h"
 #include "proto/limits.h"
 #include "proto/protocol.pb.h"
@@ -33,7 +34,8 @@ class ZeroClients {
     if (!config.ParseFromString(run.run_config())) return DataLoss("the run configuration cannot be read");
     ASSIGN_OR_RETURN(const RunSpec spec, TranslateRun(config));
     ASSIGN_OR_RETURN(const auto layout, PlanLayout(spec.plan));
-    const PayloadLayout payload = DensePayload(*layout, PlanView(spec.plan, *layout), spec.PhaseAt(1).reducer.max_abs);
+    ASSIGN_OR_RETURN(const RunViews views, RunViews::Make(spec.plan, spec.schedule, layout));
+    const PayloadLayout payload = views.Update(1);
     run_id_ = run.run_id();
     payload_digest_ = AsString(payload.digest);
     zeros_.resize(payload.size * sizeof(float));

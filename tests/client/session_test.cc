@@ -40,19 +40,19 @@ class FakeRunner final : public Runner {
   int trainings() const { return trainings_; }
   std::size_t last_index() const { return last_index_; }
 
-  Result<Update> Train(std::size_t index, const std::string&, std::uint32_t round, ByteSpan start,
+  Result<Update> Train(std::size_t index, const std::string&, std::uint32_t round, const Start& start,
                        const std::atomic<bool>& stop, const LocalTrainer::Progress&) override {
     last_index_ = index;
     ++trainings_;
     trainings_.notify_all();
     while (for_ever_ && !stop) std::this_thread::yield();
     if (stop) return Cancelled("training: stopped");
-    if (start.size() != bytes_) return InvalidArgument("start: has another length");
-    Update update{UpdateOf(round, bytes_), {}};
+    if (start.params.size() != bytes_) return InvalidArgument("start: has another length");
+    Update update{UpdateOf(round, bytes_), {}, {}};
     update.stats.examples = 10;
     return update;
   }
-  Result<EvaluateStats> Evaluate(std::size_t, ByteSpan, const std::atomic<bool>&) override {
+  Result<EvaluateStats> Evaluate(std::size_t, std::uint32_t, const Start&, const std::atomic<bool>&) override {
     EvaluateStats stats;
     stats.totals = testing::Counted(10, 9, 1);
     return stats;
@@ -60,7 +60,7 @@ class FakeRunner final : public Runner {
   std::uint32_t total_rounds() const override { return 3; }
   const Digest& layout_digest() const override { return layout_; }
   Digest PayloadDigest(std::uint32_t) const override { return {}; }
-  std::uint64_t payload_bytes() const override { return bytes_; }
+  std::uint64_t broadcast_bytes() const override { return bytes_; }
   std::size_t clients() const override { return clients_; }
   std::size_t examples(std::size_t) const override { return 10; }
 

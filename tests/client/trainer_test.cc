@@ -10,6 +10,7 @@
 #include "peft/io/model_folder.h"
 #include "peft/metrics/metrics.h"
 #include "peft/model/load.h"
+#include "tests/client/texts.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/tiny_bert.h"
 
@@ -17,20 +18,6 @@ namespace fedpeft::client {
 namespace {
 
 using ::testing::HasSubstr;
-
-/// 40 texts of 3 to 12 tokens, whose label their second token tells.
-std::vector<Example> Texts() {
-  std::vector<Example> examples;
-  RandomStream stream(5, "texts");
-  for (int i = 0; i < 40; ++i) {
-    Example example{{2, 10 + i % 3}, {}, i % 3};
-    for (std::uint64_t t = 1 + stream.NextBelow(10); t > 0; --t) {
-      example.ids.push_back(static_cast<std::int32_t>(20 + stream.NextBelow(30)));
-    }
-    examples.push_back(std::move(example));
-  }
-  return examples;
-}
 
 class TrainerTest : public ::testing::Test {
  protected:

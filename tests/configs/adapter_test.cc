@@ -159,7 +159,7 @@ TEST_F(AdapterTest, ARunStartsFromAnAdapterOfItsOwnMethodAlone) {
   EXPECT_THAT(start(other).status().message(), HasSubstr("another kind of problem"));
   other = run;
   other.plan.head = HeadPolicy::kFrozen;
-  EXPECT_THAT(start(other).status().message(), HasSubstr("peft.head: got frozen"));
+  EXPECT_THAT(start(other).status().message(), HasSubstr("unshared"));
 }
 
 TEST_F(AdapterTest, WhatLlamaCppCannotHoldIsNoGguf) {

@@ -54,7 +54,7 @@ std::string Lie(Peer& peer, const v1::Task& task, const std::function<void(v1::U
 }
 
 void LieAboutManifests(Peer& peer, const v1::Task& task) {
-  EXPECT_THAT(Lie(peer, task, [](auto& m) { m.set_length(m.length() - 4); }), HasSubstr("length"));
+  EXPECT_THAT(Lie(peer, task, [](auto& m) { m.set_length(m.length() + 4); }), HasSubstr("length"));
   EXPECT_THAT(Lie(peer, task, [](auto& m) { m.set_length(std::uint64_t{1} << 60); }), HasSubstr("1152921504606846976"));
   EXPECT_THAT(Lie(peer, task, [](auto& m) { m.set_sha256("short"); }), HasSubstr("sha256"));
   EXPECT_THAT(Lie(peer, task, [](auto& m) { m.set_run_id("other"); }), HasSubstr("run_id"));

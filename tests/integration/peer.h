@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "configs/run.h"
+#include "configs/views.h"
 #include "peft/core/check.h"
 #include "peft/core/hash.h"
 #include "peft/plan/plan.h"
@@ -36,7 +37,7 @@ class Peer {
     FEDPEFT_CHECK(config.ParseFromString(run_.run_config()));
     const RunSpec run = TranslateRun(config).value();
     const auto layout = PlanLayout(run.plan).value();
-    payload_ = DensePayload(*layout, PlanView(run.plan, *layout), run.schedule.front().reducer.max_abs);
+    payload_ = RunViews::Make(run.plan, run.schedule, layout).value().Update(1);
 
     join_.set_protocol_version(kProtocolVersion);
     join_.set_run_id(run_.run_id());

@@ -17,6 +17,7 @@
 
 #include "peft/core/random.h"
 #include "peft/params/layout.h"
+#include "configs/views.h"
 #include "peft/plan/plan.h"
 #include "server/coordinator.h"
 #include "server/state_reader.h"
@@ -130,12 +131,12 @@ class Federation {
   }
 
   PayloadLayout payload(std::uint32_t round = 1) const {
-    return DensePayload(*layout_, PlanView(run_.plan, *layout_), run_.PhaseAt(round).reducer.max_abs);
+    return RunViews::Make(run_.plan, run_.schedule, layout_).value().Update(round);
   }
   /// An update that only client and round decide.
   Bytes Update(const TaskKey& key) const {
     RandomStream stream(run_.seed, "test-update/" + key.client_id, {key.round});
-    std::vector<float> values(payload().size);
+    std::vector<float> values(payload(key.round).size);
     for (float& value : values) value = static_cast<float>(stream.NextNormal()) * 0.01f;
     const ByteSpan bytes = AsBytes(std::span<const float>(values));
     return {bytes.begin(), bytes.end()};
@@ -145,7 +146,7 @@ class Federation {
     manifest.key = task.key;
     manifest.length = bytes.size();
     manifest.sha256 = Sha256Of(bytes);
-    manifest.payload = payload().digest;
+    manifest.payload = payload(task.key.round).digest;
     manifest.base = std::get<TrainTask>(task.body).params.sha256;
     manifest.stats = {
         .examples = 10 + task.key.client_id.size(), .steps = 1, .tokens = 100, .loss = 0.5, .seconds = 0.1};

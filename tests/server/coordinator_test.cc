@@ -44,8 +44,8 @@ TEST(CoordinatorTest, WholeRunCommitsEveryRoundAndTellsEverybody) {
   const std::vector<RoundRecord> rounds = RoundsOf(folder.path());
   ASSERT_EQ(rounds.size(), 4u);
   EXPECT_EQ(rounds[3].participants, 3u);
-  EXPECT_EQ(rounds[3].bytes_up, 3 * federation.coordinator().payload_bytes());
-  EXPECT_EQ(rounds[3].bytes_down, 3 * federation.coordinator().payload_bytes());
+  EXPECT_EQ(rounds[3].bytes_up, 3 * federation.coordinator().max_update_bytes());
+  EXPECT_EQ(rounds[3].bytes_down, 3 * federation.coordinator().max_update_bytes());
   EXPECT_DOUBLE_EQ(*rounds[3].train_loss, 0.5);
   EXPECT_NE(rounds[3].params_sha256, rounds[2].params_sha256);
 }
@@ -81,7 +81,7 @@ TEST(CoordinatorTest, ZeroUpdatesLeaveTheParametersBitForBit) {
   Federation federation(folder.path(), SmallRun(1));
   federation.JoinAll(3);
   for (const auto& task : federation.TakeTrain(3)) {
-    const Bytes zeros(federation.coordinator().payload_bytes());
+    const Bytes zeros(federation.coordinator().max_update_bytes());
     EXPECT_TRUE(federation.Upload(task.first, federation.Manifest(task.second, zeros), zeros).ok());
   }
   federation.coordinator().Wait();

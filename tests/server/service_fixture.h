@@ -57,7 +57,7 @@ class ServiceFixture {
     run_.weights.fill(1);
     run_.tokenizer.fill(2);
     run_.layout.fill(3);
-    run_.payload_bytes = payload_.size();
+    run_.max_update_bytes = payload_.size();
     run_.upload_window_bytes = payload_.size();
     run_.client_timeout_s = chosen.client_timeout_s;
     const ServiceOptions options{.listen = chosen.listen,

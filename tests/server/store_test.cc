@@ -33,7 +33,7 @@ class StoreTest : public ::testing::Test {
     return *std::move(store);
   }
   Checkpoint Values(float value) const {
-    Checkpoint checkpoint{ParamVector(layout_), {{"momentum", std::vector<float>(5, value)}}};
+    Checkpoint checkpoint{ParamVector(layout_), {{"momentum", std::vector<float>(layout_->size(), value)}}};
     for (float& one : checkpoint.params.values()) one = value;
     return checkpoint;
   }
@@ -86,7 +86,7 @@ TEST_F(StoreTest, CommittedRoundsComeBackAsTheyWere) {
   const Checkpoint checkpoint = *store.LoadCheckpoint(2, layout_);
   EXPECT_EQ(checkpoint.params.values().front(), 2.0f);
   EXPECT_EQ(checkpoint.params.values().back(), 2.0f);
-  EXPECT_EQ(checkpoint.optimizer.at("momentum"), std::vector<float>(5, 2.0f));
+  EXPECT_EQ(checkpoint.optimizer.at("momentum"), std::vector<float>(layout_->size(), 2.0f));
   StateReader reader = *StateReader::Open(folder_.path());
   EXPECT_EQ(reader.Submissions(2)->front().bytes, 400u);
   EXPECT_EQ(reader.Attempts()->front().cohort, (std::vector<std::string>{"a", "b"}));

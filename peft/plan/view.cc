@@ -1,0 +1,98 @@
+// Views: what of a layout a round trains and shares, by parts and layers.
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "peft/plan/plan.h"
+
+namespace fedpeft {
+
+namespace {
+
+bool Contains(const std::vector<std::string>& parts, std::string_view part) {
+  return std::find(parts.begin(), parts.end(), part) != parts.end();
+}
+
+Status CheckParts(const ViewConfig& config, const ParamLayout& layout) {
+  std::string known;
+  std::set<std::string, std::less<>> left;
+  for (const TensorSpec& spec : layout.tensors()) {
+    const std::string_view part = RoleName(spec.role);
+    if (left.emplace(part).second) known.append(known.empty() ? "" : ", ").append(part);
+  }
+  for (const auto& [key, parts] : {std::pair("local", config.local), std::pair("frozen", config.frozen)}) {
+    for (const std::string& part : parts) {
+      if (left.erase(part) > 0) continue;
+      const bool twice = known.find(part) != std::string::npos && !part.empty();
+      return InvalidArgument(std::string(key) + ": got \"" + part + "\"" + (twice ? " a second time" : "") +
+                             ", want each at most once of this method's parts: " + known);
+    }
+  }
+  return OkStatus();
+}
+
+/// Layer of each site. What spans the layers, or stands before them, is in none.
+std::map<std::string, int> LayersOf(const BaseShape& base) {
+  const BaseSites sites = SitesOf(base);
+  std::map<std::string, int> layers;
+  const auto add = [&](const auto& list) {
+    for (const auto& site : list) {
+      if (site.layer >= 0) layers[site.path] = site.layer;
+    }
+  };
+  add(sites.linears);
+  add(sites.norms);
+  add(sites.sublayers);
+  add(sites.attentions);
+  return layers;
+}
+
+/// Which of the method's tensors are at a site of one of the layers.
+Result<std::vector<bool>> InLayers(const PeftPlan& plan, const ParamLayout& layout,
+                                   const std::vector<std::int64_t>& layers) {
+  for (const std::int64_t layer : layers) {
+    if (layer >= 0 && layer < plan.base.num_hidden_layers) continue;
+    return InvalidArgument("layers: got " + std::to_string(layer) + ", want 0 to " +
+                           std::to_string(plan.base.num_hidden_layers - 1));
+  }
+  const std::map<std::string, int> layer_of = LayersOf(plan.base);
+  std::vector<bool> inside;
+  for (const TensorSpec& spec : layout.tensors()) {
+    const auto found = spec.role == Role::kPrefix ? layer_of.end() : layer_of.find(spec.site);
+    inside.push_back(found != layer_of.end() && std::find(layers.begin(), layers.end(), found->second) != layers.end());
+  }
+  if (std::find(inside.begin(), inside.end(), true) != inside.end()) return inside;
+  return InvalidArgument("layers: " + DescribeMethod(plan.method) + " has no tensor in these layers alone");
+}
+
+}  // namespace
+
+ViewSpec PlanView(const PeftPlan& plan, const ParamLayout& layout) {
+  ViewSpec view;
+  for (const TensorSpec& spec : layout.tensors()) {
+    const bool head = spec.role == Role::kHead;
+    view.train.push_back(!head || plan.head != HeadPolicy::kFrozen);
+    view.share.push_back(!head || plan.head == HeadPolicy::kShared);
+  }
+  return view;
+}
+
+Result<ViewSpec> PlanView(const PeftPlan& plan, const ParamLayout& layout, const ViewConfig& config) {
+  RETURN_IF_ERROR(CheckParts(config, layout));
+  ViewSpec view = PlanView(plan, layout);
+  std::vector<bool> inside(layout.tensors().size(), true);
+  if (!config.layers.empty()) {
+    ASSIGN_OR_RETURN(inside, InLayers(plan, layout, config.layers));
+  }
+  for (std::size_t i = 0; i < layout.tensors().size(); ++i) {
+    const Role role = layout.tensors()[i].role;
+    const std::string_view part = RoleName(role);
+    const bool stays = Contains(config.frozen, part) || (role != Role::kHead && !inside[i]);
+    if (stays) view.train[i] = false;
+    if (stays || Contains(config.local, part)) view.share[i] = false;
+  }
+  if (std::find(view.share.begin(), view.share.end(), true) != view.share.end()) return view;
+  return InvalidArgument("frozen: nothing is left to share, want a part that is trained and not local");
+}
+
+}  // namespace fedpeft

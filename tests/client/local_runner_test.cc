@@ -1,0 +1,110 @@
+#include "client/local_runner.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "peft/metrics/metrics.h"
+#include "peft/model/load.h"
+#include "tests/client/texts.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tiny_bert.h"
+
+namespace fedpeft::client {
+namespace {
+
+using ::testing::HasSubstr;
+
+class LocalRunnerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(testing::WriteTinyBert(folder_.path()).ok());
+    base_ = LoadBaseModel(folder_.path(), BaseDtype::kFloat32).value();
+    run_.plan = testing::TinyPlan();
+    run_.train.batch_size = 8;
+    run_.train.learning_rate = 0.01;
+    run_.schedule.emplace_back();
+    run_.schedule[0].rounds = 2;
+    layout_ = PlanLayout(run_.plan).value();
+  }
+
+  /// Two clients with other texts each.
+  std::unique_ptr<LocalRunner> Make(std::vector<ViewConfig> views) {
+    run_.schedule[0].views = std::move(views);
+    std::vector<Example> texts = Texts();
+    const std::vector<Example> first(texts.begin(), texts.begin() + 20), second(texts.begin() + 20, texts.end());
+    return LocalRunner::Make(run_, base_, {first, second}).value();
+  }
+  RunViews Views() const { return RunViews::Make(run_.plan, run_.schedule, layout_).value(); }
+  /// The initial parameters as broadcast.
+  Bytes Broadcast() const { return ParamVector::Initial(layout_, run_.seed).Gather(Views().Broadcast()); }
+  Runner::Update Train(LocalRunner& runner, std::size_t client, std::uint32_t round, ByteSpan personal = {}) const {
+    const Bytes start = Broadcast();
+    auto update = runner.Train(client, "c" + std::to_string(client), round, {start, personal}, stop_, {});
+    EXPECT_TRUE(update.ok()) << update.status().ToString();
+    return std::move(*update);
+  }
+  double Loss(LocalRunner& runner, std::size_t client, ByteSpan personal) const {
+    const Bytes start = Broadcast();
+    return MetricOf(Metric::kLoss, runner.Evaluate(client, 1, {start, personal}, stop_)->totals).value();
+  }
+
+  testing::TempFolder folder_;
+  RunSpec run_;
+  std::shared_ptr<const BaseModel> base_;
+  std::shared_ptr<const ParamLayout> layout_;
+  const std::atomic<bool> stop_ = false;
+};
+
+TEST_F(LocalRunnerTest, UpdatesHoldWhatTheRoundShares) {
+  const auto runner = Make({{.frozen = {"lora_a"}}, {.frozen = {"lora_b", "head"}}});
+  const Runner::Update b = Train(*runner, 0, 1), a = Train(*runner, 0, 2);
+  EXPECT_EQ(b.payload.size(), Views().Update(1).size * sizeof(float));
+  EXPECT_EQ(a.payload.size(), Views().Update(2).size * sizeof(float));
+  EXPECT_EQ(a.payload.size() + b.payload.size(), layout_->size() * sizeof(float));
+  EXPECT_TRUE(b.personal.empty());
+}
+
+TEST_F(LocalRunnerTest, AClientsOwnTensorsGoOnFromItsLastTraining) {
+  const auto runner = Make({{.local = {"head"}}});
+  const Runner::Update first = Train(*runner, 0, 1);
+  EXPECT_EQ(first.personal.size(), Views().Personal().size * sizeof(float));
+  EXPECT_EQ(first.payload.size() + first.personal.size(), layout_->size() * sizeof(float));
+  const Runner::Update second = Train(*runner, 0, 2, first.personal);
+  EXPECT_NE(second.personal, first.personal);
+  // The head alone has learned something of this client's texts, and more the second time.
+  const double start = Loss(*runner, 0, {}), once = Loss(*runner, 0, first.personal);
+  EXPECT_LT(once, start);
+  EXPECT_LT(Loss(*runner, 0, second.personal), once);
+}
+
+TEST_F(LocalRunnerTest, ClientsOfAProcessDoNotSeeEachOthersTensors) {
+  const auto runner = Make({{.local = {"head"}}});
+  const Runner::Update alone = Train(*runner, 1, 1);
+  const auto other = Make({{.local = {"head"}}});
+  const Runner::Update before = Train(*other, 0, 1);
+  Train(*other, 0, 2, before.personal);
+  const Runner::Update after = Train(*other, 1, 1);
+  EXPECT_EQ(after.payload, alone.payload);
+  EXPECT_EQ(after.personal, alone.personal);
+}
+
+TEST_F(LocalRunnerTest, ASharedRoundBeginsWithWhatIsShared) {
+  const auto runner = Make({{.local = {"head"}}, {}});
+  const Runner::Update local = Train(*runner, 0, 1);
+  const Runner::Update shared = Train(*runner, 0, 2, local.personal), fresh = Train(*runner, 0, 2);
+  EXPECT_EQ(shared.payload, fresh.payload);
+  // And leaves the client's own as they were.
+  EXPECT_EQ(shared.personal, local.personal);
+}
+
+TEST_F(LocalRunnerTest, ForeignBytesAreRefused) {
+  const auto runner = Make({{.local = {"head"}}});
+  const Bytes start = Broadcast(), odd(4);
+  EXPECT_THAT(runner->Train(0, "c", 1, {start, odd}, stop_, {}).status().message(), HasSubstr("own tensors"));
+  EXPECT_THAT(runner->Train(0, "c", 1, {odd, {}}, stop_, {}).status().message(), HasSubstr("payload: has 4 bytes"));
+}
+
+}  // namespace
+}  // namespace fedpeft::client

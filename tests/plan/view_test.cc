@@ -1,0 +1,74 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "peft/plan/plan.h"
+
+namespace fedpeft {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+PeftPlan Plan(MethodConfig method = LoraConfig{.rank = 2, .target_modules = {"query"}}) {
+  PeftPlan plan;
+  plan.base = {"bert", 32, 2, 4, 48, 50, 40};
+  plan.method = std::move(method);
+  plan.labels = 3;
+  return plan;
+}
+
+/// A letter a tensor: s shared, l local, f frozen; two LoRA layers' A and B, then the head's weight and bias.
+std::string Letters(const PeftPlan& plan, const ViewConfig& config) {
+  const auto layout = PlanLayout(plan).value();
+  const Result<ViewSpec> view = PlanView(plan, *layout, config);
+  if (!view.ok()) return view.status().message();
+  std::string letters;
+  for (std::size_t i = 0; i < view->train.size(); ++i) {
+    EXPECT_TRUE(view->train[i] || !view->share[i]);
+    letters += view->share[i] ? 's' : view->train[i] ? 'l' : 'f';
+  }
+  return letters;
+}
+
+TEST(ViewTest, PartsAreSharedLocalOrFrozen) {
+  EXPECT_EQ(Letters(Plan(), {}), "ssssss");
+  EXPECT_EQ(Letters(Plan(), {.frozen = {"lora_a"}}), "fsfsss");  // FFA-LoRA
+  EXPECT_EQ(Letters(Plan(), {.local = {"lora_b"}}), "slslss");   // FedSA-LoRA
+  EXPECT_EQ(Letters(Plan(), {.local = {"head"}}), "ssssll");     // a personal head
+  EXPECT_EQ(Letters(Plan(), {.local = {"lora_b"}, .frozen = {"head"}}), "slslff");
+  EXPECT_EQ(Letters(Plan(), {.frozen = {"lora_a", "lora_b"}}), "ffffss");
+}
+
+TEST(ViewTest, HeadsPolicyHoldsInEveryView) {
+  PeftPlan plan = Plan();
+  plan.head = HeadPolicy::kLocal;
+  EXPECT_EQ(Letters(plan, {}), "ssssll");
+  EXPECT_EQ(Letters(plan, {.frozen = {"lora_a"}}), "fsfsll");
+  plan.head = HeadPolicy::kFrozen;
+  EXPECT_EQ(Letters(plan, {}), "ssssff");
+  EXPECT_EQ(Letters(plan, {.local = {"head"}}), "ssssff");
+}
+
+TEST(ViewTest, LayersKeepTheOthersAsTheyAre) {
+  EXPECT_EQ(Letters(Plan(), {.layers = {1}}), "ffssss");
+  EXPECT_EQ(Letters(Plan(), {.frozen = {"lora_a"}, .layers = {1}}), "fffsss");
+  EXPECT_EQ(Letters(Plan(), {.layers = {0, 1}}), "ssssss");
+  // Tables are in no layer.
+  const PeftPlan full = Plan(OffsetConfig{OffsetConfig::What::kNorms});
+  EXPECT_EQ(Letters(full, {.layers = {0}}), "ffssssffffss");
+}
+
+TEST(ViewTest, WhatMakesNoSenseIsRefused) {
+  EXPECT_THAT(Letters(Plan(), {.frozen = {"lora_c"}}),
+              AllOf(HasSubstr("frozen: got \"lora_c\""), HasSubstr("lora_a, lora_b, head")));
+  EXPECT_THAT(Letters(Plan(), {.local = {"head"}, .frozen = {"head"}}),
+              HasSubstr("frozen: got \"head\" a second time"));
+  EXPECT_THAT(Letters(Plan(), {.local = {"lora_a", "lora_b"}, .frozen = {"head"}}),
+              HasSubstr("nothing is left to share"));
+  EXPECT_THAT(Letters(Plan(), {.layers = {2}}), HasSubstr("layers: got 2, want 0 to 1"));
+  EXPECT_THAT(Letters(Plan(PrefixConfig{}), {.layers = {1}}), HasSubstr("has no tensor in these layers alone"));
+  EXPECT_THAT(Letters(Plan(PromptConfig{}), {.layers = {0}}), HasSubstr("has no tensor in these layers alone"));
+}
+
+}  // namespace
+}  // namespace fedpeft
