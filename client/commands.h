@@ -24,6 +24,8 @@ struct JoinOptions {
   ComputeOptions compute;
   ConnectOptions connect;
   std::string data;
+  /// Held-out examples of a trainer that evaluates too; empty: it does not.
+  std::string eval_data;
   std::string name;
   std::string state;
   bool evaluator = false;
@@ -62,6 +64,16 @@ struct AdapterOptions {
   std::int64_t max_new_tokens = 256;
   bool json = false;
 };
+struct PersonaliseOptions {
+  std::string base;
+  std::string adapter;
+  std::string state;
+  std::string client;
+  std::string out;
+};
+/// The run's adapter with the parts that a client kept for itself in place of the shared ones, as another folder.
+Status RunPersonalise(const PersonaliseOptions& options);
+
 /// The problem's metrics and mean loss on labelled data.
 Status RunEvaluate(const AdapterOptions& options);
 /// A line for each row: the most probable label and its probability (with json, the probabilities of all labels too),

@@ -93,26 +93,53 @@ Result<std::vector<Example>> MakeExamples(const ProblemSpec& problem, const Toke
   return examples;
 }
 
-Result<std::vector<std::vector<Example>>> DealExamples(const RunSpec& run, const Tokenizer& tokenizer,
-                                                       const Table& table, const PartitionSpec& partition,
-                                                       std::size_t clients, ClientRange range) {
+namespace {
+
+/// A table's rows as examples, of language modelling not yet packed, and the labels to deal them by.
+struct RowExamples {
+  std::vector<Example> examples;
+  std::vector<std::int32_t> labels;
+};
+
+Result<RowExamples> MakeRowExamples(const RunSpec& run, const Tokenizer& tokenizer, const Table& table) {
+  const bool language = run.problem.type == ProblemType::kLanguageModelling;
+  RowExamples rows;
+  ASSIGN_OR_RETURN(rows.examples, language ? MakeDocuments(run.problem, tokenizer, table)
+                                           : MakeExamples(run.problem, tokenizer, table, true));
+  for (const Example& example : rows.examples) rows.labels.push_back(example.label);
+  return rows;
+}
+
+std::vector<Example> Take(const RunSpec& run, std::vector<Example>& examples, const std::vector<std::uint32_t>& part) {
+  std::vector<Example> own;
+  for (const std::uint32_t row : part) own.push_back(std::move(examples[row]));
+  if (run.problem.type != ProblemType::kLanguageModelling) return own;
+  return PackDocuments(own, static_cast<std::size_t>(run.problem.max_length));
+}
+
+}  // namespace
+
+Result<DealtExamples> DealExamples(const RunSpec& run, const Tokenizer& tokenizer, const DealtTables& tables,
+                                   const PartitionSpec& partition, std::size_t clients, ClientRange range) {
   FEDPEFT_CHECK(range.first < range.end && range.end <= clients);
   if (partition.kind == PartitionSpec::Kind::kDirichlet && run.problem.type != ProblemType::kClassification) {
     return InvalidArgument("partition: got dirichlet, want iid or a column (it splits classes, and the run has none)");
   }
-  const bool language = run.problem.type == ProblemType::kLanguageModelling;
-  ASSIGN_OR_RETURN(std::vector<Example> examples, language ? MakeDocuments(run.problem, tokenizer, table)
-                                                           : MakeExamples(run.problem, tokenizer, table, true));
-  std::vector<std::int32_t> labels;
-  labels.reserve(examples.size());
-  for (const Example& example : examples) labels.push_back(example.label);
-  ASSIGN_OR_RETURN(const auto parts, PartitionRows(partition, table, labels, clients, run.seed));
-  std::vector<std::vector<Example>> dealt(range.end - range.first);
+  ASSIGN_OR_RETURN(RowExamples rows, MakeRowExamples(run, tokenizer, tables.data));
+  ASSIGN_OR_RETURN(const auto parts, PartitionRows(partition, tables.data, rows.labels, clients, run.seed));
+  DealtExamples dealt;
   for (std::size_t client = range.first; client < range.end; ++client) {
-    std::vector<Example>& own = dealt[client - range.first];
-    for (const std::uint32_t row : parts[client]) own.push_back(std::move(examples[row]));
-    if (language) own = PackDocuments(own, static_cast<std::size_t>(run.problem.max_length));
-    if (own.empty()) return InvalidArgument("client " + std::to_string(client) + ": its rows have nothing to learn");
+    dealt.data.push_back(Take(run, rows.examples, parts[client]));
+    if (dealt.data.back().empty()) {
+      return InvalidArgument("client " + std::to_string(client) + ": its rows have nothing to learn");
+    }
+  }
+  if (!tables.held_out) return dealt;
+  ASSIGN_OR_RETURN(RowExamples held_out, MakeRowExamples(run, tokenizer, *tables.held_out));
+  ASSIGN_OR_RETURN(const auto alike, PartitionAlike(partition, {*tables.held_out, held_out.labels},
+                                                    {tables.data, rows.labels}, parts, run.seed));
+  for (std::size_t client = range.first; client < range.end; ++client) {
+    dealt.held_out.push_back(Take(run, held_out.examples, alike[client]));
   }
   return dealt;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,11 +28,21 @@ Result<std::vector<std::int32_t>> RowLabels(const ProblemSpec& problem, const Ta
 Result<std::vector<Example>> MakeExamples(const ProblemSpec& problem, const Tokenizer& tokenizer, const Table& table,
                                           bool need_labels);
 
-/// The data of a process: one list of examples for each of its virtual clients `range`, out of the `clients` that all
-/// rows are dealt to. Errors: MakeExamples' and PartitionRows'.
-Result<std::vector<std::vector<Example>>> DealExamples(const RunSpec& run, const Tokenizer& tokenizer,
-                                                       const Table& table, const PartitionSpec& partition,
-                                                       std::size_t clients, ClientRange range);
+/// What is dealt to virtual clients: the rows to learn, or to evaluate on, and rows that are held out from learning.
+struct DealtTables {
+  const Table& data;
+  std::optional<Table> held_out;
+};
+struct DealtExamples {
+  /// A list a client.
+  std::vector<std::vector<Example>> data;
+  /// Likewise, a list may be empty; none at all where no rows are held out.
+  std::vector<std::vector<Example>> held_out;
+};
+/// The data of a process: of its virtual clients `range`, out of the `clients` that all rows are dealt to. Held-out
+/// rows are dealt as those to learn are (PartitionAlike). Errors: MakeExamples', PartitionRows' and PartitionAlike's.
+Result<DealtExamples> DealExamples(const RunSpec& run, const Tokenizer& tokenizer, const DealtTables& tables,
+                                   const PartitionSpec& partition, std::size_t clients, ClientRange range);
 
 /// Reads `path`; where the file has no header line, its columns are taken to be the run's text (and pair) and label
 /// column in this order: a first line without the run's text column means "no header" when it has as many fields.

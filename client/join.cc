@@ -12,6 +12,7 @@
 #include "client/compute.h"
 #include "client/dataset.h"
 #include "client/local_runner.h"
+#include "client/personal.h"
 #include "client/session.h"
 #include "client/signals.h"
 #include "configs/loader.h"
@@ -92,14 +93,18 @@ Result<std::unique_ptr<LocalRunner>> MakeRunner(const JoinOptions& options, cons
                                                 const std::stop_token& stop) {
   ASSIGN_OR_RETURN(const PartitionSpec partition, ParsePartition(options.partition));
   ASSIGN_OR_RETURN(const Table table, ReadRunTable(options.data, run.problem));
+  DealtTables tables{table, std::nullopt};
+  if (!options.eval_data.empty()) {
+    ASSIGN_OR_RETURN(tables.held_out, ReadRunTable(options.eval_data, run.problem));
+  }
   const std::size_t clients = std::max<std::size_t>(1, options.virtual_clients);
   if (stop.stop_requested()) return Stopped();
   ASSIGN_OR_RETURN(const ClientRange range, ParseClientRange(options.client_range, clients));
-  Result<std::vector<std::vector<Example>>> data = DealExamples(run, base.tokenizer, table, partition, clients, range);
+  Result<DealtExamples> data = DealExamples(run, base.tokenizer, tables, partition, clients, range);
   if (!data.ok()) return data.status().Annotate(options.data);
   if (stop.stop_requested()) return Stopped();
   ASSIGN_OR_RETURN(auto model, LoadRunBase(base, run));
-  return LocalRunner::Make(run, std::move(model), std::move(*data));
+  return LocalRunner::Make(run, std::move(model), std::move(data->data), std::move(data->held_out));
 }
 
 /// With a certificate the coordinator reads the name there, unless --name insists on one; a made-up name would be
@@ -109,8 +114,30 @@ Result<std::string> NameToClaim(const JoinOptions& options, UpdateStore& updates
   return updates.Name(options.name);
 }
 
+/// Writes the tensors that are a client's own, which the run leaves to it, as files that `personalise` reads.
+Status KeepPersonal(const JoinOptions& options, const std::string& run_id, const std::string& id,
+                    const LocalRunner& runner, const UpdateStore& updates) {
+  if (!runner.views().any_personal()) return OkStatus();
+  if (options.state.empty()) {
+    LogWarning("personal.lost", {{"reason", "no --state was given to keep this client's own parts of the model in"}});
+    return OkStatus();
+  }
+  ParamVector own(runner.layout());
+  for (std::size_t i = 0; i < runner.clients(); ++i) {
+    const std::string client = runner.clients() == 1 ? id : id + "/" + std::to_string(i);
+    const Bytes values = updates.Personal(run_id, client);
+    if (values.empty()) continue;  // it was never asked to train
+    RETURN_IF_ERROR(own.Scatter(runner.views().Personal(), values));
+    RETURN_IF_ERROR(WritePersonal(PersonalPath(options.state, client), own, runner.views().personal()));
+  }
+  return OkStatus();
+}
+
 /// Errors: also kCancelled after `stop`, at the end of the file that is being loaded.
 Status Join(const JoinOptions& options, const std::stop_token& stop) {
+  if (options.evaluator && !options.eval_data.empty()) {
+    return InvalidArgument("--eval-data: got some of an evaluator, which evaluates on its --data (leave one out)");
+  }
   ASSIGN_OR_RETURN(UpdateStore updates, UpdateStore::Open(options.state));
   ASSIGN_OR_RETURN(const std::string name, NameToClaim(options, updates));
   ASSIGN_OR_RETURN(const std::optional<Agreement> agreement, ReadAgreement(options.run_yaml));
@@ -130,8 +157,10 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
   session_options.max_wait_s = options.max_wait_s;
   Session session(*transport, *runner, updates, std::move(session_options));
   const Status outcome = session.Run(stop);
-  if (outcome.ok()) updates.Clear();
-  return outcome;
+  if (!outcome.ok()) return outcome;
+  RETURN_IF_ERROR(KeepPersonal(options, agreed.id, session.client_id(), *runner, updates));
+  updates.Clear();
+  return OkStatus();
 }
 
 }  // namespace

@@ -25,24 +25,27 @@ void Copy(const PayloadLayout& payload, const ParamVector& from, ParamVector& to
 }  // namespace
 
 LocalRunner::LocalRunner(RunSpec run, std::shared_ptr<const ParamLayout> layout, RunViews views,
-                         std::unique_ptr<LocalTrainer> trainer, std::vector<std::vector<Example>> data)
+                         std::unique_ptr<LocalTrainer> trainer, std::vector<std::vector<Example>> data,
+                         std::vector<std::vector<Example>> held_out)
     : run_(std::move(run)),
       layout_(std::move(layout)),
       trainer_(std::move(trainer)),
       views_(std::move(views)),
       data_(std::move(data)),
+      held_out_(std::move(held_out)),
       initial_(ParamVector::Initial(layout_, run_.seed)),
       start_(layout_),
       work_(layout_),
       own_(layout_) {}
 
 Result<std::unique_ptr<LocalRunner>> LocalRunner::Make(RunSpec run, std::shared_ptr<const BaseModel> base,
-                                                       std::vector<std::vector<Example>> data) {
+                                                       std::vector<std::vector<Example>> data,
+                                                       std::vector<std::vector<Example>> held_out) {
   ASSIGN_OR_RETURN(auto layout, PlanLayout(run.plan));
   ASSIGN_OR_RETURN(RunViews views, RunViews::Make(run.plan, run.schedule, layout));
   ASSIGN_OR_RETURN(auto trainer, LocalTrainer::Make(std::move(base), run, layout));
-  return std::unique_ptr<LocalRunner>(
-      new LocalRunner(std::move(run), std::move(layout), std::move(views), std::move(trainer), std::move(data)));
+  return std::unique_ptr<LocalRunner>(new LocalRunner(std::move(run), std::move(layout), std::move(views),
+                                                      std::move(trainer), std::move(data), std::move(held_out)));
 }
 
 PayloadLayout LocalRunner::OwnIn(std::uint32_t round) const {
@@ -85,7 +88,7 @@ Result<EvaluateStats> LocalRunner::Evaluate(std::size_t index, std::uint32_t rou
                                             const std::atomic<bool>& stop) {
   FEDPEFT_CHECK(index < data_.size());
   RETURN_IF_ERROR(Begin(round, start));
-  return trainer_->Evaluate(start_, data_[index], &stop);
+  return trainer_->Evaluate(start_, (held_out_.empty() ? data_ : held_out_)[index], &stop);
 }
 
 }  // namespace fedpeft::client

@@ -16,9 +16,11 @@ namespace fedpeft::client {
 
 class LocalRunner final : public Runner {
  public:
-  /// `data[i]` are client i's examples. Errors: the planner's and LocalTrainer's.
+  /// `data[i]` are client i's examples, `held_out[i]` those on which it evaluates; no list of these: on its data.
+  /// Errors: the planner's and LocalTrainer's.
   static Result<std::unique_ptr<LocalRunner>> Make(RunSpec run, std::shared_ptr<const BaseModel> base,
-                                                   std::vector<std::vector<Example>> data);
+                                                   std::vector<std::vector<Example>> data,
+                                                   std::vector<std::vector<Example>> held_out = {});
 
   Result<Update> Train(std::size_t index, const std::string& name, std::uint32_t round, const Start& start,
                        const std::atomic<bool>& stop, const LocalTrainer::Progress& progress) override;
@@ -31,10 +33,14 @@ class LocalRunner final : public Runner {
   std::uint64_t broadcast_bytes() const override { return views_.Broadcast().size * sizeof(float); }
   std::size_t clients() const override { return data_.size(); }
   std::size_t examples(std::size_t index) const override { return data_[index].size(); }
+  std::size_t held_out(std::size_t index) const override { return held_out_.empty() ? 0 : held_out_[index].size(); }
+  const RunViews& views() const { return views_; }
+  const std::shared_ptr<const ParamLayout>& layout() const { return layout_; }
 
  private:
   LocalRunner(RunSpec run, std::shared_ptr<const ParamLayout> layout, RunViews views,
-              std::unique_ptr<LocalTrainer> trainer, std::vector<std::vector<Example>> data);
+              std::unique_ptr<LocalTrainer> trainer, std::vector<std::vector<Example>> data,
+              std::vector<std::vector<Example>> held_out);
   /// Makes `start_` what the client's task of that round begins with, and `own_` its own tensors.
   Status Begin(std::uint32_t round, const Start& start);
   /// The client's own tensors that the round does not replace by shared ones.
@@ -44,7 +50,7 @@ class LocalRunner final : public Runner {
   std::shared_ptr<const ParamLayout> layout_;
   std::unique_ptr<LocalTrainer> trainer_;
   RunViews views_;
-  std::vector<std::vector<Example>> data_;
+  std::vector<std::vector<Example>> data_, held_out_;
   /// By the seed: the values of what is never sent and of what no training has made a client's own.
   const ParamVector initial_;
   ParamVector start_;

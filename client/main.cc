@@ -41,6 +41,9 @@ void AddJoin(CLI::App& app, JoinOptions& options) {
   AddCompute(*verb, options.compute);
   verb->add_option("--server", options.connect.server, "HOST:PORT of the coordinator")->required();
   verb->add_option("--data", options.data, "this client's examples: .csv, .tsv, .jsonl or .txt")->required();
+  verb->add_option("--eval-data", options.eval_data,
+                   "held-out examples: a trainer with some evaluates too, with its own parts of the model if the run "
+                   "leaves it any");
   verb->add_option("--name", options.name, "this client's name (default: the state folder's, or a fresh one)");
   verb->add_option("--state", options.state,
                    "folder for the name and for updates not yet taken (default: a temporary one, so nothing outlives "
@@ -120,6 +123,16 @@ void AddMerge(CLI::App& app, MergeOptions& options) {
   verb->add_option("out", options.out, "folder to write")->required();
 }
 
+void AddPersonalise(CLI::App& app, PersonaliseOptions& options) {
+  CLI::App* verb = app.add_subcommand(
+      "personalise", "a run's adapter with the parts that this client kept for itself (peft.head: local, views)");
+  verb->add_option("--base", options.base, "Hugging Face folder of the base model")->required();
+  verb->add_option("--adapter", options.adapter, "adapter folder, exported by the coordinator")->required();
+  verb->add_option("--state", options.state, "the client's state folder, after the run")->required();
+  verb->add_option("--client", options.client, "which client's (default: the only one in the folder)");
+  verb->add_option("out", options.out, "adapter folder to write")->required();
+}
+
 constexpr const char* kGenerateExamples = R"(
 Examples:
   fedpeft-client generate --base ./llama --prompt "Once upon a time"
@@ -166,6 +179,7 @@ struct CommandLine {
   GenerateCommand generate;
   InspectOptions inspect;
   MergeOptions merge;
+  PersonaliseOptions personalise;
   std::string log_level = "info";
   LogOptions log;
 };
@@ -184,6 +198,7 @@ void Describe(CLI::App& app, CommandLine& line) {
   AddGenerate(app, line.generate);
   AddInspect(app, line.inspect);
   AddMerge(app, line.merge);
+  AddPersonalise(app, line.personalise);
 }
 
 Status RunVerb(const CLI::App& app, CommandLine& line) {
@@ -195,6 +210,7 @@ Status RunVerb(const CLI::App& app, CommandLine& line) {
   if (app.got_subcommand("predict")) return RunPredict(line.predict);
   if (app.got_subcommand("generate")) return RunGenerate(line.generate);
   if (app.got_subcommand("merge")) return RunMerge(line.merge);
+  if (app.got_subcommand("personalise")) return RunPersonalise(line.personalise);
   return RunInspect(line.inspect);
 }
 

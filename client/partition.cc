@@ -147,4 +147,54 @@ Result<Parts> PartitionRows(const PartitionSpec& spec, const Table& table, const
   return parts;
 }
 
+namespace {
+
+/// What each row is dealt by: its label, its value in the column, or nothing.
+Result<std::vector<std::string>> KeysOf(const PartitionSpec& spec, const LabelledRows& rows) {
+  std::vector<std::string> keys(rows.table.rows.size());
+  if (spec.kind == PartitionSpec::Kind::kIid) return keys;
+  std::size_t column = 0;
+  if (spec.kind == PartitionSpec::Kind::kColumn) {
+    ASSIGN_OR_RETURN(column, rows.table.NeedColumn(spec.column));
+  }
+  for (std::size_t row = 0; row < keys.size(); ++row) {
+    keys[row] =
+        spec.kind == PartitionSpec::Kind::kColumn ? rows.table.rows[row][column] : std::to_string(rows.labels[row]);
+  }
+  return keys;
+}
+
+}  // namespace
+
+Result<Parts> PartitionAlike(const PartitionSpec& spec, const LabelledRows& rows, const LabelledRows& dealt,
+                             const Parts& parts, std::uint64_t seed) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> dealt_keys, KeysOf(spec, dealt));
+  ASSIGN_OR_RETURN(const std::vector<std::string> keys, KeysOf(spec, rows));
+  std::map<std::string, std::vector<std::size_t>> counts;
+  for (std::size_t part = 0; part < parts.size(); ++part) {
+    for (const std::uint32_t row : parts[part]) {
+      std::vector<std::size_t>& count = counts[dealt_keys[row]];
+      count.resize(parts.size());
+      ++count[part];
+    }
+  }
+  std::map<std::string, std::vector<std::uint32_t>> groups;
+  for (std::uint32_t row = 0; row < keys.size(); ++row) groups[keys[row]].push_back(row);
+  RandomStream stream(seed, "partition of held-out rows");
+  Parts out(parts.size());
+  for (auto& [key, group] : groups) {
+    const auto found = counts.find(key);
+    if (found == counts.end()) continue;
+    stream.Shuffle(std::span<std::uint32_t>(group));
+    std::size_t all = 0, reached = 0, at = 0;
+    for (const std::size_t count : found->second) all += count;
+    for (std::size_t part = 0; part < out.size(); ++part) {
+      reached += found->second[part];
+      for (const std::size_t end = group.size() * reached / all; at < end; ++at) out[part].push_back(group[at]);
+    }
+  }
+  for (std::vector<std::uint32_t>& part : out) std::sort(part.begin(), part.end());
+  return out;
+}
+
 }  // namespace fedpeft::client

@@ -40,4 +40,18 @@ Result<std::vector<std::vector<std::uint32_t>>> PartitionRows(const PartitionSpe
                                                               const std::vector<std::int32_t>& labels,
                                                               std::size_t clients, std::uint64_t seed);
 
+/// Rows of a table as PartitionRows takes them.
+struct LabelledRows {
+  const Table& table;
+  const std::vector<std::int32_t>& labels;
+};
+/// Row numbers of `rows` for each of the parts that PartitionRows made of `dealt`, dealt alike: kIid into parts of near
+/// sizes; kDirichlet each label's rows by the parts' shares of it; kColumn each group to the part that has its value,
+/// and those of values that none has to nobody. A part may be empty. Errors: kInvalidArgument for a column that is not
+/// there.
+Result<std::vector<std::vector<std::uint32_t>>> PartitionAlike(const PartitionSpec& spec, const LabelledRows& rows,
+                                                               const LabelledRows& dealt,
+                                                               const std::vector<std::vector<std::uint32_t>>& parts,
+                                                               std::uint64_t seed);
+
 }  // namespace fedpeft::client

@@ -47,6 +47,8 @@ class Runner {
   virtual std::uint64_t broadcast_bytes() const = 0;
   virtual std::size_t clients() const = 0;
   virtual std::size_t examples(std::size_t index) const = 0;
+  /// Of a client that trains: the examples it evaluates on; 0: none.
+  virtual std::size_t held_out(std::size_t index) const = 0;
 };
 
 }  // namespace fedpeft::client

@@ -62,6 +62,10 @@ Status Session::Run(std::stop_token stop) {
   return outcome;
 }
 
+std::string Session::client_id() const {
+  return impl_->identity.Id();
+}
+
 void Session::Impl::Poll() {
   Backoff backoff;
   Patience patience(options.max_wait_s);
@@ -98,7 +102,10 @@ Status Session::Impl::JoinOnce() {
   request.set_weights_sha256(Encode(options.weights));
   request.set_tokenizer_sha256(Encode(options.tokenizer));
   request.set_layout_sha256(Encode(runner.layout_digest()));
-  for (std::size_t i = 0; i < runner.clients(); ++i) request.add_examples(runner.examples(i));
+  for (std::size_t i = 0; i < runner.clients(); ++i) {
+    request.add_examples(runner.examples(i));
+    if (!options.evaluator) request.add_held_out(runner.held_out(i));
+  }
   request.set_software("fedpeft-client");
   ASSIGN_OR_RETURN(const v1::JoinReply reply, transport.Join(request));
   identity.Set(reply.session(), reply.client_id());

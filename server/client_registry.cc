@@ -4,7 +4,7 @@ namespace fedpeft::server {
 
 void ClientRegistry::Join(SessionId session, const std::vector<ClientSpec>& clients) {
   for (const ClientSpec& client : clients) {
-    clients_[client.id] = {session, client.examples};
+    clients_[client.id] = {session, client};
     first_clients_.emplace(session, client.id);
   }
 }

@@ -17,8 +17,8 @@ class ClientRegistry {
 
   /// Pre: joined.
   SessionId SessionOf(const std::string& client) const { return clients_.at(client).session; }
-  /// The examples it joined with. Pre: joined.
-  std::uint64_t ExamplesOf(const std::string& client) const { return clients_.at(client).examples; }
+  /// As it joined. Pre: joined.
+  const ClientSpec& SpecOf(const std::string& client) const { return clients_.at(client).spec; }
   bool Owns(SessionId session, const std::string& client) const;
   /// Every session and its first client.
   const std::map<SessionId, std::string>& sessions() const { return first_clients_; }
@@ -27,7 +27,7 @@ class ClientRegistry {
  private:
   struct Client {
     SessionId session = 0;
-    std::uint64_t examples = 0;
+    ClientSpec spec;
   };
   std::map<std::string, Client> clients_;
   std::map<SessionId, std::string> first_clients_;

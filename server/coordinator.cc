@@ -37,6 +37,7 @@ class Coordinator::Loop {
         run_id_(std::move(run_id)),
         layout_digest_(model.layout()->digest()),
         max_update_bytes_(model.max_update_bytes()),
+        personal_(model.personal()),
         store_(std::move(store)),
         run_(options_.run, std::move(model), std::move(resume), Clock::System()) {}
 
@@ -67,6 +68,7 @@ class Coordinator::Loop {
   const std::string& run_id() const { return run_id_; }
   const Digest& layout_digest() const { return layout_digest_; }
   std::uint64_t max_update_bytes() const { return max_update_bytes_; }
+  bool personal() const { return personal_; }
 
  private:
   /// Nothing: time is up. An event from outside. Or a call into run_: a store job is done.
@@ -162,6 +164,7 @@ class Coordinator::Loop {
   const std::string run_id_;
   const Digest layout_digest_;
   const std::uint64_t max_update_bytes_;
+  const bool personal_;
 
   // Synchronised by itself.
   StoreThread store_;
@@ -213,6 +216,9 @@ const Digest& Coordinator::layout_digest() const {
 }
 std::uint64_t Coordinator::max_update_bytes() const {
   return loop_->max_update_bytes();
+}
+bool Coordinator::personal() const {
+  return loop_->personal();
 }
 void Coordinator::Start(Outbox& outbox) {
   loop_->Start(outbox);

@@ -56,6 +56,8 @@ class Coordinator {
   const Digest& layout_digest() const;
   /// What an update is long, in bytes; the bound for admission.
   std::uint64_t max_update_bytes() const;
+  /// Whether clients keep parts of the model.
+  bool personal() const;
 
   /// Starts the loop and the store thread. `outbox` must outlive this object. Pre: called once.
   void Start(Outbox& outbox);

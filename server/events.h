@@ -26,6 +26,11 @@ struct ClientSpec {
   bool evaluator = false;
   /// Training (or evaluation) examples it holds.
   std::uint64_t examples = 0;
+  /// Of a trainer: held-out examples, on which it evaluates too.
+  std::uint64_t held_out = 0;
+
+  bool trains() const { return !evaluator; }
+  bool evaluates() const { return evaluator || held_out > 0; }
 };
 
 /// Names one answer; replies are idempotent by it. `step` tells training (0) from evaluation (1) within a round.

@@ -29,6 +29,8 @@ class GlobalModel {
   /// What updates of the round are: the tensors that it shares, each with the phase's bound.
   PayloadLayout Payload(std::uint32_t round) const { return views_.Update(round); }
   std::uint64_t max_update_bytes() const { return views_.max_update_bytes(); }
+  /// Whether clients keep parts of the model.
+  bool personal() const { return views_.any_personal(); }
   /// The parameters as clients get them: all that some round shares.
   Bytes Encode(const Checkpoint& checkpoint) const;
 

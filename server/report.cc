@@ -94,11 +94,11 @@ Result<std::string> ShowText(StateReader& state) {
     text += Format("\nround %u attempt %u %s: %s", attempt.round, attempt.attempt, attempt.status.c_str(),
                    attempt.reason.c_str());
   }
-  text += Format("\n%-40s %-9s %9s %7s %s\n", "client", "role", "examples", "rounds", "last seen");
+  text += Format("\n%-40s %-9s %9s %9s %7s %s\n", "client", "role", "examples", "held out", "rounds", "last seen");
   for (const ClientRecord& client : clients) {
-    text += Format("%-40s %-9s %9llu %7u %s\n", client.client.c_str(), client.evaluator ? "evaluator" : "trainer",
-                   static_cast<unsigned long long>(client.examples), client.rounds,
-                   client.joined ? "joined" : FormatUtc(client.last_seen_ms).c_str());
+    text += Format("%-40s %-9s %9llu %9llu %7u %s\n", client.client.c_str(), client.evaluator ? "evaluator" : "trainer",
+                   static_cast<unsigned long long>(client.examples), static_cast<unsigned long long>(client.held_out),
+                   client.rounds, client.joined ? "joined" : FormatUtc(client.last_seen_ms).c_str());
   }
   return text;
 }
@@ -127,6 +127,7 @@ Result<std::string> ShowJson(StateReader& state) {
     json["clients"].push_back({{"client", client.client},
                                {"role", client.evaluator ? "evaluator" : "trainer"},
                                {"examples", client.examples},
+                               {"held_out", client.held_out},
                                {"rounds", client.rounds},
                                {"joined", client.joined},
                                {"last_seen", FormatUtc(client.last_seen_ms)}});

@@ -102,12 +102,16 @@ std::optional<Instant> RunMachine::Wakeup() const {
 }
 
 void RunMachine::Arrived(const ClientSpec& client) {
-  // In another role than before: what it was asked in that one is not waited for.
-  if ((client.evaluator ? trainers_ : evaluators_).contains(client.id)) Departed(client.id);
-  (client.evaluator ? evaluators_ : trainers_).insert(client.id);
-  const bool open = client.evaluator ? stage_ == Stage::kEvaluating : stage_ == Stage::kTraining;
+  // In other roles than before: what it was asked in those is not waited for.
+  const bool gave_up =
+      (trainers_.contains(client.id) && !client.trains()) || (evaluators_.contains(client.id) && !client.evaluates());
+  if (gave_up) Departed(client.id);
+  if (client.trains()) trainers_.insert(client.id);
+  if (client.evaluates()) evaluators_.insert(client.id);
+  const bool open =
+      (client.trains() && stage_ == Stage::kTraining) || (client.evaluates() && stage_ == Stage::kEvaluating);
   // A cohort is fixed; an evaluation takes whoever comes in time.
-  if (open && client.evaluator) AddMember(client.id);
+  if (open && stage_ == Stage::kEvaluating) AddMember(client.id);
   const auto member = members_.find(client.id);
   if (open && member != members_.end() && member->second != Member::kDone) Ask(client.id);
 }

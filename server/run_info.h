@@ -21,6 +21,9 @@ struct RunInfo {
   /// The length of the longest update.
   std::uint64_t max_update_bytes = 0;
 
+  /// Clients keep parts of the model: somebody who trains none has none to evaluate.
+  bool personal = false;
+
   /// Joined clients at a time, virtual ones counted; and of one process.
   std::uint64_t max_clients = 10'000;
   std::uint64_t max_virtual_clients = 10'000;

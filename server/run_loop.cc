@@ -164,7 +164,7 @@ Status RunLoop::CheckManifest(const UploadManifest& manifest) const {
     return InvalidArgument("update: has " + std::to_string(manifest.length) + " bytes, want " + std::to_string(want));
   }
   RETURN_IF_ERROR(CheckTrainStats(manifest.stats));
-  return model_.WeightOf(manifest.key.round, clients_.ExamplesOf(manifest.key.client_id)).status();
+  return model_.WeightOf(manifest.key.round, clients_.SpecOf(manifest.key.client_id).examples).status();
 }
 
 void RunLoop::Offered(const UploadOffered& event) {
@@ -200,7 +200,7 @@ Status RunLoop::Count(const UploadArrived& event) {
   const UploadManifest& manifest = event.manifest;
   const std::string& client = manifest.key.client_id;
   RETURN_IF_ERROR(CheckManifest(manifest));
-  const std::uint64_t examples = clients_.ExamplesOf(client);
+  const std::uint64_t examples = clients_.SpecOf(client).examples;
   ASSIGN_OR_RETURN(const std::uint64_t weight, model_.WeightOf(manifest.key.round, examples));
   UploadedBytes& bytes = *event.bytes;
   RETURN_IF_ERROR(sum_->Add(
@@ -239,7 +239,9 @@ Status RunLoop::Evaluated(const TaskAnswered& event, const EvaluateStats& stats)
   const Verdict verdict = machine_.CheckEvaluation(event.key);
   if (verdict.kind == Verdict::Kind::kRefused) return FailedPrecondition(verdict.reason);
   if (verdict.kind == Verdict::Kind::kAlreadyHere) return OkStatus();
-  if (Status sane = CheckEvaluateStats(stats, clients_.ExamplesOf(event.key.client_id), run_.problem); !sane.ok()) {
+  const ClientSpec& client = clients_.SpecOf(event.key.client_id);
+  const std::uint64_t held = client.evaluator ? client.examples : client.held_out;
+  if (Status sane = CheckEvaluateStats(stats, held, run_.problem); !sane.ok()) {
     Feed(TaskFailed{event.key.client_id});
     return sane;
   }

@@ -39,7 +39,8 @@ std::vector<ClientSpec> Clients(const std::string& identity, const JoinClaim& cl
   for (std::size_t i = 0; i < claim.examples.size(); ++i) {
     clients.push_back({.id = virtual_clients ? identity + "/" + std::to_string(i) : identity,
                        .evaluator = claim.evaluator,
-                       .examples = claim.examples[i]});
+                       .examples = claim.examples[i],
+                       .held_out = claim.held_out.empty() ? 0 : claim.held_out[i]});
   }
   return clients;
 }
@@ -81,11 +82,16 @@ Result<std::string> CheckJoin(const RunInfo& run, const JoinClaim& claim,
     return PermissionDenied("client name: got " + claim.name + ", want the certificate's common name " + *certificate +
                             " (leave --name out, or use that client's certificate)");
   }
-  const auto absurd =
-      std::ranges::find_if(claim.examples, [](std::uint64_t examples) { return examples > kMaxExamples; });
-  if (absurd != claim.examples.end()) {
-    return InvalidArgument("examples: got " + std::to_string(*absurd) + ", want at most " +
+  for (const auto& [what, counts] : {std::pair("examples", claim.examples), std::pair("held_out", claim.held_out)}) {
+    const auto absurd = std::ranges::find_if(counts, [](std::uint64_t examples) { return examples > kMaxExamples; });
+    if (absurd == counts.end()) continue;
+    return InvalidArgument(std::string(what) + ": got " + std::to_string(*absurd) + ", want at most " +
                            std::to_string(kMaxExamples) + " a client");
+  }
+  if (claim.evaluator && run.personal) {
+    return FailedPrecondition(
+        "role: got evaluator, want trainer: parts of this run's model stay with the clients that train them, so only "
+        "these can evaluate it (join with training data and --eval-data)");
   }
   return identity;
 }

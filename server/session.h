@@ -32,6 +32,8 @@ struct JoinClaim {
   Digest layout{};
   /// One entry a virtual client; at least one, and not more than the run takes (wire.h).
   std::vector<std::uint64_t> examples;
+  /// Of a trainer that evaluates too, one entry a client; else empty.
+  std::vector<std::uint64_t> held_out;
   std::string software;
 };
 

@@ -155,11 +155,12 @@ Result<std::vector<AttemptRecord>> StateReader::Attempts() {
 Result<std::vector<ClientRecord>> StateReader::Clients() {
   ASSIGN_OR_RETURN(
       Statement select,
-      database_.Prepare("SELECT c.client, evaluator, c.examples, first_seen_ms, last_seen_ms, joined, count(s.round) "
+      database_.Prepare("SELECT c.client, evaluator, c.examples, held_out, first_seen_ms, last_seen_ms, joined, "
+                        "count(s.round) "
                         "FROM clients c LEFT JOIN submissions s USING (client) GROUP BY c.client ORDER BY c.client"));
   return Collect(std::move(select), [](const Statement& row) {
-    return ClientRecord{row.Text(0), row.Int(1) != 0, row.Uint(2),  row.Int(3),
-                        row.Int(4),  row.Int(5) != 0, row.Uint32(6)};
+    return ClientRecord{row.Text(0), row.Int(1) != 0, row.Uint(2),     row.Uint(3),
+                        row.Int(4),  row.Int(5),      row.Int(6) != 0, row.Uint32(7)};
   });
 }
 

@@ -17,6 +17,7 @@ struct ClientRecord {
   std::string client;
   bool evaluator = false;
   std::uint64_t examples = 0;
+  std::uint64_t held_out = 0;
   std::int64_t first_seen_ms = 0;
   std::int64_t last_seen_ms = 0;
   bool joined = false;

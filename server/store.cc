@@ -288,11 +288,12 @@ Status Store::SetJoined(const std::vector<ClientSpec>& clients) {
   ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database_));
   ASSIGN_OR_RETURN(
       Statement upsert,
-      database_.Prepare("INSERT INTO clients VALUES (?1, ?2, ?3, ?4, ?4, 1) ON CONFLICT (client) DO UPDATE "
-                        "SET evaluator = ?2, examples = ?3, last_seen_ms = ?4, joined = 1"));
+      database_.Prepare("INSERT INTO clients VALUES (?1, ?2, ?3, ?4, ?5, ?5, 1) ON CONFLICT (client) DO UPDATE "
+                        "SET evaluator = ?2, examples = ?3, held_out = ?4, last_seen_ms = ?5, joined = 1"));
   const std::int64_t now = UnixMillis();
   for (const ClientSpec& client : clients) {
-    RETURN_IF_ERROR(upsert.Bind(client.id).Bind(client.evaluator).Bind(client.examples).Bind(now).Run());
+    upsert.Bind(client.id).Bind(client.evaluator).Bind(client.examples).Bind(client.held_out);
+    RETURN_IF_ERROR(upsert.Bind(now).Run());
   }
   return transaction.Commit();
 }

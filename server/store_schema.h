@@ -70,6 +70,7 @@ CREATE TABLE clients (
   client TEXT PRIMARY KEY,
   evaluator INTEGER NOT NULL,
   examples INTEGER NOT NULL,
+  held_out INTEGER NOT NULL,
   first_seen_ms INTEGER NOT NULL,
   last_seen_ms INTEGER NOT NULL,
   joined INTEGER NOT NULL

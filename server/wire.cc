@@ -100,6 +100,11 @@ Result<JoinClaim> Decode(const v1::JoinRequest& request, const RunInfo& run) {
                            std::to_string(run.max_virtual_clients) + " (limits.max_virtual_clients of the run)");
   }
   claim.examples.assign(request.examples().begin(), request.examples().end());
+  claim.held_out.assign(request.held_out().begin(), request.held_out().end());
+  if (!claim.held_out.empty() && (claim.evaluator || claim.held_out.size() != clients)) {
+    return InvalidArgument("held_out: got " + std::to_string(claim.held_out.size()) +
+                           " entries, want none of an evaluator, and of a trainer none or " + std::to_string(clients));
+  }
   return claim;
 }
 

@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
+
+#include <algorithm>
 #include <map>
 
 namespace fedpeft::client {
@@ -119,6 +122,61 @@ TEST(ClientRangeTest, IsAllClientsUnlessNamed) {
 TEST(ClientRangeTest, RefusesWhatIsNoRangeOfTheClients) {
   for (const char* bad : {":", "3", "3:", ":3", "3:3", "4:3", "0:8", "-1:3", "1:2:3", "1: 2", "1:2x", "1-2"}) {
     EXPECT_FALSE(ParseClientRange(bad, 7).ok()) << bad;
+  }
+}
+
+/// Rows of one column, whose labels go round.
+Table Rows(std::size_t count, std::size_t sites) {
+  Table table{{"site"}, {}};
+  for (std::size_t i = 0; i < count; ++i) table.rows.push_back({"s" + std::to_string(i % sites)});
+  return table;
+}
+
+TEST(PartitionTest, HeldOutRowsAreDealtByThePartsShares) {
+  const Table data = Rows(600, 1), held_out = Rows(300, 1);
+  std::vector<std::int32_t> labels(600), held_out_labels(300);
+  for (std::size_t i = 0; i < 600; ++i) labels[i] = static_cast<std::int32_t>(i % 3);
+  for (std::size_t i = 0; i < 300; ++i) held_out_labels[i] = static_cast<std::int32_t>(i % 3);
+  const PartitionSpec spec = *ParsePartition("dirichlet:0.3");
+  const auto parts = *PartitionRows(spec, data, labels, 5, 1);
+  const auto alike = *PartitionAlike(spec, {held_out, held_out_labels}, {data, labels}, parts, 1);
+  const auto count = [](const std::vector<std::uint32_t>& rows, const std::vector<std::int32_t>& of, int label) {
+    return static_cast<double>(std::ranges::count_if(rows, [&](std::uint32_t row) { return of[row] == label; }));
+  };
+  std::size_t all = 0;
+  for (std::size_t part = 0; part < 5; ++part) {
+    all += alike[part].size();
+    // Half as many of each label, give or take the rounding of both ends.
+    for (int label = 0; label < 3; ++label) {
+      EXPECT_NEAR(count(alike[part], held_out_labels, label), count(parts[part], labels, label) / 2.0, 1.0);
+    }
+  }
+  EXPECT_EQ(all, 300u);
+}
+
+TEST(PartitionTest, HeldOutGroupsGoWhereTheirGroupIs) {
+  const Table data = Rows(60, 6), held_out = Rows(40, 8);  // two of whose sites nobody has
+  const std::vector<std::int32_t> labels(60), held_out_labels(40);
+  const PartitionSpec spec = *ParsePartition("column:site");
+  const auto parts = *PartitionRows(spec, data, labels, 3, 1);
+  const auto alike = *PartitionAlike(spec, {held_out, held_out_labels}, {data, labels}, parts, 1);
+  std::size_t all = 0;
+  for (std::size_t part = 0; part < 3; ++part) {
+    std::set<std::string> sites;
+    for (const std::uint32_t row : parts[part]) sites.insert(data.rows[row][0]);
+    for (const std::uint32_t row : alike[part]) EXPECT_TRUE(sites.contains(held_out.rows[row][0]));
+    all += alike[part].size();
+  }
+  EXPECT_EQ(all, 30u);
+}
+
+TEST(PartitionTest, HeldOutRowsOfEqualPartsAreEqualParts) {
+  const Table data = Rows(60, 6), held_out = Rows(30, 1);
+  const std::vector<std::int32_t> labels(60), held_out_labels(30);
+  const auto parts = *PartitionRows({}, data, labels, 4, 1);
+  const auto alike = *PartitionAlike({}, {held_out, held_out_labels}, {data, labels}, parts, 1);
+  for (const auto& part : alike) {
+    EXPECT_NEAR(static_cast<double>(part.size()), 7.5, 0.5);
   }
 }
 

@@ -63,6 +63,7 @@ class FakeRunner final : public Runner {
   std::uint64_t broadcast_bytes() const override { return bytes_; }
   std::size_t clients() const override { return clients_; }
   std::size_t examples(std::size_t) const override { return 10; }
+  std::size_t held_out(std::size_t) const override { return 0; }
 
  private:
   const std::uint64_t bytes_;

@@ -13,6 +13,7 @@ KeptUpdate MakeUpdate(std::uint32_t round) {
   update.base[0] = 7;
   update.stats = {.examples = 5, .steps = 2, .tokens = 60, .loss = 1.25, .seconds = 0.5};
   update.payload = {1, 2, 3, '\n', 0, 255};
+  update.personal = {9, '\n', 8};
   return update;
 }
 
@@ -27,6 +28,7 @@ TEST(UpdateStoreTest, UpdateOutlivesTheProcess) {
   const auto found = store->Find("run", "a/1", 4, update.base);
   ASSERT_TRUE(found.has_value());
   EXPECT_EQ(found->payload, update.payload);
+  EXPECT_EQ(found->personal, update.personal);
   EXPECT_EQ(found->stats.examples, 5);
   EXPECT_EQ(found->stats.loss, 1.25);
 }
@@ -42,6 +44,16 @@ TEST(UpdateStoreTest, AnotherRunRoundClientOrBaseIsNotFound) {
   EXPECT_FALSE(store->Find("run", "a", 4, Digest{}));
   store->Clear();
   EXPECT_FALSE(store->Find("run", "a", 4, update.base));
+}
+
+TEST(UpdateStoreTest, AClientsOwnTensorsAreThoseOfItsLastTraining) {
+  const fedpeft::testing::TempFolder folder;
+  Result<UpdateStore> store = UpdateStore::Open(folder.path());
+  EXPECT_TRUE(store->Personal("run", "a").empty());
+  ASSERT_TRUE(store->Keep("run", "a", MakeUpdate(4)).ok());
+  EXPECT_EQ(store->Personal("run", "a"), MakeUpdate(4).personal);
+  EXPECT_TRUE(store->Personal("other", "a").empty());
+  EXPECT_TRUE(store->Personal("run", "b").empty());
 }
 
 TEST(UpdateStoreTest, DamagedFileIsNoUpdate) {

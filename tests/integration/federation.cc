@@ -22,11 +22,12 @@ Arguments Joined(Arguments first, const Arguments& second) {
 
 std::string YamlOf(const Settings& settings) {
   std::ostringstream yaml;
-  yaml << "peft: {method: lora, lora: {rank: 4, alpha: 8, target_modules: [query, value]}}\n"
+  yaml << "peft: " << settings.peft << "\n"
        << "train: " << settings.train << "\n"
        << "schedule:\n"
        << "  - rounds: " << settings.rounds << "\n"
        << "    participation: {min_clients: " << settings.clients << ", deadline_s: " << settings.deadline_s << "}\n"
+       << "    views: " << settings.views << "\n"
        << "evaluation: " << settings.evaluation << "\n"
        << "limits: " << settings.limits << "\n";
   return yaml.str();
@@ -69,7 +70,8 @@ Process& Federation::Serve(const Arguments& more) {
 }
 
 std::unique_ptr<Process> Federation::Join(const std::string& name, const std::string& data, const Arguments& more) {
-  Arguments join = {FEDPEFT_CLIENT, "join", "--server", address(), "--base", base_, "--data", data, "--threads", "1"};
+  const std::string server = join_port_ > 0 ? "localhost:" + std::to_string(join_port_) : address();
+  Arguments join = {FEDPEFT_CLIENT, "join", "--server", server, "--base", base_, "--data", data, "--threads", "1"};
   if (!name.empty()) join = Joined(std::move(join), {"--name", name});
   return std::make_unique<Process>(Joined(std::move(join), more), NewLog("client-" + name));
 }

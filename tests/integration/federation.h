@@ -20,6 +20,8 @@ struct Settings {
   std::uint32_t rounds = 3;
   std::uint32_t clients = 2;
   double deadline_s = 60;
+  std::string peft = "{method: lora, lora: {rank: 4, alpha: 8, target_modules: [query, value]}}";
+  std::string views = "[]";
   std::string train = "{optimizer: adamw, learning_rate: 0.01, batch_size: 8, epochs: 1}";
   std::string evaluation = "{every: 0}";
   std::string limits = "{client_timeout_s: 15}";
@@ -44,6 +46,8 @@ class Federation {
   Process& server() { return *server_; }
   /// Starts a client of this name with one thread, so that its results can be repeated.
   std::unique_ptr<Process> Join(const std::string& name, const std::string& data, const Arguments& more = {});
+  /// Clients started from now on connect to this port instead: that of somebody between.
+  void JoinThrough(int port) { join_port_ = port; }
   /// Waits until all end with 0.
   void Finish(const std::vector<std::unique_ptr<Process>>& clients);
 
@@ -66,6 +70,7 @@ class Federation {
   std::string run_ = folder_.File("run.yaml");
   std::string state_ = folder_.File("state");
   int port_ = 0;
+  int join_port_ = 0;
   int logs_ = 0;
   std::unique_ptr<Process> server_;
 };

@@ -162,5 +162,25 @@ TEST(RoundTest, StopsEarlyWithoutABetterEvaluation) {
   EXPECT_THAT(player.Got<FinishRun>().at(0).reason, HasSubstr("patience"));
 }
 
+TEST(RoundTest, ATrainerWithHeldOutExamplesEvaluatesToo) {
+  RunSpec run = SmallRun(1, 2);
+  run.evaluation.every = 1;
+  run.evaluation.min_evaluators = 1;
+  Player player(run);
+  player.SendAndStore(ClientsArrived{{{"a", false, 10, 5}, {"b", false, 10, 0}}});
+  ASSERT_EQ(player.machine().stage(), Stage::kEvaluating);  // of the start
+  ASSERT_EQ(player.Got<AskEvaluate>().size(), 1u);
+  EXPECT_EQ(player.Got<AskEvaluate>()[0].client, "a");
+  player.SendAndStore(EvaluationCounted{"a", {fedpeft::testing::Counted(5, 3, 1), 1}});
+  EXPECT_EQ(player.Asked(), (Names{"a", "b"}));
+  player.Update("a");
+  player.Update("b");
+  EXPECT_EQ(player.machine().stage(), Stage::kEvaluating);
+  // Without its held-out examples it only trains.
+  player.SendAndStore(ClientsArrived{{{"a", false, 10, 0}}});
+  player.Wait(run.limits.client_timeout_s + 1);
+  EXPECT_EQ(player.machine().stage(), Stage::kFinished);
+}
+
 }  // namespace
 }  // namespace fedpeft::server

@@ -146,6 +146,20 @@ TEST(CheckJoinTest, RefusesNamesAndNumbersOutOfBounds) {
   EXPECT_EQ(CheckJoin(SomeRun(), absurd, std::nullopt).status().code(), Code::kInvalidArgument);
 }
 
+TEST(CheckJoinTest, WhoTrainsNothingCannotEvaluateWhatClientsKeep) {
+  RunInfo run = SomeRun();
+  JoinClaim claim = GoodClaim();
+  claim.evaluator = true;
+  EXPECT_TRUE(CheckJoin(run, claim, std::nullopt).ok());
+  run.personal = true;
+  EXPECT_THAT(CheckJoin(run, claim, std::nullopt).status().message(), HasSubstr("--eval-data"));
+  claim.evaluator = false;
+  claim.held_out = {7};
+  EXPECT_TRUE(CheckJoin(run, claim, std::nullopt).ok());
+  claim.held_out = {std::uint64_t{1} << 63};
+  EXPECT_THAT(CheckJoin(run, claim, std::nullopt).status().message(), HasSubstr("held_out"));
+}
+
 TEST_F(SessionTest, JoinAnnouncesVirtualClientsAndOwnsThemAlone) {
   const SessionId session = Join("alice", 3);
   ASSERT_THAT(events_, SizeIs(1));
