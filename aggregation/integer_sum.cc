@@ -87,7 +87,7 @@ Result<IntegerSum> IntegerSum::Make(std::shared_ptr<const ParamLayout> layout, P
       return InvalidArgument("tensor \"" + tensor.name + "\": may hold up to " + Number(segment.max_abs) +
                              ", want a positive bound of at most the sum's max_abs " + Number(spec.max_abs));
     }
-    const std::size_t end = begin + static_cast<std::size_t>(tensor.size());
+    const std::size_t end = begin + KeptSize(tensor, segment.ranks);
     sum.bounds_.push_back({segment.tensor, begin, end, FloatBelow(segment.max_abs)});
     begin = end;
   }

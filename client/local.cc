@@ -14,6 +14,7 @@
 #include "configs/loader.h"
 #include "peft/io/generation_config.h"
 #include "peft/metrics/metrics.h"
+#include "peft/plan/ranks.h"
 #include "peft/text/stream_decoder.h"
 
 namespace fedpeft::client {
@@ -157,6 +158,7 @@ Status RunTrain(const TrainOptions& options) {
     request.round = round;
     request.learning_rate = LearningRateAt(run.train, round, rounds);
     ASSIGN_OR_RETURN(const TrainStats stats, trainer->TrainRound(params, train, request));
+    AllocateRanks(run.plan.method, round, rounds, params);
     ASSIGN_OR_RETURN(const EvaluateStats counts, trainer->Evaluate(params, test));
     PrintEpoch(round, rounds, stats, counts);
   }

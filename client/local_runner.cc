@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "peft/plan/ranks.h"
+
 namespace fedpeft::client {
 
 namespace {
@@ -54,9 +56,18 @@ PayloadLayout LocalRunner::OwnIn(std::uint32_t round) const {
   return DensePayload(*layout_, own, /*max_abs=*/0);
 }
 
-Status LocalRunner::Begin(std::uint32_t round, const Start& start) {
+Status LocalRunner::TakeBroadcast(ByteSpan params) {
   std::ranges::copy(initial_.values(), start_.values().begin());
-  RETURN_IF_ERROR(start_.Scatter(views_.Broadcast(), start.params));
+  const PayloadLayout masks = views_.Masks();
+  const std::size_t head = std::min(params.size(), masks.size * sizeof(float));
+  RETURN_IF_ERROR(start_.Scatter(masks, params.first(head)));
+  RETURN_IF_ERROR(start_.Scatter(views_.Broadcast(KeptRanksOf(start_)), params.subspan(head)));
+  ZeroUnusedRanks(start_);
+  return OkStatus();
+}
+
+Status LocalRunner::Begin(std::uint32_t round, const Start& start) {
+  RETURN_IF_ERROR(TakeBroadcast(start.params));
   if (!views_.any_personal()) return OkStatus();
   std::ranges::copy(start_.values(), own_.values().begin());
   if (start.personal.empty()) return OkStatus();
@@ -76,7 +87,8 @@ Result<LocalRunner::Update> LocalRunner::Train(std::size_t index, const std::str
   request.round = round;
   request.client = name;
   ASSIGN_OR_RETURN(const TrainStats stats, trainer_->TrainRound(work_, data_[index], request, &stop, progress));
-  Update update{DeltaOf(work_, start_, views_.Update(round)), {}, stats};
+  const PayloadLayout payload = views_.Update(round, KeptRanksOf(start_));
+  Update update{DeltaOf(work_, start_, payload), payload.digest, {}, stats};
   if (views_.any_personal()) {
     Copy(OwnIn(round), work_, own_);
     update.personal = own_.Gather(views_.Personal());

@@ -29,8 +29,7 @@ class LocalRunner final : public Runner {
 
   std::uint32_t total_rounds() const override { return run_.total_rounds(); }
   const Digest& layout_digest() const override { return layout_->digest(); }
-  Digest PayloadDigest(std::uint32_t round) const override { return views_.Update(round).digest; }
-  std::uint64_t broadcast_bytes() const override { return views_.Broadcast().size * sizeof(float); }
+  std::uint64_t max_broadcast_bytes() const override { return views_.max_broadcast_bytes(); }
   std::size_t clients() const override { return data_.size(); }
   std::size_t examples(std::size_t index) const override { return data_[index].size(); }
   std::size_t held_out(std::size_t index) const override { return held_out_.empty() ? 0 : held_out_[index].size(); }
@@ -43,6 +42,8 @@ class LocalRunner final : public Runner {
               std::vector<std::vector<Example>> held_out);
   /// Makes `start_` what the client's task of that round begins with, and `own_` its own tensors.
   Status Begin(std::uint32_t round, const Start& start);
+  /// Makes `start_` the initial parameters with those that were broadcast in place.
+  Status TakeBroadcast(ByteSpan params);
   /// The client's own tensors that the round does not replace by shared ones.
   PayloadLayout OwnIn(std::uint32_t round) const;
 

@@ -18,6 +18,8 @@ class Runner {
  public:
   struct Update {
     Bytes payload;
+    /// Of the payload's layout.
+    Digest layout{};
     /// The client's own tensors after training, which stay with it; empty when the run has none.
     Bytes personal;
     TrainStats stats;
@@ -41,10 +43,8 @@ class Runner {
 
   virtual std::uint32_t total_rounds() const = 0;
   virtual const Digest& layout_digest() const = 0;
-  /// What an update of that round consists of.
-  virtual Digest PayloadDigest(std::uint32_t round) const = 0;
-  /// Bytes of the parameters as broadcast, the same in every round.
-  virtual std::uint64_t broadcast_bytes() const = 0;
+  /// Bytes of the parameters as broadcast, at most.
+  virtual std::uint64_t max_broadcast_bytes() const = 0;
   virtual std::size_t clients() const = 0;
   virtual std::size_t examples(std::size_t index) const = 0;
   /// Of a client that trains: the examples it evaluates on; 0: none.

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <exception>
+#include <optional>
 #include <utility>
 
 #include "client/batches.h"
@@ -13,7 +14,9 @@
 #include "peft/core/random.h"
 #include "peft/method/bound_params.h"
 #include "peft/method/hook.h"
+#include "peft/method/lora.h"
 #include "peft/method/optimizer.h"
+#include "peft/method/rank_scores.h"
 #include "peft/model/base_model.h"
 
 namespace fedpeft::client {
@@ -82,8 +85,10 @@ Status CheckExamples(const Objective& objective, std::span<const Example> exampl
 }  // namespace
 
 struct LocalTrainer::State {
+  explicit State(RunViews of_rounds) : views(std::move(of_rounds)) {}
+
   std::shared_ptr<const BaseModel> base;
-  ProblemType problem;
+  ProblemType problem = ProblemType::kClassification;
   TrainSpec train;
   /// Of an evaluation's batch: as many as a training step may have, which take more memory.
   std::size_t evaluate_tokens = 0;
@@ -94,11 +99,13 @@ struct LocalTrainer::State {
   /// Of the last round, and what that trained.
   std::unique_ptr<Optimizer> optimizer;
   ViewSpec view;
+  /// Of this round, where the method has ranks to choose from.
+  std::optional<RankScores> scores;
 
   Result<TrainStats> Train(ParamVector& params, std::span<const Example> examples, const TrainRequest& request,
                            const std::atomic<bool>* stop, const Progress& progress);
-  Result<StepLoss> Step(ParamVector& params, ParamVector& grads, const Objective& objective, const ExampleBatch& batch,
-                        const ForwardMode& mode, double learning_rate);
+  Result<StepLoss> Step(ParamVector& params, ParamVector& grads, const BoundParams& bound, const Objective& objective,
+                        const ExampleBatch& batch, const ForwardMode& mode, double learning_rate);
   std::unique_ptr<Objective> ObjectiveOf(const BoundParams& params) const {
     return MakeObjective(problem, *base, plan, *layout, params);
   }
@@ -109,8 +116,9 @@ struct LocalTrainer::State {
 };
 
 /// Forward, backward, clip, optimise.
-Result<StepLoss> LocalTrainer::State::Step(ParamVector& params, ParamVector& grads, const Objective& objective,
-                                           const ExampleBatch& batch, const ForwardMode& mode, double learning_rate) {
+Result<StepLoss> LocalTrainer::State::Step(ParamVector& params, ParamVector& grads, const BoundParams& bound,
+                                           const Objective& objective, const ExampleBatch& batch,
+                                           const ForwardMode& mode, double learning_rate) {
   std::fill(grads.values().begin(), grads.values().end(), 0.0f);
   const Objective::Loss loss = objective.LossOf(batch, mode);
   const double value = loss.mean.item<float>();
@@ -118,13 +126,15 @@ Result<StepLoss> LocalTrainer::State::Step(ParamVector& params, ParamVector& gra
     return Status(Code::kAborted, "loss: got " + std::to_string(value) +
                                       ", want a finite number (lower train.learning_rate or set train.clip_norm)");
   }
-  loss.mean.backward();
+  const torch::Tensor penalty = OrthogonalityLoss(plan, *layout, bound.tensors());
+  (penalty.defined() ? loss.mean + penalty : loss.mean).backward();
   const double norm = ClipGradients(grads.values(), TrainedRanges(*layout, view), train.clip_norm);
   if (!std::isfinite(norm)) {
     return Status(Code::kAborted,
                   "gradient norm: got " + std::to_string(norm) + ", want a finite number (lower train.learning_rate)");
   }
   optimizer->Step(params.values(), grads.values(), learning_rate);
+  if (scores) scores->Observe(params.values(), grads.values());
   return StepLoss{value, loss.targets};
 }
 
@@ -141,6 +151,8 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
   if (!request.keep_optimizer || !optimizer || view != round_view)
     optimizer = MakeOptimizer(train, *layout, round_view);
   view = round_view;
+  scores.reset();
+  if (const auto* adalora = std::get_if<AdaLoraConfig>(&plan.method)) scores.emplace(*adalora, layout);
 
   RandomStream order = OrderStream(seed, request.round, request.client);
   RandomStream dropout(seed, "dropout", {request.round, StreamId(request.client)});
@@ -160,7 +172,7 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
     if (in_epoch == 0) batches = ShuffledBatches(lengths, batch_size, order);
     const std::vector<std::uint32_t>& rows = batches[in_epoch];
     ASSIGN_OR_RETURN(const ExampleBatch batch, PackRows(examples, rows, base->limits(), LeadOf(plan.method)));
-    const Result<StepLoss> loss = Step(trained, grads, *objective, batch, mode, request.learning_rate);
+    const Result<StepLoss> loss = Step(trained, grads, bound, *objective, batch, mode, request.learning_rate);
     if (!loss.ok()) return loss.status().Annotate("step " + std::to_string(stats.steps + 1));
     ++stats.steps;
     stats.examples += static_cast<std::int64_t>(rows.size());
@@ -169,6 +181,7 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
     stats.loss += loss->mean * static_cast<double>(loss->targets);
     if (progress) progress({stats.steps, steps, loss->mean});
   }
+  if (scores) scores->Write(trained);
   stats.loss /= static_cast<double>(targets);
   stats.seconds = ToSeconds(Clock::System().Now() - started);
   params = std::move(trained);
@@ -213,17 +226,16 @@ Result<std::unique_ptr<LocalTrainer>> LocalTrainer::Make(std::shared_ptr<const B
     return InvalidArgument("train: want a batch_size of at least 1, and epochs or steps of at least 1");
   }
   ASSIGN_OR_RETURN(RunViews views, RunViews::Make(run.plan, run.schedule, layout));
-  const auto tokens = static_cast<std::size_t>(run.train.batch_size) * static_cast<std::size_t>(run.problem.max_length);
-  return std::unique_ptr<LocalTrainer>(new LocalTrainer(std::make_unique<State>(State{std::move(base),
-                                                                                      run.problem.type,
-                                                                                      run.train,
-                                                                                      tokens,
-                                                                                      run.seed,
-                                                                                      run.plan,
-                                                                                      std::move(layout),
-                                                                                      std::move(views),
-                                                                                      nullptr,
-                                                                                      {}})));
+  auto state = std::make_unique<State>(std::move(views));
+  state->base = std::move(base);
+  state->problem = run.problem.type;
+  state->train = run.train;
+  state->evaluate_tokens =
+      static_cast<std::size_t>(run.train.batch_size) * static_cast<std::size_t>(run.problem.max_length);
+  state->seed = run.seed;
+  state->plan = run.plan;
+  state->layout = std::move(layout);
+  return std::unique_ptr<LocalTrainer>(new LocalTrainer(std::move(state)));
 }
 
 Result<TrainStats> LocalTrainer::TrainRound(ParamVector& params, std::span<const Example> examples,

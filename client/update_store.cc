@@ -23,6 +23,7 @@ std::string HeaderLine(const std::string& run_id, const std::string& client, con
                            {"client", client},
                            {"round", update.round},
                            {"base", Hex(update.base)},
+                           {"layout", Hex(update.layout)},
                            {"payload", Hex(Sha256Of(update.payload))},
                            {"payload_bytes", update.payload.size()},
                            {"personal", Hex(Sha256Of(update.personal))},
@@ -116,15 +117,13 @@ std::optional<KeptUpdate> UpdateStore::Last(const std::string& run_id, const std
   if (length > rest.size()) return std::nullopt;
   const ByteSpan payload = rest.first(length), personal = rest.subspan(length);
   const std::optional<Digest> base = DigestFromHex(Field<std::string>(header, "base"));
-  const bool whole = base && Field<std::string>(header, "run") == run_id &&
+  const std::optional<Digest> layout = DigestFromHex(Field<std::string>(header, "layout"));
+  const bool whole = base && layout && Field<std::string>(header, "run") == run_id &&
                      Field<std::string>(header, "client") == client &&
                      Field<std::string>(header, "payload") == Hex(Sha256Of(payload)) &&
                      Field<std::string>(header, "personal") == Hex(Sha256Of(personal));
   if (!whole) return std::nullopt;
-  KeptUpdate update{Field<std::uint32_t>(header, "round"),
-                    *base,
-                    {},
-                    Bytes(payload.begin(), payload.end()),
+  KeptUpdate update{Field<std::uint32_t>(header, "round"),  *base, *layout, {}, Bytes(payload.begin(), payload.end()),
                     Bytes(personal.begin(), personal.end())};
   update.stats.examples = Field<std::int64_t>(header, "examples");
   update.stats.steps = Field<std::int64_t>(header, "steps");

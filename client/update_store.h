@@ -19,6 +19,8 @@ struct KeptUpdate {
   std::uint32_t round = 0;
   /// SHA-256 of the parameters that training started from.
   Digest base{};
+  /// Of the payload's layout.
+  Digest layout{};
   TrainStats stats;
   Bytes payload;
   /// The client's own tensors after this training (Runner::Update::personal).

@@ -77,10 +77,10 @@ Status Worker::Persist(const TaskKey& key, const std::function<Status(Duration& 
 }
 
 Status Worker::FetchParams(const TaskKey& key, const BlobRef& ref) {
-  const std::uint64_t want = runner_.broadcast_bytes();
-  if (ref.length != want) {
-    return InvalidArgument("task: its parameters have " + std::to_string(ref.length) + " bytes, want " +
-                           std::to_string(want));
+  const std::uint64_t most = runner_.max_broadcast_bytes();
+  if (ref.length > most) {
+    return InvalidArgument("task: its parameters have " + std::to_string(ref.length) + " bytes, want at most " +
+                           std::to_string(most));
   }
   if (!params_.empty() && params_ref_.sha256 == ref.sha256) return OkStatus();
   return Persist(key, [&](Duration&) -> Status {
@@ -102,7 +102,8 @@ Result<KeptUpdate> Worker::TrainOrFind(const TaskKey& key, const TrainWork& work
                            {"examples", update.stats.examples},
                            {"steps", update.stats.steps},
                            {"seconds", update.stats.seconds}});
-  KeptUpdate kept{key.round, work.params.sha256, update.stats, std::move(update.payload), std::move(update.personal)};
+  KeptUpdate kept{key.round,    work.params.sha256,        update.layout,
+                  update.stats, std::move(update.payload), std::move(update.personal)};
   const Status stored = updates_.Keep(run_id_, key.client, kept);
   if (!stored.ok()) LogWarning("update.not_kept", {{"reason", stored.message()}});
   return kept;
@@ -120,7 +121,7 @@ Status Worker::Upload(const TaskKey& key, const KeptUpdate& update) {
   Encode(key, *manifest.mutable_key());
   manifest.set_length(update.payload.size());
   manifest.set_sha256(Encode(Sha256Of(update.payload)));
-  manifest.set_payload_sha256(Encode(runner_.PayloadDigest(key.round)));
+  manifest.set_payload_sha256(Encode(update.layout));
   manifest.set_base_sha256(Encode(update.base));
   v1::TrainStats& stats = *manifest.mutable_stats();
   stats.set_examples(static_cast<std::uint64_t>(update.stats.examples));

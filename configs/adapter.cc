@@ -122,6 +122,19 @@ Result<MethodConfig> LoraOf(const AdapterFolder& adapter) {
   return MethodConfig(lora);
 }
 
+MethodConfig AdaLoraOf(const AdapterFolder& adapter) {
+  AdaLoraConfig adalora;
+  adalora.lora.rank = adapter.config.r;
+  adalora.lora.alpha = adapter.config.lora_alpha;
+  adalora.lora.dropout = adapter.config.lora_dropout;
+  for (const LoraModule& module : adapter.modules) adalora.lora.target_modules.push_back(module.path);
+  adalora.target_rank = std::clamp<std::int64_t>(adapter.config.target_r, 1, adapter.config.r);
+  adalora.beta1 = adapter.config.beta1;
+  adalora.beta2 = adapter.config.beta2;
+  adalora.orthogonality = adapter.config.orth_reg_weight;
+  return adalora;
+}
+
 Result<MethodConfig> BottleneckOf(const AdapterConfig& config) {
   BottleneckConfig adapter;
   adapter.size = config.size;
@@ -139,6 +152,8 @@ Result<MethodConfig> MethodOf(const AdapterFolder& adapter) {
   switch (config.peft_type) {
     case PeftType::kLora:
       return LoraOf(adapter);
+    case PeftType::kAdaLora:
+      return AdaLoraOf(adapter);
     case PeftType::kIa3:
       return MethodConfig(Ia3Config{config.target_modules, config.feedforward_modules});
     case PeftType::kPrefixTuning:
@@ -195,26 +210,52 @@ std::uint64_t MostBytes(const BaseShape& base) {
   return sizeof(float) * static_cast<std::uint64_t>(values) + (std::uint64_t{2} << 30);
 }
 
+/// The masks that the folder says, in the layout's mask tensors.
+void TakeMasks(const AdapterConfig& config, ParamVector& params) {
+  const auto& specs = params.layout()->tensors();
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].role != Role::kRankMask) continue;
+    const auto mask = config.rank_masks.find(specs[i].site);
+    for (std::size_t k = 0; k < params.tensor(i).size(); ++k) {
+      params.tensor(i)[k] = mask == config.rank_masks.end() || mask->second[k] ? 1.0f : 0.0f;
+    }
+  }
+}
+
+/// What a file holds of one tensor: of one with ranks those in use.
+PayloadLayout InFile(const ParamLayout& layout, std::size_t tensor, const KeptRanks& kept) {
+  std::vector<bool> travels(layout.tensors().size(), false);
+  travels[tensor] = true;
+  return DensePayload(layout, travels, /*max_abs=*/0, kept);
+}
+
 /// The file's values in the layout, once it is known to hold them all, and nothing else.
-Result<ParamVector> TakeParams(const AdapterFolder& adapter, std::shared_ptr<const ParamLayout> layout) {
+Result<ParamVector> TakeParams(const AdapterFolder& adapter, const std::shared_ptr<const ParamLayout>& layout) {
   const SafetensorsFile& file = adapter.file;
   const auto& specs = layout->tensors();
+  ParamVector params(layout);
+  TakeMasks(adapter.config, params);
+  const KeptRanks kept = KeptRanksOf(params);
   std::set<std::string> names;
   for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (!IsTrained(specs[i].role)) continue;
     const std::string name = NameInFile(specs[i], adapter.config.peft_type);
     const auto found = file.tensors().find(name);
     if (found == file.tensors().end()) return InvalidArgument("has no tensor \"" + name + "\"");
     names.insert(name);
-    RETURN_IF_ERROR(CheckShape(found->second, specs[i].shape));
+    RETURN_IF_ERROR(CheckShape(found->second, KeptShape(specs[i], kept[i])));
   }
   for (const auto& entry : file.tensors()) {
     if (!names.contains(entry.first)) {
       return Unimplemented("has a tensor \"" + entry.first + "\", want the method's and a classification head's alone");
     }
   }
-  ParamVector params(std::move(layout));
   for (std::size_t i = 0; i < specs.size(); ++i) {
-    RETURN_IF_ERROR(CopyFloats(file.tensors().at(NameInFile(specs[i], adapter.config.peft_type)), params.tensor(i)));
+    if (!IsTrained(specs[i].role)) continue;
+    const PayloadLayout held = InFile(*layout, i, kept);
+    std::vector<float> values(held.size);
+    RETURN_IF_ERROR(CopyFloats(file.tensors().at(NameInFile(specs[i], adapter.config.peft_type)), values));
+    Put(*layout, held, values, params.values());
   }
   return params;
 }
@@ -234,6 +275,22 @@ void Describe(const RunSpec& run, const LoraConfig& lora, AdapterConfig& config)
     if (one.rank != lora.rank) config.rank_pattern[one.site.path] = one.rank;
     if (one.alpha != lora.alpha) config.alpha_pattern[one.site.path] = one.alpha;
   }
+}
+
+void Describe(const RunSpec& run, const AdaLoraConfig& adalora, AdapterConfig& config) {
+  config.peft_type = PeftType::kAdaLora;
+  const LoraConfig& lora = adalora.lora;
+  config.r = lora.rank;
+  config.lora_alpha = lora.alpha;
+  config.lora_dropout = lora.dropout;
+  config.target_r = adalora.target_rank;
+  config.beta1 = adalora.beta1;
+  config.beta2 = adalora.beta2;
+  config.orth_reg_weight = adalora.orthogonality;
+  config.target_modules =
+      PeftTargets(run.plan, lora.target_modules.empty() ? DefaultTargets(run.plan.base) : lora.target_modules);
+  const std::vector<LoraSite> sites = AdaLoraSites(run.plan.base, adalora).value();
+  for (const LoraSite& one : sites) config.fan_in_fan_out = config.fan_in_fan_out || one.site.transposed;
 }
 
 void Describe(const RunSpec& run, const Ia3Config& ia3, AdapterConfig& config) {
@@ -285,6 +342,16 @@ void Describe(const RunSpec& run, const OffsetConfig& offset, AdapterConfig& con
   for (const NormSite& norm : sites.norms) config.target_modules.push_back(norm.path);
 }
 
+/// Of every module which ranks the file has, where that is not all.
+void SetMasks(const ParamVector& params, const KeptRanks& kept, AdapterConfig& config) {
+  if (std::none_of(kept.begin(), kept.end(), [](const auto& ranks) { return ranks.has_value(); })) return;
+  const auto& specs = params.layout()->tensors();
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].role != Role::kRankMask) continue;
+    for (const float in_use : params.tensor(i)) config.rank_masks[specs[i].site].push_back(in_use != 0);
+  }
+}
+
 }  // namespace
 
 Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::string& folder, const std::string& base,
@@ -309,12 +376,19 @@ Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::s
   metadata[std::string(kMaxLength)] = std::to_string(run.problem.max_length);
   ParamVector values = params.Clone();
   RETURN_IF_ERROR(ShiftByBase(base, run, config.peft_type, 1, values));
+  const ParamLayout& layout = *values.layout();
+  const auto& specs = layout.tensors();
+  const KeptRanks kept = KeptRanksOf(values);
+  SetMasks(values, kept, config);
+  std::vector<std::vector<float>> held(specs.size());
   std::vector<std::string> names;
-  const auto& specs = values.layout()->tensors();
   for (const TensorSpec& spec : specs) names.push_back(NameInFile(spec, config.peft_type));
   std::vector<TensorView> tensors;
   for (std::size_t i = 0; i < specs.size(); ++i) {
-    tensors.push_back(FloatView(names[i], specs[i].shape, values.tensor(i)));
+    if (!IsTrained(specs[i].role)) continue;
+    if (kept[i]) held[i] = Pick(layout, InFile(layout, i, kept), values.values());
+    const std::span<const float> view = kept[i] ? std::span<const float>(held[i]) : values.tensor(i);
+    tensors.push_back(FloatView(names[i], KeptShape(specs[i], kept[i]), view));
   }
   return WriteAdapterFolder(folder, config, tensors, metadata);
 }
@@ -365,6 +439,9 @@ bool ComputeAlike(const PeftPlan& a, const PeftPlan& b) {
     };
     return scales(a.base, *lora) == scales(b.base, other);
   }
+  if (const auto* adalora = std::get_if<AdaLoraConfig>(&a.method)) {
+    return adalora->lora.alpha == std::get<AdaLoraConfig>(b.method).lora.alpha;
+  }
   if (const auto* adapter = std::get_if<BottleneckConfig>(&a.method)) {
     const BottleneckConfig& other = std::get<BottleneckConfig>(b.method);
     return adapter->kind == other.kind && adapter->activation == other.activation && adapter->scale == other.scale;
@@ -392,7 +469,9 @@ Result<ParamVector> StartFromAdapter(const std::string& folder, const RunSpec& r
                   DescribeMethod(run.plan.method) + " as the run has it");
   }
   ASSIGN_OR_RETURN(const RunViews views, RunViews::Make(run.plan, run.schedule, layout));
-  if (views.Broadcast().segments.size() != layout->tensors().size()) {
+  const auto trained = std::count_if(layout->tensors().begin(), layout->tensors().end(),
+                                     [](const TensorSpec& spec) { return IsTrained(spec.role); });
+  if (views.Broadcast().segments.size() != static_cast<std::size_t>(trained)) {
     return FailedPrecondition(
         "peft.head and schedule.N.views: leave parts of the adapter unshared, want all shared in some round with an "
         "adapter to start from (what is never sent is made by the seed)");

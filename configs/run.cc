@@ -43,6 +43,21 @@ LoraConfig ToLora(const v1::Lora& lora) {
 
 MethodConfig ToMethod(const v1::Peft& peft) {
   switch (peft.method()) {
+    case v1::Peft::ADALORA: {
+      const v1::AdaLora& adalora = peft.adalora();
+      AdaLoraConfig config;
+      config.lora.rank = adalora.initial_rank();
+      config.lora.alpha = adalora.alpha();
+      config.lora.dropout = adalora.dropout();
+      config.lora.target_modules = ToVector(adalora.target_modules());
+      config.target_rank = adalora.target_rank();
+      config.warmup_rounds = adalora.warmup_rounds();
+      config.final_rounds = adalora.final_rounds();
+      config.beta1 = adalora.beta1();
+      config.beta2 = adalora.beta2();
+      config.orthogonality = adalora.orthogonality();
+      return config;
+    }
     case v1::Peft::IA3:
       return Ia3Config{ToVector(peft.ia3().target_modules()), ToVector(peft.ia3().feedforward_modules())};
     case v1::Peft::ADAPTER: {

@@ -247,6 +247,12 @@ class Rules {
       AddPlanError(layout.status().message());
       return;
     }
+    if (const auto* adalora = std::get_if<AdaLoraConfig>(&plan.method)) {
+      const std::uint64_t still = std::uint64_t{adalora->warmup_rounds} + adalora->final_rounds;
+      Require(still < TotalRounds(), "peft.adalora.warmup_rounds",
+              "got " + std::to_string(still) + " rounds together with final_rounds, want fewer than the run's " +
+                  std::to_string(TotalRounds()));
+    }
     const Result<RunViews> views = RunViews::Make(plan, ToSchedule(config_), *layout);
     if (!views.ok()) {
       AddPlanError(views.status().message());

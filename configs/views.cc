@@ -10,6 +10,10 @@ Result<RunViews> RunViews::Make(const PeftPlan& plan, const std::vector<PhaseSpe
   RunViews out;
   out.shared_.assign(layout->tensors().size(), false);
   out.personal_ = out.shared_;
+  for (const TensorSpec& spec : layout->tensors()) {
+    out.masks_.push_back(spec.role == Role::kRankMask);
+    out.scores_.push_back(spec.role == Role::kRankScore);
+  }
   out.layout_ = std::move(layout);
   std::uint32_t first = 1;
   const std::vector<PhaseSpec> phases = schedule.empty() ? std::vector<PhaseSpec>(1) : schedule;
@@ -49,19 +53,25 @@ const ViewSpec& RunViews::At(std::uint32_t round) const {
   return phase.views[index % phase.views.size()];
 }
 
-PayloadLayout RunViews::Update(std::uint32_t round) const {
-  return DensePayload(*layout_, At(round).share, PhaseOf(round).max_abs);
+PayloadLayout RunViews::Update(std::uint32_t round, const KeptRanks& kept) const {
+  std::vector<bool> travels = At(round).share;
+  for (std::size_t i = 0; i < travels.size(); ++i) travels[i] = travels[i] || scores_[i];
+  return DensePayload(*layout_, travels, PhaseOf(round).max_abs, kept);
 }
 
-PayloadLayout RunViews::Broadcast() const {
-  return DensePayload(*layout_, shared_, phases_.front().max_abs);
+PayloadLayout RunViews::Masks() const {
+  return DensePayload(*layout_, masks_, /*max_abs=*/1);
+}
+
+PayloadLayout RunViews::Broadcast(const KeptRanks& kept) const {
+  return DensePayload(*layout_, shared_, phases_.front().max_abs, kept);
 }
 
 std::uint64_t RunViews::max_update_bytes() const {
   std::uint64_t most = 0;
   for (const Phase& phase : phases_) {
-    for (const ViewSpec& view : phase.views) {
-      most = std::max<std::uint64_t>(most, DensePayload(*layout_, view.share, phase.max_abs).size * sizeof(float));
+    for (std::uint32_t i = 0; i < phase.views.size(); ++i) {
+      most = std::max<std::uint64_t>(most, Update(phase.first + i).size * sizeof(float));
     }
   }
   return most;

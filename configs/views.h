@@ -22,12 +22,18 @@ class RunViews {
 
   /// Of round 1, 2, …; of round 0, the start, the first one's.
   const ViewSpec& At(std::uint32_t round) const;
-  /// What an update of the round consists of.
-  PayloadLayout Update(std::uint32_t round) const;
-  /// What clients are sent before every round: all that some round shares. The rest is made by the seed, on both ends.
-  PayloadLayout Broadcast() const;
-  /// Bytes of the longest update.
+  /// What an update of the round consists of: the tensors that it shares, and scores of ranks where there are any.
+  /// `kept` are the ranks in use.
+  PayloadLayout Update(std::uint32_t round, const KeptRanks& kept = {}) const;
+  /// What clients are sent before every round: first the masks that say which ranks are in use, then all that some
+  /// round shares. The rest is made by the seed, on both ends.
+  PayloadLayout Masks() const;
+  PayloadLayout Broadcast(const KeptRanks& kept = {}) const;
+  /// Of an update, the scores.
+  PayloadLayout Scores(const KeptRanks& kept) const { return DensePayload(*layout_, scores_, /*max_abs=*/1, kept); }
+  /// Bytes of the longest update, and of the longest broadcast.
   std::uint64_t max_update_bytes() const;
+  std::uint64_t max_broadcast_bytes() const { return (Masks().size + Broadcast().size) * sizeof(float); }
   /// By tensor: some round trains it without sharing it, so each client has its own.
   const std::vector<bool>& personal() const { return personal_; }
   bool any_personal() const;
@@ -47,7 +53,7 @@ class RunViews {
 
   std::shared_ptr<const ParamLayout> layout_;
   std::vector<Phase> phases_;
-  std::vector<bool> shared_, personal_;
+  std::vector<bool> shared_, personal_, masks_, scores_;
 };
 
 }  // namespace fedpeft

@@ -38,7 +38,7 @@ Result<std::string> Summary(const RunArgs& args) {
          "  layout      " + std::to_string(layout->tensors().size()) + " tensors, " +                            //
          std::to_string(layout->size()) + " parameters, sha256 " + Hex(layout->digest()) + "\n" +                //
          "  an update   " + std::to_string(views.max_update_bytes()) + " bytes" + Kept(views, *layout) + "\n" +  //
-         "  a broadcast " + std::to_string(views.Broadcast().size * sizeof(float)) + " bytes\n" +                //
+         "  a broadcast " + std::to_string(views.max_broadcast_bytes()) + " bytes\n" +                           //
          "  rounds      " + std::to_string(run.total_rounds()) + " in " + std::to_string(run.schedule.size()) +  //
          (run.schedule.size() == 1 ? " phase\n" : " phases\n");
 }

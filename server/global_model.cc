@@ -6,6 +6,7 @@
 #include "aggregation/reducer.h"
 #include "aggregation/server_optimizer.h"
 #include "peft/plan/plan.h"
+#include "peft/plan/ranks.h"
 
 namespace fedpeft::server {
 namespace {
@@ -53,13 +54,13 @@ Result<GlobalModel> GlobalModel::Make(const RunSpec& run) {
   ASSIGN_OR_RETURN(std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
   ASSIGN_OR_RETURN(RunViews views, RunViews::Make(run.plan, run.schedule, layout));
   GlobalModel model(run, std::move(layout), std::move(views));
+  model.checkpoint_ = std::make_shared<const Checkpoint>(Checkpoint{ParamVector::Initial(model.layout_, run.seed), {}});
   std::uint32_t round = 1;
   for (const PhaseSpec& phase : run.schedule) {
     if (const auto optimizer = OptimizerOf(phase); !optimizer.ok()) return optimizer.status();
     if (const auto sum = model.BeginSum(round); !sum.ok()) return sum.status();
     round += phase.rounds;
   }
-  model.checkpoint_ = std::make_shared<const Checkpoint>(Checkpoint{ParamVector::Initial(model.layout_, run.seed), {}});
   return model;
 }
 
@@ -72,7 +73,10 @@ Status GlobalModel::Restore(Checkpoint checkpoint, const Digest& want) {
 }
 
 Bytes GlobalModel::Encode(const Checkpoint& checkpoint) const {
-  return checkpoint.params.Gather(views_.Broadcast());
+  Bytes bytes = checkpoint.params.Gather(views_.Masks());
+  const Bytes shared = checkpoint.params.Gather(views_.Broadcast(KeptRanksOf(checkpoint.params)));
+  bytes.insert(bytes.end(), shared.begin(), shared.end());
+  return bytes;
 }
 
 Result<aggregation::IntegerSum> GlobalModel::BeginSum(std::uint32_t round) const {
@@ -87,13 +91,20 @@ Result<std::uint64_t> GlobalModel::WeightOf(std::uint32_t round, std::uint64_t e
 
 Result<std::shared_ptr<const Checkpoint>> GlobalModel::Step(std::uint32_t round, aggregation::IntegerSum&& sum) const {
   const PhaseSpec& phase = run_.PhaseAt(round);
-  ASSIGN_OR_RETURN(const aggregation::Reduced reduced, ReducerOf(phase).Finish(std::move(sum)));
+  ASSIGN_OR_RETURN(aggregation::Reduced reduced, ReducerOf(phase).Finish(std::move(sum)));
   ASSIGN_OR_RETURN(const ServerOptimizer optimizer, OptimizerOf(phase));
-  const PayloadLayout payload = Payload(round);
+  const KeptRanks kept = KeptRanksOf(checkpoint_->params);
+  const PayloadLayout payload = DensePayload(*layout_, views_.At(round).share, phase.reducer.max_abs, kept);
   // State belongs to the optimiser that made it: another one starts afresh.
   const bool fresh = round == 1 || run_.PhaseAt(round - 1).server_optimizer.kind != phase.server_optimizer.kind;
   Checkpoint next{checkpoint_->params.Clone(),
                   fresh ? optimizer.InitialState(layout_->size()) : checkpoint_->optimizer};
+  // Scores are taken as they are; what is no score is the optimiser's.
+  std::vector<float> mean(layout_->size());
+  Put(*layout_, views_.Update(round, kept), reduced.mean, mean);
+  reduced.mean = Pick(*layout_, payload, mean);
+  const PayloadLayout scores = views_.Scores(kept);
+  Put(*layout_, scores, Pick(*layout_, scores, mean), next.params.values());
   // What the round does not share keeps its value and its state.
   std::vector<float> shared = Pick(*layout_, payload, next.params.values());
   aggregation::OptimizerState state;
@@ -101,6 +112,7 @@ Result<std::shared_ptr<const Checkpoint>> GlobalModel::Step(std::uint32_t round,
   RETURN_IF_ERROR(optimizer.Step(reduced, shared, state));
   Put(*layout_, payload, shared, next.params.values());
   for (auto& [name, values] : next.optimizer) Put(*layout_, payload, state[name], values);
+  AllocateRanks(run_.plan.method, round, run_.total_rounds(), next.params);
   return std::make_shared<const Checkpoint>(std::move(next));
 }
 

@@ -26,12 +26,12 @@ class GlobalModel {
   /// After Step's result is durable.
   void Replace(std::shared_ptr<const Checkpoint> checkpoint) { checkpoint_ = std::move(checkpoint); }
 
-  /// What updates of the round are: the tensors that it shares, each with the phase's bound.
-  PayloadLayout Payload(std::uint32_t round) const { return views_.Update(round); }
+  /// What updates of the round are, with the ranks that are in use now, each tensor with the phase's bound.
+  PayloadLayout Payload(std::uint32_t round) const { return views_.Update(round, KeptRanksOf(checkpoint_->params)); }
   std::uint64_t max_update_bytes() const { return views_.max_update_bytes(); }
   /// Whether clients keep parts of the model.
   bool personal() const { return views_.any_personal(); }
-  /// The parameters as clients get them: all that some round shares.
+  /// The parameters as clients get them: masks of ranks, then all that some round shares.
   Bytes Encode(const Checkpoint& checkpoint) const;
 
   Result<aggregation::IntegerSum> BeginSum(std::uint32_t round) const;

@@ -17,6 +17,10 @@ namespace {
 
 using nlohmann::json;
 
+/// What follows a module's path in AdaLoRA's rank_pattern.
+constexpr std::string_view kMaskSuffix = ".lora_E";
+constexpr std::int64_t kMostRank = 65536;
+
 /// peft writes whole alphas as integers.
 json Number(double value) {
   constexpr double kExact = 9007199254740992;  // 2^53
@@ -38,7 +42,8 @@ bool IsSet(const json& value) {
   return !value.is_null() && !(value.is_structured() && value.empty()) && value != false;
 }
 
-constexpr std::array<std::pair<PeftType, const char*>, 8> kTypes = {{{PeftType::kLora, "LORA"},
+constexpr std::array<std::pair<PeftType, const char*>, 9> kTypes = {{{PeftType::kLora, "LORA"},
+                                                                     {PeftType::kAdaLora, "ADALORA"},
                                                                      {PeftType::kIa3, "IA3"},
                                                                      {PeftType::kPrefixTuning, "PREFIX_TUNING"},
                                                                      {PeftType::kPromptTuning, "PROMPT_TUNING"},
@@ -163,6 +168,58 @@ void WriteVirtualTokens(const AdapterConfig& config, json& out) {
   }
 }
 
+/// Steps mean nothing any more, but peft wants some.
+void WriteAdaLora(const AdapterConfig& config, json& out) {
+  out["beta1"] = config.beta1;
+  out["beta2"] = config.beta2;
+  out["bias"] = "none";
+  out["deltaT"] = 1;
+  out["fan_in_fan_out"] = config.fan_in_fan_out;
+  out["init_lora_weights"] = true;
+  out["init_r"] = config.r;
+  out["lora_alpha"] = Number(config.lora_alpha);
+  out["lora_dropout"] = config.lora_dropout;
+  out["orth_reg_weight"] = config.orth_reg_weight;
+  json masks = nullptr;
+  for (const auto& [path, mask] : config.rank_masks) masks[path + std::string(kMaskSuffix)] = mask;
+  out["rank_pattern"] = masks;
+  out["target_modules"] = SortedList(config.target_modules);
+  out["target_r"] = config.target_r;
+  out["tfinal"] = 0;
+  out["tinit"] = 0;
+  out["total_step"] = 1;
+}
+
+Status ReadRankMasks(const json& config, AdapterConfig& out) {
+  const auto it = config.find("rank_pattern");
+  if (it == config.end() || it->is_null()) return OkStatus();
+  if (!it->is_object()) return InvalidArgument("rank_pattern: is not an object");
+  for (const auto& [name, mask] : it->items()) {
+    const bool flags =
+        mask.is_array() && std::all_of(mask.begin(), mask.end(), [](const json& m) { return m.is_boolean(); });
+    if (!flags || static_cast<std::int64_t>(mask.size()) != out.r || !name.ends_with(kMaskSuffix)) {
+      return InvalidArgument("rank_pattern: " + Quoted(name) + " is not a list of init_r flags of a module's lora_E");
+    }
+    out.rank_masks[name.substr(0, name.size() - kMaskSuffix.size())] = mask.get<std::vector<bool>>();
+  }
+  return OkStatus();
+}
+
+Status ReadAdaLora(const json& config, AdapterConfig& out) {
+  RETURN_IF_ERROR(CheckPlainLora(config));
+  RETURN_IF_ERROR(Read(config, "init_r", out.r));
+  if (out.r < 1 || out.r > kMostRank) {
+    return InvalidArgument("init_r: got " + std::to_string(out.r) + ", want 1 to " + std::to_string(kMostRank));
+  }
+  RETURN_IF_ERROR(Read(config, "lora_alpha", out.lora_alpha));
+  RETURN_IF_ERROR(Read(config, "lora_dropout", out.lora_dropout));
+  RETURN_IF_ERROR(Read(config, "target_r", out.target_r));
+  RETURN_IF_ERROR(Read(config, "beta1", out.beta1));
+  RETURN_IF_ERROR(Read(config, "beta2", out.beta2));
+  RETURN_IF_ERROR(Read(config, "orth_reg_weight", out.orth_reg_weight));
+  return ReadRankMasks(config, out);
+}
+
 Status ReadLora(const json& config, AdapterConfig& out) {
   RETURN_IF_ERROR(CheckPlainLora(config));
   RETURN_IF_ERROR(Read(config, "r", out.r));
@@ -214,6 +271,9 @@ Result<std::string> AdapterConfigToJson(const AdapterConfig& config) {
     case PeftType::kLora:
       WriteLora(config, out);
       break;
+    case PeftType::kAdaLora:
+      WriteAdaLora(config, out);
+      break;
     case PeftType::kIa3:
       out["exclude_modules"] = nullptr;
       out["fan_in_fan_out"] = config.fan_in_fan_out;
@@ -251,6 +311,7 @@ Result<AdapterConfig> AdapterConfigFromJson(std::string_view text) {
   RETURN_IF_ERROR(Read(config, "task_type", out.task_type));
   RETURN_IF_ERROR(Read(config, "fan_in_fan_out", out.fan_in_fan_out));
   if (out.peft_type == PeftType::kLora) RETURN_IF_ERROR(ReadLora(config, out));
+  if (out.peft_type == PeftType::kAdaLora) RETURN_IF_ERROR(ReadAdaLora(config, out));
   if (out.is_prompt_learning()) RETURN_IF_ERROR(ReadVirtualTokens(config, out));
   if (out.peft_type == PeftType::kBottleneck) RETURN_IF_ERROR(ReadBottleneck(config, out));
   std::set<std::string> targets;

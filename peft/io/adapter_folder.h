@@ -17,7 +17,7 @@
 namespace fedpeft {
 
 /// The methods that there are folders of.
-enum class PeftType { kLora, kIa3, kPrefixTuning, kPromptTuning, kLnTuning, kBottleneck, kBitFit, kFull };
+enum class PeftType { kLora, kAdaLora, kIa3, kPrefixTuning, kPromptTuning, kLnTuning, kBottleneck, kBitFit, kFull };
 
 /// What adapter_config.json says. Names as peft's; each method reads and writes its own, and those before `r`.
 struct AdapterConfig {
@@ -42,6 +42,13 @@ struct AdapterConfig {
   std::map<std::string, std::int64_t> rank_pattern;
   std::map<std::string, double> alpha_pattern;
 
+  /// AdaLoRA, whose initial rank is `r`. By module's path, of each rank whether the file has it; empty: it has all.
+  std::int64_t target_r = 8;
+  double beta1 = 0.85;
+  double beta2 = 0.85;
+  double orth_reg_weight = 0.5;
+  std::map<std::string, std::vector<bool>> rank_masks;
+
   /// (IA)³: those of target_modules whose input is scaled. Read back like them.
   std::vector<std::string> feedforward_modules;
 
@@ -63,7 +70,7 @@ struct AdapterConfig {
   }
 };
 
-/// A module with a low-rank branch: y += scale · B·A·x.
+/// A module with a low-rank branch: y += scale · B·A·x, of AdaLoRA scale · B·E·A·x.
 struct LoraModule {
   /// Path in the task model, without `base_model.model.`.
   std::string path;
@@ -98,7 +105,7 @@ Status WriteAdapterFolder(const std::string& folder, const AdapterConfig& config
 /// A folder read into memory.
 struct AdapterFolder {
   AdapterConfig config;
-  /// By path; of LoRA.
+  /// By path; of LoRA and AdaLoRA.
   std::vector<LoraModule> modules;
   /// All tensors by name, and the metadata.
   SafetensorsFile file;

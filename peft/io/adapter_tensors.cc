@@ -19,6 +19,7 @@ struct Pair {
   const TensorView* a = nullptr;
   const TensorView* b = nullptr;
   const TensorView* magnitude = nullptr;
+  const TensorView* e = nullptr;
   bool embedding = false;
 };
 
@@ -69,6 +70,10 @@ Status Sort(const TensorMap& tensors, const AdapterConfig& config, Sorted& sorte
       pair.magnitude = &tensor;
       continue;
     }
+    if (parsed.kind == Kind::kE) {
+      pair.e = &tensor;
+      continue;
+    }
     const bool is_a = parsed.kind == Kind::kA || parsed.kind == Kind::kEmbeddingA;
     const bool embedding = parsed.kind == Kind::kEmbeddingA || parsed.kind == Kind::kEmbeddingB;
     if ((pair.a != nullptr || pair.b != nullptr) && pair.embedding != embedding) {
@@ -105,8 +110,29 @@ Result<LoraModule> CheckPair(const AdapterConfig& config, std::string_view path,
                            ", want [" + std::to_string(pair.b->shape[0]) + "]");
   }
   const auto r = static_cast<double>(rank);
-  return LoraModule{std::string(path), pair.embedding, rank, alpha,
-                    alpha / (config.use_rslora ? std::sqrt(r) : r)};
+  return LoraModule{std::string(path), pair.embedding, rank, alpha, alpha / (config.use_rslora ? std::sqrt(r) : r)};
+}
+
+/// The ranks of a module of AdaLoRA that the file has, which may be none.
+Result<LoraModule> CheckTriplet(const AdapterConfig& config, std::string_view path, const Pair& triplet) {
+  if (triplet.a == nullptr || triplet.b == nullptr || triplet.e == nullptr) {
+    return InvalidArgument("module " + Quoted(path) + " lacks one of its tensors lora_A, lora_B and lora_E");
+  }
+  std::int64_t rank = config.r;
+  if (const auto mask = config.rank_masks.find(std::string(path)); mask != config.rank_masks.end()) {
+    rank = std::count(mask->second.begin(), mask->second.end(), true);
+  }
+  if (triplet.a->shape.size() != 2 || triplet.b->shape.size() != 2) {
+    return InvalidArgument("module " + Quoted(path) + ": its lora_A and lora_B want two dimensions");
+  }
+  RETURN_IF_ERROR(CheckShape(*triplet.a, {rank, triplet.a->shape[1]}));
+  RETURN_IF_ERROR(CheckShape(*triplet.e, {rank, 1}));
+  RETURN_IF_ERROR(CheckShape(*triplet.b, {triplet.b->shape[0], rank}));
+  if (!(std::isfinite(config.lora_alpha) && config.lora_alpha > 0)) {
+    return InvalidArgument("lora_alpha: got " + std::to_string(config.lora_alpha) + ", want a positive number");
+  }
+  return LoraModule{std::string(path), false, rank, config.lora_alpha,
+                    config.lora_alpha / (static_cast<double>(config.r) + 1e-5)};
 }
 
 Status CheckTargets(const AdapterConfig& config, const std::vector<std::string_view>& modules) {
@@ -166,6 +192,8 @@ Result<AdapterName> ParseAdapterName(std::string_view name, const AdapterConfig&
                                                          {".lora_magnitude_vector", Kind::kMagnitude},
                                                          {".lora_embedding_A", Kind::kEmbeddingA},
                                                          {".lora_embedding_B", Kind::kEmbeddingB}};
+  constexpr std::pair<std::string_view, Kind> kAdaLora[] = {
+      {".lora_A", Kind::kA}, {".lora_B", Kind::kB}, {".lora_E", Kind::kE}};
   constexpr std::pair<std::string_view, Kind> kIa3[] = {{".ia3_l", Kind::kIa3}};
   constexpr std::pair<std::string_view, Kind> kNorms[] = {{".ln_tuning_layers.weight", Kind::kNorm},
                                                           {".ln_tuning_layers.bias", Kind::kNorm}};
@@ -177,6 +205,7 @@ Result<AdapterName> ParseAdapterName(std::string_view name, const AdapterConfig&
   const std::string_view path = name.substr(prefix.size());
   std::span<const std::pair<std::string_view, Kind>> suffixes;
   if (config.peft_type == PeftType::kLora) suffixes = kLora;
+  if (config.peft_type == PeftType::kAdaLora) suffixes = kAdaLora;
   if (config.peft_type == PeftType::kIa3) suffixes = kIa3;
   if (config.peft_type == PeftType::kLnTuning) suffixes = kNorms;
   for (const auto& [suffix, kind] : suffixes) {
@@ -192,7 +221,8 @@ Result<std::vector<LoraModule>> CheckLora(const AdapterConfig& config, const Sor
   std::vector<LoraModule> modules;
   std::vector<std::string_view> paths;
   for (const auto& [path, pair] : sorted.pairs) {
-    ASSIGN_OR_RETURN(LoraModule module, CheckPair(config, path, pair));
+    const bool triplets = config.peft_type == PeftType::kAdaLora;
+    ASSIGN_OR_RETURN(LoraModule module, triplets ? CheckTriplet(config, path, pair) : CheckPair(config, path, pair));
     modules.push_back(std::move(module));
     paths.push_back(path);
   }
@@ -214,7 +244,8 @@ Result<std::vector<LoraModule>> CheckTensors(const AdapterConfig& config, const 
   RETURN_IF_ERROR(Sort(tensors, config, sorted));
   std::vector<LoraModule> modules;
   switch (config.peft_type) {
-    case PeftType::kLora: {
+    case PeftType::kLora:
+    case PeftType::kAdaLora: {
       ASSIGN_OR_RETURN(modules, CheckLora(config, sorted));
       break;
     }

@@ -14,6 +14,9 @@ namespace {
 std::unique_ptr<const SiteHook> Make(const LoraConfig& lora, const BaseShape& base, const NamedTensors& tensors) {
   return std::make_unique<LoraHook>(lora, base, tensors);
 }
+std::unique_ptr<const SiteHook> Make(const AdaLoraConfig& adalora, const BaseShape& base, const NamedTensors& tensors) {
+  return std::make_unique<LoraHook>(adalora, base, tensors);
+}
 std::unique_ptr<const SiteHook> Make(const Ia3Config& ia3, const BaseShape& base, const NamedTensors& tensors) {
   return std::make_unique<Ia3Hook>(ia3, base, tensors);
 }

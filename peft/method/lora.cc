@@ -47,11 +47,39 @@ LoraHook::LoraHook(const LoraConfig& lora, const BaseShape& base, const NamedTen
   for (const Site& site : LinearSites(base)) {
     Branch branch;
     if (const auto found = scales.find(site.path); found != scales.end()) {
-      branch = {tensors.Find(site.path, "lora_A.weight"), tensors.Find(site.path, "lora_B.weight"), found->second,
-                tensors.Find(site.path, "lora_magnitude_vector")};
+      branch = {tensors.Find(site.path, "lora_A.weight"),
+                tensors.Find(site.path, "lora_B.weight"),
+                found->second,
+                tensors.Find(site.path, "lora_magnitude_vector"),
+                {}};
     }
     branches_.push_back(std::move(branch));
   }
+}
+
+LoraHook::LoraHook(const AdaLoraConfig& adalora, const BaseShape& base, const NamedTensors& tensors) {
+  const double scale = AdaLoraSites(base, adalora).value().front().scale;
+  for (const Site& site : LinearSites(base)) {
+    branches_.push_back({tensors.Find(site.path, "lora_A"),
+                         tensors.Find(site.path, "lora_B"),
+                         scale,
+                         {},
+                         tensors.Find(site.path, "lora_E")});
+  }
+}
+
+Tensor OrthogonalityLoss(const PeftPlan& plan, const ParamLayout& layout, const std::vector<Tensor>& tensors) {
+  const auto* adalora = std::get_if<AdaLoraConfig>(&plan.method);
+  if (adalora == nullptr || adalora->orthogonality == 0) return {};
+  std::vector<Tensor> norms;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const Role role = layout.tensors()[i].role;
+    if (role != Role::kLoraA && role != Role::kLoraB) continue;
+    const Tensor& p = tensors[i];
+    const Tensor products = role == Role::kLoraA ? p.mm(p.t()) : p.t().mm(p);
+    norms.push_back((products - torch::eye(products.size(0))).norm());
+  }
+  return torch::stack(norms).mean() * adalora->orthogonality;
 }
 
 Tensor LoraHook::Linear(std::size_t site, const Tensor& x, const FrozenLinear& base, const ForwardMode& mode) const {
@@ -61,7 +89,8 @@ Tensor LoraHook::Linear(std::size_t site, const Tensor& x, const FrozenLinear& b
   if (!branch.a.defined()) return y;
   const Tensor input = Dropout(x.to(branch.a.scalar_type()), mode.branch_dropout, mode.generator);
   // The scale goes to the narrow [n, rank] side.
-  const Tensor narrow = torch::mm(input, branch.a.t()) * branch.scale;
+  Tensor narrow = torch::mm(input, branch.a.t()) * branch.scale;
+  if (branch.e.defined()) narrow = narrow * branch.e.t();
   if (y.scalar_type() == narrow.scalar_type()) return torch::addmm(y, narrow, branch.b.t());
   return y + torch::mm(narrow, branch.b.t()).to(y.scalar_type());
 }

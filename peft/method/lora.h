@@ -20,10 +20,13 @@ class LoraHook final : public SiteHook {
     double scale = 1;
     /// DoRA's length of each row, less that of the base's: [out]; else undefined.
     torch::Tensor magnitude;
+    /// AdaLoRA's values between A and B: [rank, 1]; else undefined.
+    torch::Tensor e;
   };
 
   /// Pre: `tensors` are those that PlanLayout made for this method.
   LoraHook(const LoraConfig& lora, const BaseShape& base, const NamedTensors& tensors);
+  LoraHook(const AdaLoraConfig& adalora, const BaseShape& base, const NamedTensors& tensors);
   /// Pre: one for each of the base's LinearSites.
   explicit LoraHook(std::vector<Branch> branches) : branches_(std::move(branches)) {}
 
@@ -33,5 +36,10 @@ class LoraHook final : public SiteHook {
  private:
   std::vector<Branch> branches_;
 };
+
+/// What AdaLoRA adds to a loss: its γ times the mean over all A and B of ‖A·Aᵀ − I‖ and ‖Bᵀ·B − I‖ (Frobenius norms, as
+/// peft 0.21 has them). Undefined for other methods. Shapes: scalar.
+torch::Tensor OrthogonalityLoss(const PeftPlan& plan, const ParamLayout& layout,
+                                const std::vector<torch::Tensor>& tensors);
 
 }  // namespace fedpeft

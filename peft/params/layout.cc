@@ -58,7 +58,7 @@ std::int64_t TensorSpec::size() const {
 }
 
 Algebra TensorSpec::algebra() const {
-  const bool factor = role == Role::kLoraA || role == Role::kLoraB || role == Role::kAdapter;
+  const bool factor = role == Role::kLoraA || role == Role::kLoraB || role == Role::kLoraE || role == Role::kAdapter;
   return factor ? Algebra::kBilinear : Algebra::kLinear;
 }
 
@@ -68,6 +68,12 @@ std::string_view RoleName(Role role) {
       return "lora_a";
     case Role::kLoraB:
       return "lora_b";
+    case Role::kLoraE:
+      return "lora_e";
+    case Role::kRankMask:
+      return "rank_mask";
+    case Role::kRankScore:
+      return "rank_score";
     case Role::kMagnitude:
       return "magnitude";
     case Role::kScale:
@@ -84,6 +90,10 @@ std::string_view RoleName(Role role) {
       return "head";
   }
   return "";
+}
+
+bool IsTrained(Role role) {
+  return role != Role::kRankMask && role != Role::kRankScore;
 }
 
 std::string ShapeText(const std::vector<std::int64_t>& shape) {
@@ -119,15 +129,37 @@ std::optional<std::size_t> ParamLayout::Find(std::string_view name) const {
   return std::nullopt;
 }
 
-PayloadLayout DensePayload(const ParamLayout& layout, const std::vector<bool>& travels, double max_abs) {
+std::size_t RanksOf(const TensorSpec& spec) {
+  return static_cast<std::size_t>(spec.role == Role::kLoraB ? spec.shape.back() : spec.shape.front());
+}
+
+std::vector<std::int64_t> KeptShape(const TensorSpec& spec, const std::optional<std::vector<std::uint32_t>>& ranks) {
+  std::vector<std::int64_t> shape = spec.shape;
+  if (ranks) (spec.role == Role::kLoraB ? shape.back() : shape.front()) = static_cast<std::int64_t>(ranks->size());
+  return shape;
+}
+
+std::size_t KeptSize(const TensorSpec& spec, const std::optional<std::vector<std::uint32_t>>& ranks) {
+  const auto size = static_cast<std::size_t>(spec.size());
+  return ranks ? size / RanksOf(spec) * ranks->size() : size;
+}
+
+PayloadLayout DensePayload(const ParamLayout& layout, const std::vector<bool>& travels, double max_abs,
+                           const KeptRanks& kept) {
   FEDPEFT_CHECK(travels.size() == layout.tensors().size());
   PayloadLayout payload;
   std::string canonical = Hex(layout.digest()) + "\n";
   for (std::size_t i = 0; i < layout.tensors().size(); ++i) {
     if (!travels[i]) continue;
-    payload.segments.push_back({i, max_abs});
-    payload.size += static_cast<std::size_t>(layout.tensors()[i].size());
-    canonical.append(std::to_string(i)).append(" ").append(HexFloat(max_abs)).append("\n");
+    payload.segments.push_back({i, max_abs, kept.empty() ? std::nullopt : kept[i]});
+    canonical.append(std::to_string(i)).append(" ").append(HexFloat(max_abs));
+    const auto& ranks = payload.segments.back().ranks;
+    payload.size += KeptSize(layout.tensors()[i], ranks);
+    if (ranks) {
+      canonical.append(" ranks");
+      for (const std::uint32_t rank : *ranks) canonical.append(" ").append(std::to_string(rank));
+    }
+    canonical.append("\n");
   }
   payload.digest = Sha256Of(AsBytes(canonical));
   return payload;

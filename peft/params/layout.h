@@ -19,6 +19,11 @@ namespace fedpeft {
 enum class Role {
   kLoraA,
   kLoraB,
+  /// AdaLoRA's values between A and B; which of them are in use, which only goes down; and how important each was to a
+  /// client, which only goes up.
+  kLoraE,
+  kRankMask,
+  kRankScore,
   /// DoRA's length of each output's weights, less that of the base's: what starts from the base travels as an offset.
   kMagnitude,
   /// Of (IA)³: factors of activations.
@@ -62,8 +67,16 @@ struct TensorSpec {
 };
 
 std::string_view RoleName(Role role);
+/// Whether clients train tensors of this role: all but masks and scores.
+bool IsTrained(Role role);
 /// `[8,384]`.
 std::string ShapeText(const std::vector<std::int64_t>& shape);
+
+/// Pre: a tensor with ranks.
+std::size_t RanksOf(const TensorSpec& spec);
+/// The shape, and number of elements, of a tensor with these ranks alone.
+std::vector<std::int64_t> KeptShape(const TensorSpec& spec, const std::optional<std::vector<std::uint32_t>>& ranks);
+std::size_t KeptSize(const TensorSpec& spec, const std::optional<std::vector<std::uint32_t>>& ranks);
 
 /// Immutable; shared between threads by shared_ptr<const ParamLayout>.
 class ParamLayout {
@@ -98,10 +111,15 @@ struct ViewSpec {
   bool operator==(const ViewSpec&) const = default;
 };
 
-/// One travelling piece of a payload: a whole tensor, and the largest absolute value it may hold.
+/// The ranks of each tensor that travel, ascending; nothing said of a tensor: all of it.
+using KeptRanks = std::vector<std::optional<std::vector<std::uint32_t>>>;
+
+/// One travelling piece of a payload: a tensor, and the largest absolute value it may hold.
 struct Segment {
   std::size_t tensor = 0;
   double max_abs = 0;
+  /// Of a tensor with ranks (rows, or columns of kLoraB) these alone.
+  std::optional<std::vector<std::uint32_t>> ranks = {};
 };
 
 /// What travels in one direction, in order, as contiguous little-endian float32.
@@ -113,7 +131,9 @@ struct PayloadLayout {
   Digest digest{};
 };
 
-/// The whole tensors that `travels` names. Pre: it matches the layout's length.
-PayloadLayout DensePayload(const ParamLayout& layout, const std::vector<bool>& travels, double max_abs);
+/// The tensors that `travels` names, of each the kept ranks. Pre: it matches the layout's length, and so does `kept`
+/// unless it is empty.
+PayloadLayout DensePayload(const ParamLayout& layout, const std::vector<bool>& travels, double max_abs,
+                           const KeptRanks& kept = {});
 
 }  // namespace fedpeft

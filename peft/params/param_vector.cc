@@ -56,6 +56,24 @@ void Put(const ParamLayout& layout, const PayloadLayout& payload, std::span<cons
   });
 }
 
+KeptRanks KeptRanksOf(const ParamVector& params) {
+  const std::vector<TensorSpec>& specs = params.layout()->tensors();
+  KeptRanks kept(specs.size());
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].role != Role::kRankMask) continue;
+    std::vector<std::uint32_t> ranks;
+    const std::span<const float> mask = params.tensor(i);
+    for (std::uint32_t k = 0; k < mask.size(); ++k) {
+      if (mask[k] != 0) ranks.push_back(k);
+    }
+    if (ranks.size() == mask.size()) continue;
+    for (std::size_t j = 0; j < specs.size(); ++j) {
+      if (specs[j].site == specs[i].site && specs[j].role != Role::kRankMask) kept[j] = ranks;
+    }
+  }
+  return kept;
+}
+
 void ParamVector::FreeAligned::operator()(float* data) const {
   ::operator delete[](data, kAlignment);
 }

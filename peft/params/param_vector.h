@@ -18,14 +18,30 @@ namespace fedpeft {
 template <typename Use>
 void ForEachRange(const ParamLayout& layout, const PayloadLayout& payload, Use use) {
   for (const Segment& segment : payload.segments) {
-    const std::size_t first = layout.offset(segment.tensor);
-    use(first, layout.offset(segment.tensor + 1) - first);
+    const std::size_t first = layout.offset(segment.tensor), size = layout.offset(segment.tensor + 1) - first;
+    if (!segment.ranks) {
+      use(first, size);
+      continue;
+    }
+    // Rows of a rank's values, or of all ranks' values.
+    const TensorSpec& spec = layout.tensors()[segment.tensor];
+    const std::size_t ranks = RanksOf(spec);
+    const bool columns = spec.role == Role::kLoraB;
+    const std::size_t rows = columns ? size / ranks : 1, count = columns ? 1 : size / ranks;
+    for (std::size_t row = 0; row < rows; ++row) {
+      for (const std::uint32_t rank : *segment.ranks) use(first + row * ranks + rank * count, count);
+    }
   }
 }
 /// The elements that travel, of `values`; and back to where they belong. Pre: lengths fit.
 std::vector<float> Pick(const ParamLayout& layout, const PayloadLayout& payload, std::span<const float> values);
 void Put(const ParamLayout& layout, const PayloadLayout& payload, std::span<const float> picked,
          std::span<float> values);
+
+class ParamVector;
+/// By the masks among the parameters: of each tensor at a site with a mask the ranks that are in use, where not all
+/// are.
+KeptRanks KeptRanksOf(const ParamVector& params);
 
 class ParamVector {
  public:

@@ -83,6 +83,20 @@ void Merger::Add(const ParamVector& params, const LoraConfig& lora, const BaseSh
   }
 }
 
+void Merger::Add(const ParamVector& params, const AdaLoraConfig& config, const BaseShape& base) {
+  const std::vector<LoraSite> sites = AdaLoraSites(base, config).value();
+  for (const LoraSite& site : sites) {
+    const std::string& path = site.site.path;
+    const Values a = Get(params, PeftName(path, "lora_A")), b = Get(params, PeftName(path, "lora_B"));
+    const Values e = Get(params, PeftName(path, "lora_E"));
+    changes_[path + ".weight"] = [site, a, b, e](std::span<float> weight) {
+      std::vector<float> scaled(a.begin(), a.end());
+      for (std::size_t i = 0; i < scaled.size(); ++i) scaled[i] *= e[i / (a.size() / e.size())];
+      AddLowRank(Lie(site.site), site, scaled, b, weight);
+    };
+  }
+}
+
 void Merger::Add(const ParamVector& params, const Ia3Config& ia3, const BaseShape& base) {
   const std::vector<Ia3Site> sites = Ia3Sites(base, ia3).value();
   for (const Ia3Site& site : sites) {
@@ -116,6 +130,8 @@ Result<Merger> Merger::Make(const PeftPlan& plan, const ParamVector& params) {
   Merger merger;
   if (const auto* lora = std::get_if<LoraConfig>(&plan.method)) {
     merger.Add(params, *lora, plan.base);
+  } else if (const auto* adalora = std::get_if<AdaLoraConfig>(&plan.method)) {
+    merger.Add(params, *adalora, plan.base);
   } else if (const auto* ia3 = std::get_if<Ia3Config>(&plan.method)) {
     merger.Add(params, *ia3, plan.base);
   } else if (std::holds_alternative<OffsetConfig>(plan.method)) {

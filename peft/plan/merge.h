@@ -31,6 +31,7 @@ class Merger {
   using Values = std::span<const float>;
 
   void Add(const ParamVector& params, const LoraConfig& lora, const BaseShape& base);
+  void Add(const ParamVector& params, const AdaLoraConfig& config, const BaseShape& base);
   void Add(const ParamVector& params, const Ia3Config& ia3, const BaseShape& base);
   void AddOffsets(const ParamVector& params);
 

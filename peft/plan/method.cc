@@ -7,6 +7,9 @@ namespace {
 std::string Describe(const LoraConfig& lora) {
   return (lora.use_dora ? "DoRA of rank " : "LoRA of rank ") + std::to_string(lora.rank);
 }
+std::string Describe(const AdaLoraConfig& adalora) {
+  return "AdaLoRA from rank " + std::to_string(adalora.lora.rank) + " to " + std::to_string(adalora.target_rank);
+}
 std::string Describe(const Ia3Config&) {
   return "(IA)³";
 }
@@ -39,6 +42,7 @@ std::string DescribeMethod(const MethodConfig& method) {
 }
 
 double BranchDropout(const MethodConfig& method) {
+  if (const auto* adalora = std::get_if<AdaLoraConfig>(&method)) return adalora->lora.dropout;
   const auto* lora = std::get_if<LoraConfig>(&method);
   return lora != nullptr ? lora->dropout : 0;
 }

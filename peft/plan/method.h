@@ -40,6 +40,23 @@ struct LoraConfig {
   bool use_dora = false;
 };
 
+/// AdaLoRA (Zhang et al. 2023): y = W·x + b + s·B·E·A·dropout(x), E diagonal and zero at first. Of the ranks of all
+/// linears together those that matter stay (ranks.h). The loss has γ times the mean of ‖A·Aᵀ − I‖ and ‖Bᵀ·B − I‖.
+struct AdaLoraConfig {
+  /// Its rank is where each linear begins; s = alpha / rank.
+  LoraConfig lora = {.rank = 12, .alpha = 32};
+  /// Of a linear in the mean, at the end.
+  std::int64_t target_rank = 8;
+  /// Rounds before ranks fall away, and at the end, when none does any more.
+  std::uint32_t warmup_rounds = 0;
+  std::uint32_t final_rounds = 0;
+  /// Of the scores' moving averages over a client's steps.
+  double beta1 = 0.85;
+  double beta2 = 0.85;
+  /// γ.
+  double orthogonality = 0.5;
+};
+
 /// (IA)³ (Liu et al. 2022): activations times trained factors, which start as ones.
 struct Ia3Config {
   /// As LoRA's. Empty: the base's default.
@@ -88,7 +105,8 @@ struct OffsetConfig {
   What what = What::kBiases;
 };
 
-using MethodConfig = std::variant<LoraConfig, Ia3Config, BottleneckConfig, PrefixConfig, PromptConfig, OffsetConfig>;
+using MethodConfig =
+    std::variant<LoraConfig, Ia3Config, BottleneckConfig, PrefixConfig, PromptConfig, OffsetConfig, AdaLoraConfig>;
 
 /// What a method puts in front of every sequence: `prompt` tokens that pass through the base like others, `prefix` keys
 /// and values. Each takes a position.

@@ -20,6 +20,7 @@ struct PlanContext {
 // All: Errors: kInvalidArgument naming the key of a setting that does not fit the base; kFailedPrecondition for a
 // method that makes no sense on it, with the reason.
 Result<std::vector<TensorSpec>> PlanTensors(const PlanContext& at, const LoraConfig& lora);
+Result<std::vector<TensorSpec>> PlanTensors(const PlanContext& at, const AdaLoraConfig& config);
 Result<std::vector<TensorSpec>> PlanTensors(const PlanContext& at, const Ia3Config& ia3);
 Result<std::vector<TensorSpec>> PlanTensors(const PlanContext& at, const BottleneckConfig& adapter);
 Result<std::vector<TensorSpec>> PlanTensors(const PlanContext& at, const PrefixConfig& prefix);

@@ -34,6 +34,10 @@ Result<std::vector<Site>> AdaptedLinears(const PeftPlan& plan) {
     ASSIGN_OR_RETURN(const std::vector<LoraSite> adapted, LoraSites(plan.base, *lora));
     for (const LoraSite& one : adapted) sites.push_back(one.site);
   }
+  if (const auto* adalora = std::get_if<AdaLoraConfig>(&plan.method)) {
+    ASSIGN_OR_RETURN(const std::vector<LoraSite> adapted, AdaLoraSites(plan.base, *adalora));
+    for (const LoraSite& one : adapted) sites.push_back(one.site);
+  }
   if (const auto* ia3 = std::get_if<Ia3Config>(&plan.method)) {
     ASSIGN_OR_RETURN(const std::vector<Ia3Site> adapted, Ia3Sites(plan.base, *ia3));
     for (const Ia3Site& one : adapted) sites.push_back(one.site);

@@ -51,6 +51,10 @@ struct LoraSite {
 /// not have, a rank outside 1..max(in, out) of a site, or dropout outside [0, 1).
 Result<std::vector<LoraSite>> LoraSites(const BaseShape& base, const LoraConfig& lora);
 
+/// The same of AdaLoRA, the rank being its initial one. Errors: likewise, and for a target_rank outside 1..initial
+/// rank.
+Result<std::vector<LoraSite>> AdaLoraSites(const BaseShape& base, const AdaLoraConfig& config);
+
 struct Ia3Site {
   Site site;
   /// Else its output.

@@ -17,6 +17,7 @@ Status CheckParts(const ViewConfig& config, const ParamLayout& layout) {
   std::string known;
   std::set<std::string, std::less<>> left;
   for (const TensorSpec& spec : layout.tensors()) {
+    if (!IsTrained(spec.role)) continue;
     const std::string_view part = RoleName(spec.role);
     if (left.emplace(part).second) known.append(known.empty() ? "" : ", ").append(part);
   }
@@ -70,9 +71,9 @@ Result<std::vector<bool>> InLayers(const PeftPlan& plan, const ParamLayout& layo
 ViewSpec PlanView(const PeftPlan& plan, const ParamLayout& layout) {
   ViewSpec view;
   for (const TensorSpec& spec : layout.tensors()) {
-    const bool head = spec.role == Role::kHead;
-    view.train.push_back(!head || plan.head != HeadPolicy::kFrozen);
-    view.share.push_back(!head || plan.head == HeadPolicy::kShared);
+    const bool head = spec.role == Role::kHead, trained = IsTrained(spec.role);
+    view.train.push_back(trained && (!head || plan.head != HeadPolicy::kFrozen));
+    view.share.push_back(trained && (!head || plan.head == HeadPolicy::kShared));
   }
   return view;
 }

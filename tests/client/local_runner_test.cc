@@ -99,6 +99,68 @@ TEST_F(LocalRunnerTest, ASharedRoundBeginsWithWhatIsShared) {
   EXPECT_EQ(shared.personal, local.personal);
 }
 
+/// AdaLoRA of rank 3 whose middle rank of every linear is not in use.
+class RankedRunnerTest : public LocalRunnerTest {
+ protected:
+  void SetUp() override {
+    LocalRunnerTest::SetUp();
+    AdaLoraConfig config;
+    config.lora.rank = 3;
+    config.lora.target_modules = {"query", "value"};
+    config.target_rank = 1;
+    run_.plan.method = config;
+    run_.train.weight_decay = 0.1;
+    layout_ = PlanLayout(run_.plan).value();
+    params_ = std::make_unique<ParamVector>(ParamVector::Initial(layout_, run_.seed));
+    for (std::size_t i = 0; i < layout_->tensors().size(); ++i) {
+      if (layout_->tensors()[i].role == Role::kRankMask) params_->tensor(i)[1] = 0;
+    }
+    kept_ = KeptRanksOf(*params_);
+  }
+  Bytes Broadcast() const {
+    Bytes bytes = params_->Gather(Views().Masks());
+    const Bytes rest = params_->Gather(Views().Broadcast(kept_));
+    bytes.insert(bytes.end(), rest.begin(), rest.end());
+    return bytes;
+  }
+
+  std::unique_ptr<ParamVector> params_;
+  KeptRanks kept_;
+};
+
+TEST_F(RankedRunnerTest, UnusedRanksAreNeitherTrainedNorSent) {
+  const auto runner = Make({});
+  const Bytes start = Broadcast();
+  EXPECT_LT(start.size(), runner->max_broadcast_bytes());
+  const auto update = runner->Train(0, "c", 1, {start, {}}, stop_, {});
+  ASSERT_TRUE(update.ok()) << update.status().ToString();
+  const PayloadLayout payload = Views().Update(1, kept_);
+  EXPECT_EQ(update->layout, payload.digest);
+  EXPECT_EQ(update->payload.size(), payload.size * sizeof(float));
+  // Of the ranks in use all moved, and their scores are shares of one.
+  ParamVector moved(layout_);
+  ASSERT_TRUE(moved.Scatter(payload, update->payload).ok());
+  double scores = 0;
+  for (std::size_t i = 0; i < layout_->tensors().size(); ++i) {
+    if (layout_->tensors()[i].role == Role::kLoraE) {
+      EXPECT_NE(moved.tensor(i)[0], 0);
+    }
+    if (layout_->tensors()[i].role != Role::kRankScore) continue;
+    for (const float score : moved.tensor(i)) scores += score;
+    EXPECT_GT(moved.tensor(i)[2], 0);
+  }
+  EXPECT_NEAR(scores, 1, 1e-5);
+}
+
+TEST_F(RankedRunnerTest, ABroadcastThatDoesNotFitItsMasksIsRefused) {
+  const auto runner = Make({});
+  Bytes start = Broadcast();
+  start.resize(start.size() - sizeof(float));
+  EXPECT_THAT(runner->Train(0, "c", 1, {start, {}}, stop_, {}).status().message(), HasSubstr("payload: has"));
+  start.resize(8);
+  EXPECT_THAT(runner->Train(0, "c", 1, {start, {}}, stop_, {}).status().message(), HasSubstr("payload: has"));
+}
+
 TEST_F(LocalRunnerTest, ForeignBytesAreRefused) {
   const auto runner = Make({{.local = {"head"}}});
   const Bytes start = Broadcast(), odd(4);

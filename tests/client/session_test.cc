@@ -48,7 +48,7 @@ class FakeRunner final : public Runner {
     while (for_ever_ && !stop) std::this_thread::yield();
     if (stop) return Cancelled("training: stopped");
     if (start.params.size() != bytes_) return InvalidArgument("start: has another length");
-    Update update{UpdateOf(round, bytes_), {}, {}};
+    Update update{UpdateOf(round, bytes_), {}, {}, {}};
     update.stats.examples = 10;
     return update;
   }
@@ -59,8 +59,7 @@ class FakeRunner final : public Runner {
   }
   std::uint32_t total_rounds() const override { return 3; }
   const Digest& layout_digest() const override { return layout_; }
-  Digest PayloadDigest(std::uint32_t) const override { return {}; }
-  std::uint64_t broadcast_bytes() const override { return bytes_; }
+  std::uint64_t max_broadcast_bytes() const override { return bytes_; }
   std::size_t clients() const override { return clients_; }
   std::size_t examples(std::size_t) const override { return 10; }
   std::size_t held_out(std::size_t) const override { return 0; }
@@ -209,10 +208,10 @@ TEST_F(SessionTest, TaskGoesToTheVirtualClientItNames) {
 
 TEST_F(SessionTest, FailureIsTold) {
   const auto client = Start(/*clients=*/3);
-  Send("alice/1", 1, 1, server::kTrainStep, server::TrainTask{.params = {.sha256 = {}, .length = 7}});
+  Send("alice/1", 1, 1, server::kTrainStep, server::TrainTask{.params = {.sha256 = {}, .length = 1 << 30}});
   const auto failed = coordinator().Next<TaskAnswered>();
   EXPECT_EQ(failed.key.client_id, "alice/1");
-  EXPECT_THAT(std::get<Status>(failed.outcome).message(), HasSubstr("have 7 bytes"));
+  EXPECT_THAT(std::get<Status>(failed.outcome).message(), HasSubstr("have 1073741824 bytes"));
   failed.answer(OkStatus());
 }
 

@@ -6,6 +6,7 @@
 #include "configs/gguf_adapter.h"
 #include "peft/core/files.h"
 #include "peft/io/adapter_folder.h"
+#include "peft/plan/ranks.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/tiny_bert.h"
 
@@ -30,6 +31,15 @@ ParamVector Random(const RunSpec& run) {
   ParamVector params(PlanLayout(run.plan).value());
   RandomStream stream(4, "params");
   for (float& value : params.values()) value = static_cast<float>(stream.NextNormal());
+  for (std::size_t i = 0; i < params.layout()->tensors().size(); ++i) {
+    const Role role = params.layout()->tensors()[i].role;
+    if (IsTrained(role)) continue;
+    // Of every site other ranks are in use, of the first none.
+    for (std::size_t k = 0; k < params.tensor(i).size(); ++k) {
+      params.tensor(i)[k] = role == Role::kRankMask && (i + k) % 3 == 0 && i > 3 ? 1.0f : 0.0f;
+    }
+  }
+  ZeroUnusedRanks(params);
   return params;
 }
 
@@ -50,7 +60,9 @@ TEST_F(AdapterTest, EveryMethodComesBackAsItWent) {
            LoraConfig{
                .rank = 3, .alpha = 6, .target_modules = {"query", "output.dense"}, .patterns = {{"query", 2, 0}}},
            LoraConfig{.rank = 2, .target_modules = {"query", "key"}, .layers = {1}, .use_rslora = true},
-           LoraConfig{.rank = 2, .target_modules = {"all-linear"}, .use_dora = true}, Ia3Config{},
+           LoraConfig{.rank = 2, .target_modules = {"all-linear"}, .use_dora = true},
+           AdaLoraConfig{.lora = {.rank = 4, .alpha = 8, .target_modules = {"query", "value"}}, .target_rank = 2},
+           Ia3Config{},
            BottleneckConfig{.kind = BottleneckConfig::Kind::kPfeiffer, .size = 4, .activation = Activation::kSilu},
            PrefixConfig{3}, PromptConfig{2}, OffsetConfig{OffsetConfig::What::kBiases},
            OffsetConfig{OffsetConfig::What::kNorms}}) {
@@ -103,6 +115,25 @@ TEST_F(AdapterTest, WhatCannotBeIsRefused) {
   EXPECT_THAT(refusal("SEQ_CLS", "TOKEN_CLS"), HasSubstr("task_type: got TOKEN_CLS, want SEQ_CLS or CAUSAL_LM"));
   EXPECT_THAT(refusal(R"("lora_alpha": 4)", R"("lora_alpha": -4)"), HasSubstr("want a positive number"));
   EXPECT_THAT(refusal(R"("peft_type": "LORA")", R"("peft_type": "IA3")"), HasSubstr("has no tensors of its method"));
+}
+
+TEST_F(AdapterTest, MasksOfRanksThatDoNotFitAreRefused) {
+  ASSERT_TRUE(
+      Export(RunOf(AdaLoraConfig{.lora = {.rank = 4, .alpha = 8, .target_modules = {"query"}}, .target_rank = 2}), "")
+          .ok());
+  const std::string path = folder_.File("adapter/adapter_config.json");
+  const std::string json = *ReadFile(path, 1 << 20);
+  const auto refusal = [&](const std::string& from, const std::string& to) {
+    std::string text = json;
+    EXPECT_NE(text.find(from), std::string::npos) << text;
+    EXPECT_TRUE(WriteFileAtomically(path, AsBytes(text.replace(text.find(from), from.size(), to))).ok());
+    return Import().status().message();
+  };
+  EXPECT_THAT(refusal(R"("init_r": 4)", R"("init_r": 3)"), HasSubstr("is not a list of init_r flags"));
+  EXPECT_THAT(refusal(R"("init_r": 4)", R"("init_r": 0)"), HasSubstr("init_r: got 0, want 1 to"));
+  EXPECT_THAT(refusal("query.lora_E", "query.lora_X"), HasSubstr("is not a list of init_r flags"));
+  EXPECT_THAT(refusal("\n      false", "\n      true"), HasSubstr("has shape"));
+  EXPECT_THAT(refusal("\n      false", "\n      0"), HasSubstr("is not a list of init_r flags"));
 }
 
 TEST_F(AdapterTest, AFilesClaimsAreCheckedBeforeTheyAreBelieved) {

@@ -6,7 +6,7 @@ origin.
 import dataclasses
 
 import torch
-from peft import IA3Config, LNTuningConfig, LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
+from peft import AdaLoraConfig, IA3Config, LNTuningConfig, LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from transformers import BertConfig, BertModel, DynamicCache
 from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -51,6 +51,16 @@ class Method:
         """What our error has to say where the method makes no sense, else nothing."""
         return ""
 
+    def penalty(self, model, language):
+        """What the method adds to a loss."""
+        return 0
+
+    def stepped(self, model):
+        """After a step of the optimizer, its gradients still there."""
+
+    def scores(self, model):
+        """What the method thinks of its ranks, where it has an opinion."""
+
 
 class Peft(Method):
     """A method of peft's. `config(base)` gives its configuration, `block(base)` ours."""
@@ -81,6 +91,25 @@ class Peft(Method):
                 origin = origins[our_name(name)]
             tensors[our_name(name)] = Tensor(p, origin)
         return model, tensors
+
+
+class AdaLora(Peft):
+    def penalty(self, model, language):
+        ids = torch.tensor([[2, 3, 4]])
+        given = dict(input_ids=ids, labels=ids if language else torch.tensor([0]))
+        return model(**given).loss - model.base_model.model(**given).loss
+
+    def stepped(self, model):
+        model.base_model.rankallocator.update_ipt(model.base_model.model)
+
+    def scores(self, model):
+        allocator, scores = model.base_model.rankallocator, []
+        for name, p in model.base_model.model.named_parameters():
+            if "lora_E" not in name:
+                continue
+            e, a, b = (allocator._element_score(name.replace("lora_E", f"lora_{x}")) for x in "EAB")
+            scores.append(e.view(-1) + a.mean(1) + b.mean(0))
+        return torch.cat(scores)
 
 
 class DistilBertBehindPrefix(torch.nn.Module):
@@ -258,6 +287,11 @@ METHODS = [
     Peft("lora, a layer", lambda base, _: lora(base, layers_to_transform=[1]),
          lambda base: lora_block(base, layers=[1])),
     Peft("dora", lambda base, _: lora(base, use_dora=True), lambda base: lora_block(base, use_dora=True)),
+    AdaLora("adalora", lambda base, _: AdaLoraConfig(init_r=4, target_r=2, lora_alpha=12, lora_dropout=0.0, total_step=100,
+                                                     target_modules=base.targets,
+                                                     fan_in_fan_out=base.family == "gpt2"),
+            lambda base: dict(method="adalora", adalora=dict(initial_rank=4, target_rank=2, alpha=12,
+                                                             target_modules=base.targets))),
     Peft("ia3", lambda base, _: IA3Config(fan_in_fan_out=base.family == "gpt2", **(
         dict(target_modules=["k_lin", "v_lin", "ffn.lin2"], feedforward_modules=["ffn.lin2"])
         if base.family == "distilbert" else {})), lambda base: dict(method="ia3")),

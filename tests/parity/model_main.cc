@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
 
 #include "peft/core/files.h"
@@ -16,7 +17,9 @@
 #include "peft/method/classifier.h"
 #include "peft/method/hook.h"
 #include "peft/method/language_model.h"
+#include "peft/method/lora.h"
 #include "peft/method/optimizer.h"
+#include "peft/method/rank_scores.h"
 #include "peft/model/load.h"
 #include "tests/parity/read_run.h"
 
@@ -57,6 +60,7 @@ Status ReadParams(const std::string& path, ParamVector& params) {
   ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Read(path, kMaxBytes));
   const auto& specs = params.layout()->tensors();
   for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (!IsTrained(specs[i].role)) continue;
     const auto found = file.tensors().find(specs[i].name);
     if (found == file.tensors().end()) return InvalidArgument(path + ": has no " + specs[i].name);
     RETURN_IF_ERROR(CheckShape(found->second, specs[i].shape));
@@ -108,6 +112,7 @@ Status WriteOutputs(const std::string& path, const Outputs& outputs, const Param
   std::vector<TensorView> views;
   const auto& specs = grads.layout()->tensors();
   for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (!IsTrained(specs[i].role)) continue;
     views.push_back(FloatView(specs[i].name, specs[i].shape, grads.tensor(i)));
   }
   for (const auto& [name, values] : outputs) {
@@ -126,12 +131,16 @@ Status RunCase(const std::string& base_folder, const std::string& folder) {
   const ViewSpec view = PlanView(request.plan, *layout);
   const BoundParams bound(params, grads, view);
   const auto optimizer = MakeAdamW(request.adamw, layout->size(), TrainedRanges(*layout, view));
+  std::optional<RankScores> scores;
+  if (const auto* adalora = std::get_if<AdaLoraConfig>(&request.plan.method)) scores.emplace(*adalora, layout);
   nlohmann::json losses = nlohmann::json::array();
   for (const nlohmann::json& json : request.batches) {
     ASSIGN_OR_RETURN(const PackedBatch batch, ReadBatch(json, base->limits(), LeadOf(request.plan.method)));
     std::ranges::fill(grads.values(), 0.0f);
     const Answers answers = Answer(*base, request, *layout, bound, batch, json);
-    const torch::Tensor loss = torch::cross_entropy_loss(answers.logits, answers.labels);
+    torch::Tensor loss = torch::cross_entropy_loss(answers.logits, answers.labels);
+    const torch::Tensor penalty = OrthogonalityLoss(request.plan, *layout, bound.tensors());
+    if (penalty.defined()) loss = loss + penalty;
     loss.backward();
     if (losses.empty()) {
       Outputs outputs = TokenOutputs(*base, *MakeHook(request.plan, *layout, bound.tensors()), batch);
@@ -140,6 +149,11 @@ Status RunCase(const std::string& base_folder, const std::string& folder) {
     }
     losses.push_back(loss.item<double>());
     optimizer->Step(params.values(), grads.values(), request.learning_rate);
+    if (scores) scores->Observe(params.values(), grads.values());
+  }
+  if (scores) {
+    const nlohmann::json of_triplets = scores->Scores();
+    RETURN_IF_ERROR(WriteFileAtomically(JoinPath(folder, "scores.json"), AsBytes(of_triplets.dump())));
   }
   return WriteFileAtomically(JoinPath(folder, "losses.json"), AsBytes(losses.dump()));
 }

@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <span>
+#include <utility>
+#include <vector>
+
 #include "tests/server/small_run.h"
 
 namespace fedpeft::server {
@@ -16,6 +20,80 @@ TEST(GlobalModelTest, TheGridIsAsFineAsTheUpdatesOfTheRoundAllow) {
   EXPECT_EQ(GlobalModel::Make(run)->BeginSum(1)->grid_exponent(), 26) << "what the checker of runs goes by too";
   run.schedule[0].cohort = 4295;
   EXPECT_EQ(GlobalModel::Make(run)->BeginSum(1)->grid_exponent(), 25);
+}
+
+/// AdaLoRA from rank 4 to 1 on two linears.
+RunSpec FallingRanks() {
+  RunSpec run = testing::SmallRun(3);
+  AdaLoraConfig config;
+  config.lora.rank = 4;
+  config.lora.target_modules = {"query", "value"};
+  config.target_rank = 1;
+  run.plan.method = config;
+  run.schedule[0].server_optimizer.kind = ServerOptimizerSpec::Kind::kFedAdam;
+  return run;
+}
+
+/// A round of one client whose update is all `value`.
+void Play(GlobalModel& model, std::uint32_t round, float value) {
+  auto sum = model.BeginSum(round);
+  const std::vector<float> update(model.Payload(round).size, value);
+  ASSERT_TRUE(sum->Add(AsBytes(std::span<const float>(update)), 1).ok());
+  const auto next = model.Step(round, std::move(*sum));
+  ASSERT_TRUE(next.ok()) << next.status().ToString();
+  model.Replace(*next);
+}
+
+std::size_t RanksInUse(const GlobalModel& model) {
+  std::size_t used = 0;
+  const ParamVector& params = model.checkpoint()->params;
+  for (std::size_t i = 0; i < params.layout()->tensors().size(); ++i) {
+    if (params.layout()->tensors()[i].role != Role::kRankMask) continue;
+    for (const float in_use : params.tensor(i)) used += in_use != 0 ? 1 : 0;
+  }
+  return used;
+}
+
+TEST(GlobalModelTest, RanksFallToTheBudgetAndTheirBytesWithThem) {
+  GlobalModel model = std::move(GlobalModel::Make(FallingRanks())).value();
+  // Of each rank in use a row of A, a column of B (width 4), a value of E and, up, a score; down the masks.
+  const auto up = [](std::size_t ranks) { return ranks * (4 + 4 + 1 + 1) + 15; };
+  const auto down = [](std::size_t ranks) { return sizeof(float) * (8 + ranks * (4 + 4 + 1) + 15); };
+  std::size_t ranks = 8;
+  for (std::uint32_t round = 1; round <= 3; ++round) {
+    EXPECT_EQ(model.Payload(round).size, up(ranks));
+    EXPECT_EQ(model.Encode(*model.checkpoint()).size(), down(ranks));
+    Play(model, round, 0.25f);
+    const std::size_t before = std::exchange(ranks, RanksInUse(model));
+    EXPECT_LE(ranks, before);
+  }
+  EXPECT_EQ(ranks, 2u);
+  EXPECT_EQ(model.max_update_bytes(), sizeof(float) * up(8));
+}
+
+TEST(GlobalModelTest, ScoresAreMeansAndNoOptimisersState) {
+  GlobalModel model = std::move(GlobalModel::Make(FallingRanks())).value();
+  Play(model, 1, 0.25f);
+  const Checkpoint& checkpoint = *model.checkpoint();
+  for (std::size_t i = 0; i < checkpoint.params.layout()->tensors().size(); ++i) {
+    if (checkpoint.params.layout()->tensors()[i].role != Role::kRankScore) continue;
+    for (const float score : checkpoint.params.tensor(i)) EXPECT_TRUE(score == 0.25f || score == 0);
+    const std::size_t at = checkpoint.params.layout()->offset(i);
+    for (std::size_t k = 0; k < 4; ++k) EXPECT_EQ(checkpoint.optimizer.at("momentum")[at + k], 0);
+  }
+}
+
+TEST(GlobalModelTest, RanksSurviveARestart) {
+  GlobalModel model = std::move(GlobalModel::Make(FallingRanks())).value();
+  Play(model, 1, 0.25f);
+  GlobalModel again = std::move(GlobalModel::Make(FallingRanks())).value();
+  const Digest want = Sha256Of(model.Encode(*model.checkpoint()));
+  Checkpoint stored{model.checkpoint()->params.Clone(), model.checkpoint()->optimizer};
+  ASSERT_TRUE(again.Restore(std::move(stored), want).ok());
+  EXPECT_EQ(again.Payload(2).digest, model.Payload(2).digest);
+  Play(model, 2, 0.5f);
+  Play(again, 2, 0.5f);
+  EXPECT_EQ(again.Encode(*again.checkpoint()), model.Encode(*model.checkpoint()));
 }
 
 }  // namespace
