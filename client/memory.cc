@@ -68,6 +68,11 @@ Result<MemoryForecast> ForecastMemory(const BaseInfo& base, const RunSpec& run) 
   forecast.trained = kCopiesOfTrained * sizeof(float) * static_cast<std::uint64_t>(layout->size());
   forecast.activations = static_cast<std::uint64_t>(kHeldForEachKept * static_cast<double>(kept * tokens) *
                                                     static_cast<double>(number_bytes));
+  if (std::holds_alternative<SparseConfig>(run.plan.method)) {  // keeps a changed copy of each weight
+    for (const Site& site : adapted) {
+      forecast.activations += number_bytes * static_cast<std::uint64_t>(site.in * site.out);
+    }
+  }
   if (language) {
     const auto scores = sizeof(float) * static_cast<std::uint64_t>(tokens * base.shape.vocab_size);
     forecast.activations += kCopiesOfScores * std::min(kScoresAtOnce, scores);

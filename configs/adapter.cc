@@ -139,6 +139,8 @@ Result<MethodConfig> BottleneckOf(const AdapterConfig& config) {
   BottleneckConfig adapter;
   adapter.size = config.size;
   adapter.scale = config.scale;
+  adapter.phm_dim = config.phm_dim;
+  adapter.phm_rank = config.phm_rank;
   const auto kind = std::find(kKinds.begin(), kKinds.end(), config.kind);
   if (kind == kKinds.end()) return InvalidArgument("kind: got \"" + config.kind + "\", want one of our kinds");
   adapter.kind = static_cast<BottleneckConfig::Kind>(kind - kKinds.begin());
@@ -168,6 +170,8 @@ Result<MethodConfig> MethodOf(const AdapterFolder& adapter) {
       return MethodConfig(OffsetConfig{OffsetConfig::What::kBiases});
     case PeftType::kFull:
       return MethodConfig(OffsetConfig{OffsetConfig::What::kAll});
+    case PeftType::kSparse:
+      return MethodConfig(SparseConfig{config.density, config.target_modules, config.seed});
   }
   return Internal("peft_type: is not known");
 }
@@ -316,6 +320,8 @@ void Describe(const RunSpec&, const BottleneckConfig& adapter, AdapterConfig& co
   config.size = adapter.size;
   config.activation = ActivationName(adapter.activation);
   config.scale = adapter.scale;
+  config.phm_dim = adapter.phm_dim;
+  config.phm_rank = adapter.phm_rank;
 }
 
 void Describe(const RunSpec& run, const PrefixConfig& prefix, AdapterConfig& config) {
@@ -340,6 +346,13 @@ void Describe(const RunSpec& run, const OffsetConfig& offset, AdapterConfig& con
   if (config.peft_type != PeftType::kLnTuning) return;
   const BaseSites sites = SitesOf(run.plan.base);
   for (const NormSite& norm : sites.norms) config.target_modules.push_back(norm.path);
+}
+
+void Describe(const RunSpec& run, const SparseConfig& sparse, AdapterConfig& config) {
+  config.peft_type = PeftType::kSparse;
+  config.density = sparse.density;
+  config.seed = sparse.seed;
+  config.target_modules = PeftTargets(run.plan, sparse.target_modules);
 }
 
 /// Of every module which ranks the file has, where that is not all.
@@ -446,6 +459,9 @@ bool ComputeAlike(const PeftPlan& a, const PeftPlan& b) {
     const BottleneckConfig& other = std::get<BottleneckConfig>(b.method);
     return adapter->kind == other.kind && adapter->activation == other.activation && adapter->scale == other.scale;
   }
+  if (const auto* sparse = std::get_if<SparseConfig>(&a.method)) {
+    return sparse->seed == std::get<SparseConfig>(b.method).seed;
+  }
   return true;
 }
 
@@ -465,7 +481,7 @@ Result<ParamVector> StartFromAdapter(const std::string& folder, const RunSpec& r
   if (named && other.problem.labels != run.problem.labels) return refuse("has other labels, or in another order");
   ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
   if (layout->digest() != adapter.params.layout()->digest() || !ComputeAlike(run.plan, other.plan)) {
-    return refuse("is " + DescribeMethod(other.plan.method) + ", or of other targets, ranks or scales, want " +
+    return refuse("is " + DescribeMethod(other.plan.method) + ", or of other targets, ranks, scales or masks, want " +
                   DescribeMethod(run.plan.method) + " as the run has it");
   }
   ASSIGN_OR_RETURN(const RunViews views, RunViews::Make(run.plan, run.schedule, layout));

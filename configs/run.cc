@@ -62,8 +62,12 @@ MethodConfig ToMethod(const v1::Peft& peft) {
       return Ia3Config{ToVector(peft.ia3().target_modules()), ToVector(peft.ia3().feedforward_modules())};
     case v1::Peft::ADAPTER: {
       const v1::Adapter& adapter = peft.adapter();
-      return BottleneckConfig{ToEnum<BottleneckConfig::Kind>(adapter.kind()), adapter.size(),
-                              ToEnum<Activation>(adapter.activation()), adapter.scale()};
+      return BottleneckConfig{ToEnum<BottleneckConfig::Kind>(adapter.kind()),
+                              adapter.size(),
+                              ToEnum<Activation>(adapter.activation()),
+                              adapter.scale(),
+                              adapter.phm_dim(),
+                              adapter.phm_rank()};
     }
     case v1::Peft::PREFIX:
       return PrefixConfig{peft.prefix().length()};
@@ -75,6 +79,8 @@ MethodConfig ToMethod(const v1::Peft& peft) {
       return OffsetConfig{OffsetConfig::What::kNorms};
     case v1::Peft::FULL:
       return OffsetConfig{OffsetConfig::What::kAll};
+    case v1::Peft::SPARSE:
+      return SparseConfig{peft.sparse().density(), ToVector(peft.sparse().target_modules())};
     default:
       return ToLora(peft.lora());
   }
@@ -102,6 +108,7 @@ PeftPlan ToPlan(const v1::RunConfig& config) {
   plan.base.mlp_bias = base.mlp_bias();
   plan.base.tie_word_embeddings = base.tie_word_embeddings();
   plan.method = ToMethod(config.peft());
+  if (auto* sparse = std::get_if<SparseConfig>(&plan.method)) sparse->seed = config.seed();
   plan.labels = config.problem().type() == v1::Problem::REGRESSION ? 1 : config.problem().labels_size();
   plan.head = ToEnum<HeadPolicy>(config.peft().head());
   return plan;

@@ -287,6 +287,9 @@ class Rules {
     if (train.schedule().kind() == v1::LearningRateSchedule::CONSTANT) {
       RequireDefaults("train.schedule", train.schedule(), {"final_factor"}, "with kind constant");
     }
+    if (config_.peft().has_adapter() && config_.peft().adapter().phm_dim() == 0) {
+      RequireDefaults("peft.adapter", config_.peft().adapter(), {"phm_rank"}, "with phm_dim 0");
+    }
     for (int i = 0; i < config_.schedule_size(); ++i) {
       CheckServerOptimizer("schedule." + std::to_string(i) + ".server_optimizer",
                            config_.schedule(i).server_optimizer());

@@ -42,7 +42,7 @@ bool IsSet(const json& value) {
   return !value.is_null() && !(value.is_structured() && value.empty()) && value != false;
 }
 
-constexpr std::array<std::pair<PeftType, const char*>, 9> kTypes = {{{PeftType::kLora, "LORA"},
+constexpr std::array<std::pair<PeftType, const char*>, 10> kTypes = {{{PeftType::kLora, "LORA"},
                                                                      {PeftType::kAdaLora, "ADALORA"},
                                                                      {PeftType::kIa3, "IA3"},
                                                                      {PeftType::kPrefixTuning, "PREFIX_TUNING"},
@@ -50,7 +50,8 @@ constexpr std::array<std::pair<PeftType, const char*>, 9> kTypes = {{{PeftType::
                                                                      {PeftType::kLnTuning, "LN_TUNING"},
                                                                      {PeftType::kBottleneck, "FEDPEFT_ADAPTER"},
                                                                      {PeftType::kBitFit, "FEDPEFT_BITFIT"},
-                                                                     {PeftType::kFull, "FEDPEFT_FULL"}}};
+                                                                     {PeftType::kFull, "FEDPEFT_FULL"},
+                                                                     {PeftType::kSparse, "FEDPEFT_SPARSE"}}};
 
 const char* NameOf(PeftType type) {
   return std::find_if(kTypes.begin(), kTypes.end(), [&](const auto& row) { return row.first == type; })->second;
@@ -97,6 +98,7 @@ bool HasType(const json& value) {
     return value.is_number_integer() &&
            !(value.is_number_unsigned() && value.get<std::uint64_t>() > std::numeric_limits<std::int64_t>::max());
   }
+  if constexpr (std::is_same_v<T, std::uint64_t>) return value.is_number_unsigned();
 }
 
 /// Replaces `out` when the key is there and not null.
@@ -254,7 +256,17 @@ Status ReadBottleneck(const json& config, AdapterConfig& out) {
   RETURN_IF_ERROR(Read(config, "kind", out.kind));
   RETURN_IF_ERROR(Read(config, "size", out.size));
   RETURN_IF_ERROR(Read(config, "activation", out.activation));
+  RETURN_IF_ERROR(Read(config, "phm_dim", out.phm_dim));
+  RETURN_IF_ERROR(Read(config, "phm_rank", out.phm_rank));
   return Read(config, "scale", out.scale);
+}
+
+Status ReadSparse(const json& config, AdapterConfig& out) {
+  for (const char* key : {"density", "seed"}) {  // without them other elements would be taken in silence
+    if (!config.contains(key)) return InvalidArgument(std::string(key) + ": is missing");
+  }
+  RETURN_IF_ERROR(Read(config, "density", out.density));
+  return Read(config, "seed", out.seed);
 }
 
 }  // namespace
@@ -292,8 +304,15 @@ Result<std::string> AdapterConfigToJson(const AdapterConfig& config) {
     case PeftType::kBottleneck:
       out["activation"] = config.activation;
       out["kind"] = config.kind;
+      out["phm_dim"] = config.phm_dim;
+      out["phm_rank"] = config.phm_rank;
       out["scale"] = config.scale;
       out["size"] = config.size;
+      break;
+    case PeftType::kSparse:
+      out["density"] = config.density;
+      out["seed"] = config.seed;
+      out["target_modules"] = SortedList(config.target_modules);
       break;
     case PeftType::kBitFit:
     case PeftType::kFull:
@@ -314,6 +333,7 @@ Result<AdapterConfig> AdapterConfigFromJson(std::string_view text) {
   if (out.peft_type == PeftType::kAdaLora) RETURN_IF_ERROR(ReadAdaLora(config, out));
   if (out.is_prompt_learning()) RETURN_IF_ERROR(ReadVirtualTokens(config, out));
   if (out.peft_type == PeftType::kBottleneck) RETURN_IF_ERROR(ReadBottleneck(config, out));
+  if (out.peft_type == PeftType::kSparse) RETURN_IF_ERROR(ReadSparse(config, out));
   std::set<std::string> targets;
   if (const auto it = config.find("target_modules"); it == config.end() || !it->is_string()) {
     RETURN_IF_ERROR(ReadNames(config, "target_modules", targets));

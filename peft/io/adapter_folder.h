@@ -17,7 +17,7 @@
 namespace fedpeft {
 
 /// The methods that there are folders of.
-enum class PeftType { kLora, kAdaLora, kIa3, kPrefixTuning, kPromptTuning, kLnTuning, kBottleneck, kBitFit, kFull };
+enum class PeftType { kLora, kAdaLora, kIa3, kPrefixTuning, kPromptTuning, kLnTuning, kBottleneck, kBitFit, kFull, kSparse };
 
 /// What adapter_config.json says. Names as peft's; each method reads and writes its own, and those before `r`.
 struct AdapterConfig {
@@ -27,7 +27,7 @@ struct AdapterConfig {
   std::string task_type;
   /// Modules trained and saved whole: the head. Read back without those that have no tensor in the file.
   std::vector<std::string> modules_to_save;
-  /// Of LoRA, (IA)³ and norms. A module matches t when its path is t or ends with `.t`. Read back as full module paths,
+  /// Of LoRA, (IA)³, norms and sparse tuning. A module matches t when its path is t or ends with `.t`. Read back as full module paths,
   /// taken from the tensors.
   std::vector<std::string> target_modules;
 
@@ -63,6 +63,12 @@ struct AdapterConfig {
   std::int64_t size = 0;
   std::string activation;
   double scale = 1;
+  std::int64_t phm_dim = 0;
+  std::int64_t phm_rank = 1;
+
+  /// Sparse tuning: what chooses the elements.
+  double density = 0;
+  std::uint64_t seed = 0;
 
   /// Whether the base's module tree is wrapped once (`base_model.PATH`) and not twice (`base_model.model.PATH`).
   bool is_prompt_learning() const {

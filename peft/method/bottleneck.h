@@ -19,13 +19,20 @@ class BottleneckHook final : public SiteHook {
   torch::Tensor Sublayer(std::size_t site, const torch::Tensor& out, const Joint& joint) const override;
 
  private:
-  /// Shapes: [size, C], [size], [C, size], [C]; undefined where nothing is attached.
-  struct Adapter {
-    torch::Tensor down, down_bias, up, up_bias;
+  /// A plain one has a weight [out, in] and a bias [out], a hypercomplex one factors (phm.h) and a bias.
+  struct Linear {
+    torch::Tensor weight, left, right, bias;
   };
+  /// Biases are undefined where nothing is attached.
+  struct Adapter {
+    Linear down, up;
+  };
+  torch::Tensor Apply(const Linear& linear, const torch::Tensor& x) const;
   torch::Tensor InputOf(const torch::Tensor& out, const Joint& joint) const;
 
   BottleneckConfig config_;
+  /// Shapes: [n, n, n]; undefined for plain linears.
+  torch::Tensor phm_rule_;
   std::vector<Adapter> adapters_;
 };
 

@@ -5,6 +5,7 @@
 #include "peft/method/lora.h"
 #include "peft/method/named_tensors.h"
 #include "peft/method/offsets.h"
+#include "peft/method/sparse.h"
 #include "peft/method/virtual_tokens.h"
 
 namespace fedpeft {
@@ -32,6 +33,9 @@ std::unique_ptr<const SiteHook> Make(const PromptConfig&, const BaseShape&, cons
 }
 std::unique_ptr<const SiteHook> Make(const OffsetConfig&, const BaseShape& base, const NamedTensors& tensors) {
   return std::make_unique<OffsetHook>(base, tensors);
+}
+std::unique_ptr<const SiteHook> Make(const SparseConfig& sparse, const BaseShape& base, const NamedTensors& tensors) {
+  return std::make_unique<SparseHook>(sparse, base, tensors);
 }
 
 }  // namespace

@@ -86,6 +86,8 @@ std::string_view RoleName(Role role) {
       return "prefix";
     case Role::kOffset:
       return "offset";
+    case Role::kSparse:
+      return "sparse";
     case Role::kHead:
       return "head";
   }

@@ -36,6 +36,8 @@ enum class Role {
   kPrefix,
   /// What is added to a parameter of the base, whose name the tensor has.
   kOffset,
+  /// What is added to some elements of a weight of the base.
+  kSparse,
   kHead,
 };
 

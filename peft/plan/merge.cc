@@ -115,6 +115,21 @@ void Merger::Add(const ParamVector& params, const Ia3Config& ia3, const BaseShap
   }
 }
 
+void Merger::Add(const ParamVector& params, const SparseConfig& sparse, const BaseShape& base) {
+  const std::vector<SparseSite> sites = SparseSites(base, sparse).value();
+  for (const SparseSite& site : sites) {
+    const Values offsets = Get(params, PeftName(site.site.path, "sparse_values"));
+    changes_[site.site.path + ".weight"] = [site, offsets, seed = sparse.seed](std::span<float> weight) {
+      const Lie lie(site.site);
+      const std::vector<std::int64_t> mask = SparseMask(site, seed);
+      for (std::size_t i = 0; i < mask.size(); ++i) {
+        const auto at = static_cast<std::size_t>(mask[i]);
+        weight[lie.At(at / lie.in, at % lie.in)] += offsets[i];
+      }
+    };
+  }
+}
+
 void Merger::AddOffsets(const ParamVector& params) {
   const std::size_t prefix = PeftName("", "").size() - 1;
   const std::vector<TensorSpec>& specs = params.layout()->tensors();
@@ -134,6 +149,8 @@ Result<Merger> Merger::Make(const PeftPlan& plan, const ParamVector& params) {
     merger.Add(params, *adalora, plan.base);
   } else if (const auto* ia3 = std::get_if<Ia3Config>(&plan.method)) {
     merger.Add(params, *ia3, plan.base);
+  } else if (const auto* sparse = std::get_if<SparseConfig>(&plan.method)) {
+    merger.Add(params, *sparse, plan.base);
   } else if (std::holds_alternative<OffsetConfig>(plan.method)) {
     merger.AddOffsets(params);
   } else {

@@ -33,6 +33,7 @@ class Merger {
   void Add(const ParamVector& params, const LoraConfig& lora, const BaseShape& base);
   void Add(const ParamVector& params, const AdaLoraConfig& config, const BaseShape& base);
   void Add(const ParamVector& params, const Ia3Config& ia3, const BaseShape& base);
+  void Add(const ParamVector& params, const SparseConfig& sparse, const BaseShape& base);
   void AddOffsets(const ParamVector& params);
 
   std::map<std::string, Change> changes_;

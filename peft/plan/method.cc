@@ -16,7 +16,8 @@ std::string Describe(const Ia3Config&) {
 std::string Describe(const BottleneckConfig& adapter) {
   constexpr const char* kPlaces[] = {"after attention and feed-forward", "after the feed-forward",
                                      "beside the feed-forward"};
-  return "adapters of " + std::to_string(adapter.size) + " " + kPlaces[static_cast<int>(adapter.kind)];
+  return (adapter.phm_dim > 0 ? "Compacter adapters of " : "adapters of ") + std::to_string(adapter.size) + " " +
+         kPlaces[static_cast<int>(adapter.kind)];
 }
 std::string Describe(const PrefixConfig& prefix) {
   return "a prefix of " + std::to_string(prefix.length) + " keys and values a layer";
@@ -27,6 +28,9 @@ std::string Describe(const PromptConfig& prompt) {
 std::string Describe(const OffsetConfig& offset) {
   constexpr const char* kParts[] = {"the base's biases", "the base's norms", "the whole base"};
   return kParts[static_cast<int>(offset.what)];
+}
+std::string Describe(const SparseConfig& sparse) {
+  return "a share of " + std::to_string(sparse.density) + " of the linears' weights";
 }
 
 }  // namespace

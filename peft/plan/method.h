@@ -65,7 +65,9 @@ struct Ia3Config {
   std::vector<std::string> feedforward_modules = {};
 };
 
-/// Bottleneck adapters: h += s·(Wu·act(Wd·x + bd) + bu), h being what a layer's attention or feed-forward adds.
+/// Bottleneck adapters: h += s·(Wu·act(Wd·x + bd) + bu), h being what a layer's attention or feed-forward adds. With
+/// phm_dim n, Compacter (Karimi Mahabadi et al. 2021): Wd and Wu are transposes of Σ_i A_i ⊗ (S_i·T_i), A [n, n, n] one
+/// for all of them, S [n, in/n, r] and T [n, r, out/n] each its own.
 struct BottleneckConfig {
   enum class Kind {
     /// Houlsby et al. 2019: after both, x = h.
@@ -80,6 +82,10 @@ struct BottleneckConfig {
   std::int64_t size = 32;
   Activation activation = Activation::kRelu;
   double scale = 1;
+  /// 0: plain linears.
+  std::int64_t phm_dim = 0;
+  /// r, of S_i·T_i.
+  std::int64_t phm_rank = 1;
 };
 
 /// Prefix tuning (Li & Liang 2021), as P-tuning v2 has it: `length` keys and values in front of every layer's.
@@ -105,8 +111,18 @@ struct OffsetConfig {
   What what = What::kBiases;
 };
 
+/// Elements of the linears' weights, chosen at random, trained as what is added to them.
+struct SparseConfig {
+  /// Share of each weight's elements; at least one is trained.
+  double density = 0.005;
+  /// As LoRA's. Empty: all linears.
+  std::vector<std::string> target_modules = {};
+  /// Chooses the elements.
+  std::uint64_t seed = 0;
+};
+
 using MethodConfig =
-    std::variant<LoraConfig, Ia3Config, BottleneckConfig, PrefixConfig, PromptConfig, OffsetConfig, AdaLoraConfig>;
+    std::variant<LoraConfig, Ia3Config, BottleneckConfig, PrefixConfig, PromptConfig, OffsetConfig, AdaLoraConfig, SparseConfig>;
 
 /// What a method puts in front of every sequence: `prompt` tokens that pass through the base like others, `prefix` keys
 /// and values. Each takes a position.

@@ -42,6 +42,10 @@ Result<std::vector<Site>> AdaptedLinears(const PeftPlan& plan) {
     ASSIGN_OR_RETURN(const std::vector<Ia3Site> adapted, Ia3Sites(plan.base, *ia3));
     for (const Ia3Site& one : adapted) sites.push_back(one.site);
   }
+  if (const auto* sparse = std::get_if<SparseConfig>(&plan.method)) {
+    ASSIGN_OR_RETURN(const std::vector<SparseSite> adapted, SparseSites(plan.base, *sparse));
+    for (const SparseSite& one : adapted) sites.push_back(one.site);
+  }
   return sites;
 }
 

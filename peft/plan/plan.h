@@ -63,6 +63,18 @@ struct Ia3Site {
 /// In forward order. Errors: kInvalidArgument when a target matches no site, or scales an input and is no target.
 Result<std::vector<Ia3Site>> Ia3Sites(const BaseShape& base, const Ia3Config& ia3);
 
+/// A linear with trained elements in its weight.
+struct SparseSite {
+  Site site;
+  /// How many.
+  std::int64_t chosen = 0;
+};
+/// In forward order. Errors: kInvalidArgument when a target matches no site, or for a density outside (0, 1].
+Result<std::vector<SparseSite>> SparseSites(const BaseShape& base, const SparseConfig& sparse);
+/// Which elements of the site's weight [out, in], row-major; ascending. Every set of so many is equally likely. Cost:
+/// `chosen` draws and a bit for each element.
+std::vector<std::int64_t> SparseMask(const SparseSite& sparse, std::uint64_t seed);
+
 /// The linears that the method attaches to; none for one that attaches elsewhere. Errors: those of the method's sites.
 Result<std::vector<Site>> AdaptedLinears(const PeftPlan& plan);
 

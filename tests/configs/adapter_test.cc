@@ -64,8 +64,9 @@ TEST_F(AdapterTest, EveryMethodComesBackAsItWent) {
            AdaLoraConfig{.lora = {.rank = 4, .alpha = 8, .target_modules = {"query", "value"}}, .target_rank = 2},
            Ia3Config{},
            BottleneckConfig{.kind = BottleneckConfig::Kind::kPfeiffer, .size = 4, .activation = Activation::kSilu},
-           PrefixConfig{3}, PromptConfig{2}, OffsetConfig{OffsetConfig::What::kBiases},
-           OffsetConfig{OffsetConfig::What::kNorms}}) {
+           BottleneckConfig{.size = 4, .phm_dim = 2, .phm_rank = 3}, PrefixConfig{3}, PromptConfig{2},
+           OffsetConfig{OffsetConfig::What::kBiases}, OffsetConfig{OffsetConfig::What::kNorms},
+           SparseConfig{0.05, {}, 7}, SparseConfig{0.1, {"query", "output.dense"}, std::uint64_t{1} << 63}}) {
     const RunSpec run = RunOf(method);
     const Status wrote = Export(run, base_.path());
     ASSERT_TRUE(wrote.ok()) << wrote.ToString();
@@ -175,19 +176,26 @@ TEST_F(AdapterTest, ARunStartsFromAnAdapterOfItsOwnMethodAlone) {
 
   RunSpec other = run;
   std::get<LoraConfig>(other.plan.method).alpha = 8;
-  EXPECT_THAT(start(other).status().message(), HasSubstr("or of other targets, ranks or scales"));
+  EXPECT_THAT(start(other).status().message(), HasSubstr("or of other targets, ranks, scales or masks"));
   other = run;
   other.plan.method = LoraConfig{.rank = 2, .alpha = 4, .target_modules = {"query", "key"}};
   EXPECT_THAT(start(other).status().message(), HasSubstr("or of other targets"));
   other.plan.method = Ia3Config{};
   EXPECT_THAT(start(other).status().message(),
-              HasSubstr("is LoRA of rank 2, or of other targets, ranks or scales, want (IA)³"));
+              HasSubstr("is LoRA of rank 2, or of other targets, ranks, scales or masks, want (IA)³"));
   other = run;
   other.problem.labels = {"a", "c", "b"};
   EXPECT_THAT(start(other).status().message(), HasSubstr("has other labels"));
   other = run;
   other.problem.type = ProblemType::kLanguageModelling;
   EXPECT_THAT(start(other).status().message(), HasSubstr("another kind of problem"));
+  other = run;
+  other.plan.method = SparseConfig{0.1, {"query"}, 7};
+  ASSERT_TRUE(Export(other, "").ok());
+  EXPECT_TRUE(start(other).ok());
+  std::get<SparseConfig>(other.plan.method).seed = 8;  // other elements, as many
+  EXPECT_THAT(start(other).status().message(), HasSubstr("scales or masks"));
+  ASSERT_TRUE(Export(run, "").ok());
   other = run;
   other.plan.head = HeadPolicy::kFrozen;
   EXPECT_THAT(start(other).status().message(), HasSubstr("unshared"));

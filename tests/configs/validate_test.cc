@@ -9,6 +9,7 @@
 
 #include "configs/keys.h"
 #include "configs/loader.h"
+#include "configs/reader.h"
 #include "tests/configs/sample_run.h"
 
 namespace fedpeft::configs {
@@ -38,6 +39,13 @@ void SetLanguage(v1::RunConfig* config) {
   config->mutable_base()->set_model_type("gpt2");
   config->mutable_problem()->set_type(v1::Problem::LANGUAGE_MODELLING);
   config->mutable_problem()->clear_labels();
+}
+
+v1::Adapter* SetAdapter(v1::RunConfig* config) {
+  config->mutable_peft()->set_method(v1::Peft::ADAPTER);
+  FillDefaults({}, config->mutable_peft()->mutable_adapter());
+  config->mutable_peft()->mutable_adapter()->set_size(4);
+  return config->mutable_peft()->mutable_adapter();
 }
 
 class ValidateRuleTest : public ::testing::TestWithParam<Rule> {};
@@ -173,6 +181,10 @@ INSTANTIATE_TEST_SUITE_P(
                c->mutable_base()->set_intermediate_size(24);
              },
              "limits.upload_window_bytes", "at least one update's"},
+        Rule{"RankOfPlainAdapters", [](auto* c) { SetAdapter(c)->set_phm_rank(2); }, "peft.adapter.phm_rank",
+             "got 2, which has no effect with phm_dim 0"},
+        Rule{"CompacterOfOddSize", [](auto* c) { SetAdapter(c)->set_phm_dim(5); }, "peft.adapter.phm_dim",
+             "got 5, want a divisor of"},
         Rule{"MomentumOfAdamW", [](auto* c) { c->mutable_train()->set_momentum(0.9); }, "train.momentum",
              "got 0.9, which has no effect with optimizer adamw"},
         Rule{"TauOfFedAvg", [](auto* c) { c->mutable_schedule(0)->mutable_server_optimizer()->set_tau(0.1); },

@@ -289,6 +289,31 @@ TEST_F(AdapterFolderTest, Ia3SaysByItsShapesWhatItScales) {
   EXPECT_THAT(Write(config, tensors).message(), HasSubstr("\"l.0.dense\" is in none of target_modules"));
 }
 
+TEST_F(AdapterFolderTest, SparseValuesComeWithWhatChoseTheirPlaces) {
+  AdapterConfig config;
+  config.peft_type = PeftType::kSparse;
+  config.density = 0.25;
+  config.seed = std::uint64_t{1} << 63;
+  config.target_modules = {"key"};
+  const std::vector<float> values(4);
+  const std::vector<TensorView> tensors = {FloatView("base_model.model.l.0.key.sparse_values", {4}, values)};
+  ASSERT_TRUE(Write(config, tensors).ok());
+  const Result<AdapterFolder> read = Read();
+  ASSERT_TRUE(read.ok()) << read.status().ToString();
+  EXPECT_THAT(read->config.target_modules, ElementsAre("l.0.key"));
+  EXPECT_EQ(read->config.density, 0.25);
+  EXPECT_EQ(read->config.seed, std::uint64_t{1} << 63);
+  config.target_modules = {"query"};
+  EXPECT_THAT(Write(config, tensors).message(), HasSubstr("\"l.0.key\" is in none of target_modules"));
+  EXPECT_THAT(Write(config, {}).message(), HasSubstr("has no tensors of its method"));
+  const auto refusal = [](const std::string& keys) {
+    return AdapterConfigFromJson(R"({"peft_type":"FEDPEFT_SPARSE")" + keys + "}").status().message();
+  };
+  EXPECT_THAT(refusal(R"(,"density":0.1)"), HasSubstr("seed: is missing"));
+  EXPECT_THAT(refusal(R"(,"seed":1)"), HasSubstr("density: is missing"));
+  EXPECT_THAT(refusal(R"(,"density":0.1,"seed":-1)"), HasSubstr("seed: has a value of the wrong type"));
+}
+
 TEST(AdapterConfigTest, VirtualTokensAreBoundedBeforeTheirShapeIsMade) {
   for (const char* value : {"0", "-1", "9223372036854775807"}) {
     const std::string json = std::string(R"({"peft_type":"PREFIX_TUNING","num_layers":2,"token_dim":8,)") +

@@ -6,8 +6,11 @@
 #include "peft/method/bound_params.h"
 #include "peft/method/classifier.h"
 #include "peft/method/hook.h"
+#include "peft/method/optimizer.h"
+#include "peft/method/phm.h"
 #include "peft/method/virtual_tokens.h"
 #include "peft/model/load.h"
+#include "peft/plan/merge.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/tiny_bert.h"
 #include "tests/support/tiny_decoder.h"
@@ -32,10 +35,14 @@ std::vector<Named> Methods() {
           {"houlsby", BottleneckConfig{.size = 5}},
           {"pfeiffer", BottleneckConfig{.kind = BottleneckConfig::Kind::kPfeiffer, .size = 5}},
           {"parallel", BottleneckConfig{.kind = BottleneckConfig::Kind::kParallel, .size = 5, .scale = 4}},
+          {"compacter", BottleneckConfig{.size = 8, .phm_dim = 4}},
+          {"compacter of rank 2",
+           BottleneckConfig{.kind = BottleneckConfig::Kind::kParallel, .size = 8, .phm_dim = 2, .phm_rank = 2}},
           {"prefix", PrefixConfig{3}},
           {"prompt", PromptConfig{3}},
           {"norms", OffsetConfig{OffsetConfig::What::kNorms}},
-          {"full", OffsetConfig{OffsetConfig::What::kAll}}};
+          {"full", OffsetConfig{OffsetConfig::What::kAll}},
+          {"sparse", SparseConfig{.density = 0.1, .seed = 3}}};
 }
 
 class MethodsTest : public ::testing::Test {
@@ -124,6 +131,59 @@ TEST_F(MethodsTest, GradientsEqualFiniteDifferences) {
   }
 }
 
+/// From the start on, where linears that are zero keep the gradient from those before them for one step.
+TEST_F(MethodsTest, EveryTensorOfAnAdapterIsTrained) {
+  for (const auto& base : bases_) {
+    for (const Named& method : Methods()) {
+      PeftPlan plan = PlanOf(*base, method.config);
+      plan.head = HeadPolicy::kFrozen;
+      const auto layout = PlanLayout(plan).value();
+      const ParamVector start = ParamVector::Initial(layout, 5);
+      ParamVector params = start.Clone(), grads(layout);
+      const ViewSpec view = PlanView(plan, *layout);
+      const BoundParams bound(params, grads, view);
+      const auto optimizer = MakeAdamW({}, layout->size(), TrainedRanges(*layout, view));
+      for (int step = 0; step < 3; ++step) {
+        std::ranges::fill(grads.values(), 0.0f);
+        Loss(*base, plan, bound, *layout).backward();
+        optimizer->Step(params.values(), grads.values(), 0.01);
+      }
+      for (std::size_t i = 0; i < layout->tensors().size(); ++i) {
+        const Role role = layout->tensors()[i].role;
+        if (role != Role::kAdapter && role != Role::kSparse) continue;
+        double most = 0;
+        for (std::size_t k = 0; k < params.tensor(i).size(); ++k) {
+          most = std::max(most, std::abs(static_cast<double>(params.tensor(i)[k]) - start.tensor(i)[k]));
+        }
+        // AdamW moves by the learning rate wherever the gradient is far above epsilon.
+        EXPECT_GT(most, 0.009) << method.name << " " << layout->tensors()[i].name;
+      }
+      EXPECT_LE(LossAt(*base, plan, params), LossAt(*base, plan, start)) << method.name;
+    }
+  }
+}
+
+/// Wide enough for rounding to show; values of about one.
+TEST(PhmLinearTest, EqualsTheExplicitKroneckerProducts) {
+  torch::manual_seed(1);
+  for (const std::int64_t n : {1, 2, 4}) {
+    for (const std::int64_t rank : {1, 3}) {
+      const Tensor x = torch::randn({7, 24}, torch::kFloat64), rule = torch::randn({n, n, n}, torch::kFloat64);
+      const Tensor left = torch::randn({n, 24 / n, rank}, torch::kFloat64),
+                   right = torch::randn({n, rank, 20 / n}, torch::kFloat64), bias = torch::randn({20}, torch::kFloat64);
+      Tensor whole = torch::zeros({24, 20}, torch::kFloat64);
+      for (std::int64_t i = 0; i < n; ++i) whole = whole + torch::kron(rule[i], left[i].mm(right[i]));
+      const Tensor want = x.mm(whole) + bias;
+      const auto error = [&](const Tensor& got) {
+        return ((got - want).abs().max() / want.abs().max()).item<double>();
+      };
+      EXPECT_LT(error(PhmLinear(x, rule, left, right, bias)), 1e-14);
+      const auto single = [](const Tensor& t) { return t.to(torch::kFloat32); };
+      EXPECT_LT(error(PhmLinear(single(x), single(rule), single(left), single(right), single(bias))), 1e-6);
+    }
+  }
+}
+
 /// W + s·B·A in the place of W: merging is another method, training the whole base.
 TEST_F(MethodsTest, MergedLoraEqualsLora) {
   const LoraConfig lora{.rank = 4, .alpha = 12, .target_modules = {"all-linear"}};
@@ -142,6 +202,28 @@ TEST_F(MethodsTest, MergedLoraEqualsLora) {
       std::copy_n(delta.const_data_ptr<float>(), delta.numel(), merged.tensor(*weight).data());
     }
     EXPECT_TRUE(torch::allclose(HiddenWith(*base, lora, params), HiddenWith(*base, full, merged), 1e-5, 1e-5));
+  }
+}
+
+/// The chosen elements' offsets among zeros are offsets of the whole base: the same sums, so the same bits.
+TEST_F(MethodsTest, MergedSparseEqualsSparse) {
+  const SparseConfig sparse{.density = 0.1, .target_modules = {"all-linear"}, .seed = 3};
+  const MethodConfig full = OffsetConfig{OffsetConfig::What::kAll};
+  for (const auto& base : bases_) {
+    const auto layout = PlanLayout(PlanOf(*base, sparse)).value(),
+               merged_layout = PlanLayout(PlanOf(*base, full)).value();
+    ParamVector params(layout), merged(merged_layout);
+    FillRandomly(params);
+    const Merger merger = Merger::Make(PlanOf(*base, sparse), params).value();
+    int changed = 0;
+    for (std::size_t i = 0; i < merged_layout->tensors().size(); ++i) {
+      const std::string name = merged_layout->tensors()[i].name.substr(PeftName("", "").size() - 1);
+      if (!merger.Changes(name)) continue;
+      merger.Apply(name, merged.tensor(i));
+      ++changed;
+    }
+    EXPECT_EQ(changed, static_cast<int>(LinearSites(base->shape()).size()));
+    EXPECT_TRUE(torch::equal(HiddenWith(*base, sparse, params), HiddenWith(*base, full, merged)));
   }
 }
 

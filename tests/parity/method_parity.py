@@ -58,7 +58,7 @@ def randomise(tensors):
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for tensor in tensors.values():
-            noise = 0.1 * torch.randn(tensor.param.shape, generator=generator)
+            noise = tensor.spread * torch.randn(tensor.param.shape, generator=generator)
             tensor.param.copy_(noise if tensor.origin is None else tensor.origin + noise)
 
 

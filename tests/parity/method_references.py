@@ -10,6 +10,8 @@ from peft import AdaLoraConfig, IA3Config, LNTuningConfig, LoraConfig, PrefixTun
 from transformers import BertConfig, BertModel, DynamicCache
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from random_stream import sparse_mask
+
 PREFIX = "base_model.model."
 
 
@@ -17,6 +19,7 @@ PREFIX = "base_model.model."
 class Tensor:
     param: torch.nn.Parameter
     origin: torch.Tensor | None = None
+    spread: float = 0.1  # of the random values that a case gives it
 
     def value(self):
         value = self.param.detach().clone()
@@ -197,20 +200,25 @@ LAYERS = {
 class Bottleneck(Method):
     """Adapters as hooks: h + s·(Wu·act(Wd·x + bd) + bu)."""
 
-    SIZE, SCALE = 5, 1.5
+    SIZE, SCALE, SPREAD = 5, 1.5, 0.1
+    linear = torch.nn.Linear
 
-    def __init__(self, kind, activation, function):
-        super().__init__(f"adapter, {kind}")
+    def __init__(self, kind, activation, function, name="adapter"):
+        super().__init__(f"{name}, {kind}")
         self.kind, self.activation, self.function = kind, activation, function
 
     def peft(self, base):
         return dict(method="adapter", adapter=dict(kind=self.kind, size=self.SIZE, activation=self.activation,
                                                    scale=self.SCALE))
 
+    def shared(self):
+        """Tensors of all sites together."""
+        return {}
+
     def attach(self, model, base, language):
         for p in model.parameters():
             p.requires_grad_(False)
-        tensors = {}
+        tensors = self.shared()
         for name, p in heads(model).items():
             tensors[PREFIX + name] = Tensor(p.requires_grad_())
         rows = LAYERS.get(base.family) or LAYERS["bert" if base.family == "roberta" else "llama"]
@@ -232,12 +240,93 @@ class Bottleneck(Method):
     def add(self, layer, path, ends, input_of, tensors):
         module = layer.get_submodule(ends)
         width = getattr(module, "nf", None) or module.out_features
-        down, up = torch.nn.Linear(width, self.SIZE), torch.nn.Linear(self.SIZE, width)
+        down, up = self.linear(width, self.SIZE), self.linear(self.SIZE, width)
         for name, linear in (("adapter_down", down), ("adapter_up", up)):
             for suffix, p in linear.named_parameters():
-                tensors[f"{PREFIX}{path}{ends}.{name}.{suffix}"] = Tensor(p)
+                tensors[f"{PREFIX}{path}{ends}.{name}.{suffix}"] = Tensor(p, spread=self.SPREAD)
         module.register_forward_hook(
             lambda module, args, h: h + self.SCALE * up(self.function(down(input_of(h)))))
+
+
+class PhmLinear(torch.nn.Module):
+    """A linear whose matrix [in, out] is the sum of A_i ⊗ (S_i·T_i)."""
+
+    def __init__(self, rule, rank, ins, outs):
+        super().__init__()
+        n = rule.shape[0]
+        self.rule = [rule]  # no parameter of its own
+        self.W_left, self.W_right, self.b = (torch.nn.Parameter(torch.empty(shape)) for shape in (
+            (n, ins // n, rank), (n, rank, outs // n), (outs,)))
+
+    def forward(self, x):
+        rule, = self.rule
+        return x @ sum(map(torch.kron, rule, self.W_left @ self.W_right)) + self.b
+
+
+class Compacter(Bottleneck):
+    """Adapters with such linears."""
+
+    SIZE, SPREAD, DIM = 8, 0.5, 4  # products of three factors, no one small
+
+    def __init__(self, kind, activation, function, rank):
+        super().__init__(kind, activation, function, "compacter")
+        self.rank = rank
+
+    def peft(self, base):
+        block = super().peft(base)
+        block["adapter"] |= dict(phm_dim=self.DIM, phm_rank=self.rank)
+        return block
+
+    def shared(self):
+        self.rule = torch.nn.Parameter(torch.empty(self.DIM, self.DIM, self.DIM))
+        return {PREFIX + "shared_parameters.phm_rule": Tensor(self.rule, spread=self.SPREAD)}
+
+    def linear(self, ins, outs):
+        return PhmLinear(self.rule, self.rank, ins, outs)
+
+
+class Masked(torch.nn.Module):
+    """A weight some of whose elements have offsets; `mask` counts them in W [out, in]."""
+
+    def __init__(self, mask, transposed):
+        super().__init__()
+        self.register_buffer("at", torch.tensor(mask))
+        self.transposed = transposed
+        self.values = torch.nn.Parameter(torch.zeros(len(mask)))
+
+    def forward(self, weight):
+        whole = weight.t() if self.transposed else weight
+        whole = torch.zeros(whole.shape).view(-1).scatter(0, self.at, self.values).view(whole.shape) + whole
+        return whole.t() if self.transposed else whole
+
+
+class Sparse(Method):
+    """Some elements of the weights of `targets(base)`, or of all linears."""
+
+    DENSITY, SEED = 0.05, 1  # a run's seed, where it says none
+
+    def __init__(self, name, targets):
+        super().__init__(name)
+        self.targets = targets
+
+    def peft(self, base):
+        targets = self.targets(base)
+        return dict(method="sparse", sparse=dict(density=self.DENSITY) | (dict(target_modules=targets) if targets else {}))
+
+    def attach(self, model, base, language):
+        head, targets, tensors = heads(model), self.targets(base), {}
+        linears = {name: module for name, module in model.named_modules() if hasattr(module, "weight")
+                   and (isinstance(module, torch.nn.Linear) or type(module).__name__ == "Conv1D")
+                   and f"{name}.weight" not in head and name != "lm_head"
+                   and (not targets or any(f".{name}".endswith(f".{target}") for target in targets))}
+        for name, p in model.named_parameters():
+            p.requires_grad_(name in head)
+        for name, module in linears.items():
+            mask = sparse_mask(self.SEED, name, module.weight.numel(), self.DENSITY)
+            masked = Masked(mask, type(module).__name__ == "Conv1D")
+            torch.nn.utils.parametrize.register_parametrization(module, "weight", masked)
+            tensors[f"{PREFIX}{name}.sparse_values"] = Tensor(masked.values)
+        return model, tensors | {PREFIX + name: Tensor(p) for name, p in head.items()}
 
 
 def norms(model):
@@ -298,6 +387,9 @@ METHODS = [
     Bottleneck("houlsby", "silu", torch.nn.functional.silu),
     Bottleneck("pfeiffer", "relu", torch.nn.functional.relu),
     Bottleneck("parallel", "gelu", torch.nn.functional.gelu),
+    Compacter("houlsby", "gelu", torch.nn.functional.gelu, 1),
+    Compacter("pfeiffer", "silu", torch.nn.functional.silu, 2),
+    Compacter("parallel", "relu", torch.nn.functional.relu, 1),
     Prefix("prefix", lambda base, _: PrefixTuningConfig(**virtual_tokens(base)),
          lambda base: dict(method="prefix", prefix=dict(length=3))),
     Peft("prompt", lambda base, _: PromptTuningConfig(**virtual_tokens(base)),
@@ -305,4 +397,6 @@ METHODS = [
     Offsets("bitfit", "bitfit", lambda name, module: name.endswith(".bias")),
     Peft("norm", lambda base, model: LNTuningConfig(target_modules=norms(model)), lambda base: dict(method="norm")),
     Offsets("full", "full", lambda name, module: True),
+    Sparse("sparse", lambda base: []),
+    Sparse("sparse, targets", lambda base: base.targets),
 ]

@@ -78,6 +78,19 @@ TEST(MergerTest, OffsetsAreAdded) {
   EXPECT_FALSE(merger.Changes(kQuery + ".weight"));
 }
 
+TEST(MergerTest, ChosenElementsAreAdded) {
+  const SparseConfig config{.density = 1.0 / 3, .target_modules = {"c_attn"}, .seed = 5};  // 4 of [6, 2]
+  const PeftPlan plan{Shape("gpt2"), config, 2};
+  const ParamVector params = Filled(plan, {{kFused + ".sparse_values", {1, 2, 3, 4}}});
+  const std::vector<std::int64_t> mask = SparseMask(SparseSites(Shape("gpt2"), config).value()[0], 5);
+  std::vector<float> want(12, 10);
+  for (std::size_t i = 0; i < mask.size(); ++i) {
+    const auto at = static_cast<std::size_t>(mask[i]);
+    want[at % 2 * 6 + at / 2] += static_cast<float>(i + 1);
+  }
+  EXPECT_EQ(Applied(Merger::Make(plan, params).value(), kFused + ".weight", std::vector<float>(12, 10)), want);
+}
+
 TEST(MergerTest, WhatIsNoChangeOfParametersIsRefused) {
   const PeftPlan plan{Shape("bert"), PromptConfig{2}, 2};
   EXPECT_THAT(Merger::Make(plan, ParamVector(PlanLayout(plan).value())).status().message(),

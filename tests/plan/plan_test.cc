@@ -3,6 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <numeric>
+
 namespace fedpeft {
 namespace {
 
@@ -143,6 +148,67 @@ TEST(MethodPlanTest, TensorsHaveTheShapesOfPeft) {
               ElementsAre(layer + "input_layernorm.weight [32]", layer + "post_attention_layernorm.weight [32]",
                           "base_model.model.model.norm.weight [32]"));
   EXPECT_THAT(Tensors(With("bert", BottleneckConfig{.kind = BottleneckConfig::Kind::kParallel, .size = 5})), SizeIs(4));
+}
+
+TEST(MethodPlanTest, CompactersShareOneRule) {
+  const std::string down = "base_model.model.model.layers.0.mlp.down_proj.";
+  const BottleneckConfig config{.kind = BottleneckConfig::Kind::kPfeiffer, .size = 12, .phm_dim = 4, .phm_rank = 2};
+  EXPECT_THAT(
+      Tensors(With("llama", config)),
+      ElementsAre("base_model.model.shared_parameters.phm_rule [4,4,4]", down + "adapter_down.W_left [4,8,2]",
+                  down + "adapter_down.W_right [4,2,3]", down + "adapter_down.b [12]",
+                  down + "adapter_up.W_left [4,3,2]", down + "adapter_up.W_right [4,2,8]", down + "adapter_up.b [32]"));
+  EXPECT_THAT(Tensors(With("llama", BottleneckConfig{.size = 12, .phm_dim = 4})), SizeIs(1 + 2 * 6));
+  const auto refusal = [](std::int64_t size, std::int64_t dim, std::int64_t rank) {
+    return Refusal(With("llama", BottleneckConfig{.size = size, .phm_dim = dim, .phm_rank = rank}));
+  };
+  EXPECT_THAT(refusal(6, 4, 1), HasSubstr("peft.adapter.phm_dim: got 4, want a divisor of 32 (base.hidden_size) and of "
+                                          "6 (peft.adapter.size)"));
+  EXPECT_THAT(refusal(6, 3, 1), HasSubstr("peft.adapter.phm_dim: got 3"));
+  EXPECT_THAT(refusal(6, -2, 1), HasSubstr("peft.adapter.phm_dim: got -2"));
+  EXPECT_THAT(refusal(8, 4, 9), HasSubstr("peft.adapter.phm_rank: got 9, want 1 to 8"));
+  EXPECT_THAT(refusal(8, 4, 0), HasSubstr("peft.adapter.phm_rank: got 0, want 1 to 8"));
+}
+
+TEST(MethodPlanTest, AMaskIsAsManyDistinctElementsInOrder) {
+  const SparseConfig config{.density = 0.1, .target_modules = {"query", "output.dense"}, .seed = 3};
+  EXPECT_THAT(Tensors(With("bert", config)),
+              ElementsAre("base_model.model.bert.encoder.layer.0.attention.self.query.sparse_values [102]",
+                          "base_model.model.bert.encoder.layer.0.attention.output.dense.sparse_values [102]",
+                          "base_model.model.bert.encoder.layer.0.output.dense.sparse_values [154]"));
+  const auto sites = SparseSites(Shape("bert"), config).value();
+  const std::vector<std::int64_t> mask = SparseMask(sites[0], 3);
+  ASSERT_THAT(mask, SizeIs(102));
+  EXPECT_EQ(std::adjacent_find(mask.begin(), mask.end(), std::greater_equal<>()), mask.end());
+  EXPECT_GE(mask.front(), 0);
+  EXPECT_LT(mask.back(), 32 * 32);
+  EXPECT_EQ(SparseMask(sites[0], 3), mask);
+  EXPECT_NE(SparseMask(sites[0], 4), mask);
+  EXPECT_NE(SparseMask(sites[1], 3), mask);
+}
+
+TEST(MethodPlanTest, MasksMayBeEverythingAndAreNeverNothing) {
+  const auto whole = SparseSites(Shape("bert"), SparseConfig{.density = 1}).value();
+  EXPECT_THAT(whole, SizeIs(7));
+  std::vector<std::int64_t> all(32 * 48);
+  std::iota(all.begin(), all.end(), 0);
+  EXPECT_EQ(SparseMask(whole[4], 1), all);
+  EXPECT_EQ(SparseSites(Shape("bert"), SparseConfig{.density = 1e-9}).value()[0].chosen, 1);
+  EXPECT_THAT(Refusal(With("bert", SparseConfig{.density = 0})), HasSubstr("peft.sparse.density: got 0.0"));
+  EXPECT_THAT(Refusal(With("bert", SparseConfig{.density = 1.5})), HasSubstr("want above 0, at most 1"));
+  EXPECT_THAT(Refusal(With("bert", SparseConfig{.density = NAN})), HasSubstr("peft.sparse.density"));
+  EXPECT_THAT(Refusal(With("bert", SparseConfig{.target_modules = {"q_proj"}})),
+              HasSubstr("peft.sparse.target_modules: \"q_proj\" matches no linear"));
+}
+
+/// Every element is as likely: 2000 masks of 3 of 12, each element's count within 5 standard deviations of 500.
+TEST(MethodPlanTest, MasksAreFair) {
+  const SparseSite site{{.path = "l", .in = 3, .out = 4}, 3};
+  std::vector<int> counts(12);
+  for (std::uint64_t seed = 0; seed < 2000; ++seed) {
+    for (const std::int64_t at : SparseMask(site, seed)) ++counts[static_cast<std::size_t>(at)];
+  }
+  for (const int count : counts) EXPECT_NEAR(count, 500, 5 * std::sqrt(2000 * 0.25 * 0.75));
 }
 
 TEST(MethodPlanTest, TheWholeBaseNeedsToKnowAllOfIt) {
