@@ -47,6 +47,8 @@ struct TrainOptions {
   std::string data;
   std::string eval_data;
   std::string out;
+  /// `peft`, or `adapters`: a folder for that library.
+  std::string format = "peft";
 };
 /// Centralised training with the run's settings: `schedule` rounds of `train` over all the data with one optimiser,
 /// the learning rate of the round; an adapter folder at the end.

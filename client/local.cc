@@ -11,6 +11,7 @@
 #include "client/dataset.h"
 #include "client/documents.h"
 #include "configs/adapter.h"
+#include "configs/adapters_library.h"
 #include "configs/loader.h"
 #include "peft/io/generation_config.h"
 #include "peft/metrics/metrics.h"
@@ -162,7 +163,12 @@ Status RunTrain(const TrainOptions& options) {
     ASSIGN_OR_RETURN(const EvaluateStats counts, trainer->Evaluate(params, test));
     PrintEpoch(round, rounds, stats, counts);
   }
-  RETURN_IF_ERROR(ExportAdapter(run, params, options.out, options.compute.base, {{"fedpeft.run", run.name}}));
+  const StringMap provenance = {{"fedpeft.run", run.name}};
+  if (options.format == "adapters") {
+    RETURN_IF_ERROR(ExportLibraryAdapter(run, params, options.out, provenance));
+  } else {
+    RETURN_IF_ERROR(ExportAdapter(run, params, options.out, options.compute.base, provenance));
+  }
   std::printf("adapter written to %s\n", options.out.c_str());
   return OkStatus();
 }

@@ -76,6 +76,9 @@ void AddTrain(CLI::App& app, TrainOptions& options) {
   AddCompute(*verb, options.compute);
   verb->add_option("run", options.run_yaml, "the run's YAML")->required();
   verb->add_option("out", options.out, "adapter folder to write")->required();
+  verb->add_option("--format", options.format, "of the folder: peft, or adapters (that library's bottleneck adapters)")
+      ->check(CLI::IsMember({"peft", "adapters"}))
+      ->capture_default_str();
   verb->add_option("--data", options.data, "training examples")->required();
   verb->add_option("--eval-data", options.eval_data, "examples to evaluate on after each round")->required();
   verb->add_option("--set", options.set, "change a key of the run: path.to.key=value (may be repeated)")

@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <set>
+#include <map>
 
+#include "configs/adapters_library.h"
 #include "configs/translate.h"
 #include "configs/views.h"
 #include "peft/io/adapter_folder.h"
@@ -22,6 +23,7 @@ constexpr std::string_view kResponse = "fedpeft.response";
 /// task_type as peft has it.
 constexpr const char* kCausal = "CAUSAL_LM";
 constexpr const char* kClassifies = "SEQ_CLS";
+constexpr std::string_view kLanguageHead = "lm_head.weight";
 constexpr std::string_view kMaxLength = "fedpeft.max_length";
 constexpr std::int64_t kMostLabels = 65536;
 /// In the order of BottleneckConfig::Kind.
@@ -37,11 +39,17 @@ Digest DigestOr0(const StringMap& metadata, std::string_view key) {
   return DigestFromHex(Text(metadata, key, "")).value_or(Digest{});
 }
 
+/// What the folder's file puts before the path of a head's parameter.
+std::string HeadPrefix(const AdapterConfig& config) {
+  if (!config.adapter_name.empty()) return "";
+  return config.is_prompt_learning() ? "base_model." : "base_model.model.";
+}
+
 /// None of a head with one row: it is a regression's, as in transformers.
 Result<std::vector<std::string>> LabelsOf(const AdapterFolder& adapter, const BaseShape& base) {
   const SafetensorsFile& file = adapter.file;
   const std::string path = HeadLayers(base, /*labels=*/1).back().path + ".weight";
-  const std::string weight = (adapter.config.is_prompt_learning() ? "base_model." : "base_model.model.") + path;
+  const std::string weight = HeadPrefix(adapter.config) + path;
   const auto head = file.tensors().find(weight);
   if (head == file.tensors().end() || head->second.shape.size() != 2) {
     return InvalidArgument("has no classification head " + weight + " [labels, hidden]");
@@ -53,14 +61,15 @@ Result<std::vector<std::string>> LabelsOf(const AdapterFolder& adapter, const Ba
                            std::to_string(kMostLabels) + "," + std::to_string(width) + "]");
   }
   const auto rows = static_cast<std::size_t>(head->second.shape[0]);
-  std::vector<std::string> labels;
-  if (const auto text = file.metadata().find(adapter_metadata::kLabels); text != file.metadata().end()) {
+  std::vector<std::string> labels = adapter.config.labels;
+  const auto text = file.metadata().find(adapter_metadata::kLabels);
+  if (text != file.metadata().end()) {
     ASSIGN_OR_RETURN(labels, DecodeLabels(text->second));
-    if (labels.size() != (rows == 1 ? 0 : rows)) {
-      return InvalidArgument("names " + std::to_string(labels.size()) + " labels, but its head has " +
-                             std::to_string(rows) + " rows");
-    }
-    return labels;
+  }
+  if (text != file.metadata().end() || !labels.empty()) {
+    if (labels.size() == (rows == 1 ? 0 : rows)) return labels;
+    return InvalidArgument("names " + std::to_string(labels.size()) + " labels, but its head has " +
+                           std::to_string(rows) + " rows");
   }
   for (std::size_t i = 0; rows > 1 && i < rows; ++i) labels.push_back("LABEL_" + std::to_string(i));
   return labels;
@@ -176,9 +185,10 @@ Result<MethodConfig> MethodOf(const AdapterFolder& adapter) {
   return Internal("peft_type: is not known");
 }
 
-/// What the folder's file calls a tensor of the layout.
-std::string NameInFile(const TensorSpec& spec, PeftType type) {
-  if (type != PeftType::kLnTuning || spec.role != Role::kOffset) return spec.name;
+/// What the folder's file calls a tensor of the layout. Errors: LibraryName's.
+Result<std::string> NameInFile(const TensorSpec& spec, const AdapterConfig& config, const BaseShape& base) {
+  if (!config.adapter_name.empty()) return LibraryName(spec, base, config.adapter_name);
+  if (config.peft_type != PeftType::kLnTuning || spec.role != Role::kOffset) return spec.name;
   const std::size_t dot = spec.name.rfind('.');
   return spec.name.substr(0, dot) + ".ln_tuning_layers" + spec.name.substr(dot);
 }
@@ -202,6 +212,31 @@ Status ShiftByBase(const std::string& folder, const RunSpec& run, PeftType type,
                               ", want the run's " + Hex(run.weights) + " (use the base that the run names)");
   }
   return AddBaseValues(base, run.plan, sign, params);
+}
+
+/// The `adapters` library saves a language model's head beside the adapter, be it trained or not.
+bool IsLibraryLanguageHead(const AdapterFolder& adapter, std::string_view tensor) {
+  return !adapter.config.adapter_name.empty() && adapter.config.task_type == kCausal && tensor == kLanguageHead;
+}
+
+/// That such a head is the base's own.
+Status CheckLanguageHead(const AdapterFolder& adapter, const BaseShape& shape, const std::string& base_folder) {
+  const auto found = adapter.file.tensors().find(kLanguageHead);
+  if (found == adapter.file.tensors().end() || !IsLibraryLanguageHead(adapter, kLanguageHead)) return OkStatus();
+  if (base_folder.empty()) {
+    return FailedPrecondition("holds a language-model head, want the base too (--base) to compare it with");
+  }
+  const BaseSites sites = SitesOf(shape);
+  const TableSite& head = sites.language_head ? *sites.language_head : sites.tables.front();
+  RETURN_IF_ERROR(CheckShape(found->second, {head.rows, head.width}));
+  ASSIGN_OR_RETURN(const ModelFolder base, ModelFolder::Open(base_folder));
+  ASSIGN_OR_RETURN(const TensorView view, base.Find(head.path + ".weight", {head.rows, head.width}));
+  std::vector<float> ours(static_cast<std::size_t>(head.rows * head.width)), theirs(ours.size());
+  RETURN_IF_ERROR(CopyFloats(view, ours));
+  RETURN_IF_ERROR(CopyFloats(found->second, theirs));
+  if (ours == theirs) return OkStatus();
+  return Unimplemented("its " + std::string(kLanguageHead) + " is not the base's: a trained language-model head is " +
+                       "not supported beside an adapter");
 }
 
 /// Of an adapter's weights: what the whole base takes as float32, and 2 GiB.
@@ -234,31 +269,31 @@ PayloadLayout InFile(const ParamLayout& layout, std::size_t tensor, const KeptRa
 }
 
 /// The file's values in the layout, once it is known to hold them all, and nothing else.
-Result<ParamVector> TakeParams(const AdapterFolder& adapter, const std::shared_ptr<const ParamLayout>& layout) {
+Result<ParamVector> TakeParams(const AdapterFolder& adapter, const std::shared_ptr<const ParamLayout>& layout,
+                               const BaseShape& base) {
   const SafetensorsFile& file = adapter.file;
   const auto& specs = layout->tensors();
   ParamVector params(layout);
   TakeMasks(adapter.config, params);
   const KeptRanks kept = KeptRanksOf(params);
-  std::set<std::string> names;
+  std::map<std::string, std::size_t> names;
   for (std::size_t i = 0; i < specs.size(); ++i) {
     if (!IsTrained(specs[i].role)) continue;
-    const std::string name = NameInFile(specs[i], adapter.config.peft_type);
+    ASSIGN_OR_RETURN(const std::string name, NameInFile(specs[i], adapter.config, base));
     const auto found = file.tensors().find(name);
     if (found == file.tensors().end()) return InvalidArgument("has no tensor \"" + name + "\"");
-    names.insert(name);
+    names.emplace(name, i);
     RETURN_IF_ERROR(CheckShape(found->second, KeptShape(specs[i], kept[i])));
   }
   for (const auto& entry : file.tensors()) {
-    if (!names.contains(entry.first)) {
+    if (!names.contains(entry.first) && !IsLibraryLanguageHead(adapter, entry.first)) {
       return Unimplemented("has a tensor \"" + entry.first + "\", want the method's and a classification head's alone");
     }
   }
-  for (std::size_t i = 0; i < specs.size(); ++i) {
-    if (!IsTrained(specs[i].role)) continue;
+  for (const auto& [name, i] : names) {
     const PayloadLayout held = InFile(*layout, i, kept);
     std::vector<float> values(held.size);
-    RETURN_IF_ERROR(CopyFloats(file.tensors().at(NameInFile(specs[i], adapter.config.peft_type)), values));
+    RETURN_IF_ERROR(CopyFloats(file.tensors().find(name)->second, values));
     Put(*layout, held, values, params.values());
   }
   return params;
@@ -367,26 +402,37 @@ void SetMasks(const ParamVector& params, const KeptRanks& kept, AdapterConfig& c
 
 }  // namespace
 
-Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::string& folder, const std::string& base,
-                     const StringMap& provenance) {
+AdapterConfig DescribeAdapter(const RunSpec& run) {
   AdapterConfig config;
   config.base_model_name_or_path = run.base_name;
   const bool language = run.problem.type == ProblemType::kLanguageModelling;
   config.task_type = language ? kCausal : kClassifies;
   if (!language) config.modules_to_save = HeadModules(run.plan.base);
   std::visit([&](const auto& method) { Describe(run, method, config); }, run.plan.method);
-  StringMap metadata = provenance;
+  return config;
+}
+
+Result<StringMap> AdapterMetadata(const RunSpec& run) {
+  StringMap metadata;
   ASSIGN_OR_RETURN(metadata[std::string(adapter_metadata::kLabels)], EncodeLabels(run.problem.labels));
   metadata[std::string(adapter_metadata::kBaseHash)] = Hex(run.weights);
   metadata[std::string(adapter_metadata::kTokenizerHash)] = Hex(run.tokenizer);
   metadata[std::string(kTextColumn)] = run.problem.text_column;
   metadata[std::string(kTextPairColumn)] = run.problem.text_pair_column;
   metadata[std::string(kLabelColumn)] = run.problem.label_column;
-  if (language) {
+  if (run.problem.type == ProblemType::kLanguageModelling) {
     metadata[std::string(kPrompt)] = run.problem.prompt;
     metadata[std::string(kResponse)] = run.problem.response;
   }
   metadata[std::string(kMaxLength)] = std::to_string(run.problem.max_length);
+  return metadata;
+}
+
+Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::string& folder, const std::string& base,
+                     const StringMap& provenance) {
+  AdapterConfig config = DescribeAdapter(run);
+  ASSIGN_OR_RETURN(StringMap metadata, AdapterMetadata(run));
+  metadata.insert(provenance.begin(), provenance.end());
   ParamVector values = params.Clone();
   RETURN_IF_ERROR(ShiftByBase(base, run, config.peft_type, 1, values));
   const ParamLayout& layout = *values.layout();
@@ -395,7 +441,9 @@ Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::s
   SetMasks(values, kept, config);
   std::vector<std::vector<float>> held(specs.size());
   std::vector<std::string> names;
-  for (const TensorSpec& spec : specs) names.push_back(NameInFile(spec, config.peft_type));
+  for (const TensorSpec& spec : specs) {
+    ASSIGN_OR_RETURN(names.emplace_back(), NameInFile(spec, config, run.plan.base));
+  }
   std::vector<TensorView> tensors;
   for (std::size_t i = 0; i < specs.size(); ++i) {
     if (!IsTrained(specs[i].role)) continue;
@@ -409,6 +457,11 @@ Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::s
 Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape& base,
                                       const std::string& base_folder) {
   ASSIGN_OR_RETURN(const AdapterFolder adapter, ReadAdapterFolder(folder, MostBytes(base)));
+  if (!adapter.config.model_type.empty() && adapter.config.model_type != base.model_type) {
+    return FailedPrecondition(folder + ": is an adapter of " + adapter.config.model_type + ", want one of the base's " +
+                              base.model_type);
+  }
+  RETURN_IF_ERROR(CheckLanguageHead(adapter, base, base_folder).Annotate(folder));
   RunSpec run;
   run.base_name = adapter.config.base_model_name_or_path;
   run.weights = DigestOr0(adapter.file.metadata(), adapter_metadata::kBaseHash);
@@ -430,10 +483,10 @@ Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape
     return InvalidArgument(folder + ": leaves " + std::to_string(longest) + " positions of the base to a text, want 3");
   }
   run.problem.max_length = static_cast<int>(std::min<std::int64_t>(run.problem.max_length, longest));
-  Result<ParamVector> params = TakeParams(adapter, *layout);
+  Result<ParamVector> params = TakeParams(adapter, *layout, base);
   if (!params.ok()) return params.status().Annotate(folder);
   RETURN_IF_ERROR(ShiftByBase(base_folder, run, adapter.config.peft_type, -1, *params));
-  const bool named = adapter.file.metadata().contains(adapter_metadata::kLabels);
+  const bool named = adapter.file.metadata().contains(adapter_metadata::kLabels) || !adapter.config.labels.empty();
   return ImportedAdapter{std::move(run), std::move(*params), named};
 }
 

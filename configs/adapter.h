@@ -8,6 +8,7 @@
 
 #include "configs/run.h"
 #include "peft/core/status.h"
+#include "peft/io/adapter_folder.h"
 #include "peft/io/safetensors.h"
 #include "peft/params/param_vector.h"
 
@@ -20,6 +21,10 @@ namespace fedpeft {
 Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::string& folder,
                      const std::string& base = "", const StringMap& provenance = {});
 
+/// What a folder of the run's parameters says of them: its configuration, and the metadata of its safetensors file.
+AdapterConfig DescribeAdapter(const RunSpec& run);
+Result<StringMap> AdapterMetadata(const RunSpec& run);
+
 /// What an adapter folder says: enough of a run to evaluate it (base, problem, plan; training settings are the
 /// defaults, hashes all zero when the folder does not say), and its parameters.
 struct ImportedAdapter {
@@ -29,15 +34,15 @@ struct ImportedAdapter {
   bool labels_named = false;
 };
 
-/// Reads an adapter's folder for sequence classification or language modelling on a base of that shape, fedpeft's or
-/// `peft`'s. Without fedpeft's metadata the labels are LABEL_0, LABEL_1, … and the columns the defaults. `base_folder`
-/// is where its weights are. Errors: ReadAdapterFolder's; ExportAdapter's of the base; kUnimplemented for other modules
-/// that were trained; kInvalidArgument for tensors that do not fit the base.
+/// Reads an adapter's folder for sequence classification or language modelling on a base of that shape, fedpeft's,
+/// `peft`'s or one of the `adapters` library. Without fedpeft's metadata the labels are LABEL_0, LABEL_1, … and the
+/// columns the defaults. `base_folder` is where its weights are. Errors: ReadAdapterFolder's; ExportAdapter's of the
+/// base; kUnimplemented for other modules that were trained; kInvalidArgument for tensors that do not fit the base.
 Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape& base, const std::string& base_folder);
 
 /// The values of an adapter folder as those that `run` starts from; fedpeft's or `peft`'s, of the same method, with the
-/// same ranks, scales and labels. Errors: ImportAdapter's; kFailedPrecondition for an adapter of something else than the
-/// run trains, naming it, or a run that does not share all that it trains.
+/// same ranks, scales and labels. Errors: ImportAdapter's; kFailedPrecondition for an adapter of something else than
+/// the run trains, naming it, or a run that does not share all that it trains.
 Result<ParamVector> StartFromAdapter(const std::string& folder, const RunSpec& run, const std::string& base_folder);
 
 }  // namespace fedpeft

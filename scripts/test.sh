@@ -186,7 +186,9 @@ fuzz_steps() {
 run_all() {
   header "setup"
   # Not watched: sudo may have to ask for a password, which only the terminal's own process group can.
-  "$ROOT/scripts/setup.sh" || { count 0 1 && return; }
+  local -a more=()
+  if $FULL; then more=(--adapters); fi
+  "$ROOT/scripts/setup.sh" "${more[@]}" || { count 0 1 && return; }
   say "-- setup: ready ($SECONDS s)"
   FEDPEFT_BASE=$(base_folder)
   export FEDPEFT_BASE

@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -63,7 +64,10 @@ Result<std::string> ExportText(const ExportArgs& args) {
     return DataLoss(args.state + ": the stored run does not parse (is the disk sound?)");
   }
   ASSIGN_OR_RETURN(const RunSpec run, TranslateRun(config));
-  const ExportTarget target{args.out, args.base, args.format == "gguf"};
+  using Format = ExportTarget::Format;
+  const std::map<std::string, Format> formats = {
+      {"peft", Format::kPeft}, {"adapters", Format::kAdapters}, {"gguf", Format::kGguf}};
+  const ExportTarget target{args.out, args.base, formats.at(args.format)};
   ASSIGN_OR_RETURN(const std::uint32_t round, ExportRound(state, run, args.round, target));
   return args.out + ": the adapter of round " + std::to_string(round) + "\n";
 }

@@ -76,8 +76,10 @@ void AddExport(CLI::App& app, ExportArgs& args, std::function<int()>& chosen) {
   AddState(verb, args.state);
   verb.add_option("--round", args.round, "which round; otherwise the best, or the last if none was evaluated");
   verb.add_option("--base", args.base, "the base's folder; only adapters that hold values of the base need it");
-  verb.add_option("--format", args.format, "peft: a folder for Hugging Face PEFT; gguf: a file for llama.cpp's --lora")
-      ->check(CLI::IsMember({"peft", "gguf"}))
+  verb.add_option("--format", args.format,
+                  "peft: a folder for Hugging Face PEFT; adapters: bottleneck adapters as a folder for the adapters "
+                  "library; gguf: a file for llama.cpp's --lora")
+      ->check(CLI::IsMember({"peft", "adapters", "gguf"}))
       ->capture_default_str();
   verb.add_option("out", args.out, "folder, or with gguf file, to write")->required();
   verb.callback([&] { chosen = [&] { return Export(args); }; });

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "configs/adapter.h"
+#include "configs/adapters_library.h"
 #include "configs/gguf_adapter.h"
 #include "peft/core/clock.h"
 #include "peft/io/adapter_folder.h"
@@ -145,12 +146,16 @@ Result<std::uint32_t> ExportRound(StateReader& state, const RunSpec& run, std::o
   ASSIGN_OR_RETURN(const std::string path, state.ParamsPath(*round));
   ASSIGN_OR_RETURN(std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, ReadCheckpoint(path, layout));
-  if (target.gguf) {
+  if (target.format == ExportTarget::Format::kGguf) {
     RETURN_IF_ERROR(ExportGgufAdapter(run, checkpoint.params, target.out));
     return *round;
   }
   const StringMap provenance = {{std::string(adapter_metadata::kRun), record.run_id},
                                 {std::string(adapter_metadata::kRound), std::to_string(*round)}};
+  if (target.format == ExportTarget::Format::kAdapters) {
+    RETURN_IF_ERROR(ExportLibraryAdapter(run, checkpoint.params, target.out, provenance));
+    return *round;
+  }
   RETURN_IF_ERROR(ExportAdapter(run, checkpoint.params, target.out, target.base, provenance));
   return *round;
 }

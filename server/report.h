@@ -20,12 +20,13 @@ Result<std::string> RoundsJson(StateReader& state);
 Result<std::string> ShowText(StateReader& state);
 Result<std::string> ShowJson(StateReader& state);
 
-/// Where an adapter goes: a folder of peft's, or with `gguf` a file for llama.cpp. `base` is the base's folder, or
-/// empty.
+/// Where an adapter goes: a folder of peft's or of the adapters library, or a file for llama.cpp. `base` is the base's
+/// folder, or empty.
 struct ExportTarget {
+  enum class Format { kPeft, kAdapters, kGguf };
   std::string out = {};
   std::string base = {};
-  bool gguf = false;
+  Format format = Format::kPeft;
 };
 
 /// Writes the parameters of `round` (nothing: the best evaluated round, else the last) as an adapter.

@@ -263,7 +263,7 @@ Status ReadBottleneck(const json& config, AdapterConfig& out) {
 
 Status ReadSparse(const json& config, AdapterConfig& out) {
   for (const char* key : {"density", "seed"}) {  // without them other elements would be taken in silence
-    if (!config.contains(key)) return InvalidArgument(std::string(key) + ": is missing");
+    if (config.value(key, json()).is_null()) return InvalidArgument(std::string(key) + ": is missing");
   }
   RETURN_IF_ERROR(Read(config, "density", out.density));
   return Read(config, "seed", out.seed);

@@ -7,6 +7,7 @@
 #include "peft/core/files.h"
 #include "peft/io/adapter_config.h"
 #include "peft/io/adapter_tensors.h"
+#include "peft/io/adapters_library.h"
 #include "peft/io/json.h"
 #include "peft/io/quote.h"
 
@@ -74,6 +75,7 @@ Result<AdapterFolder> ReadAdapterFolder(const std::string& folder, std::uint64_t
   const std::string config_path = JoinPath(folder, kConfigName);
   const std::string weights_path = JoinPath(folder, kWeightsName);
   ASSIGN_OR_RETURN(const std::string text, ReadFile(config_path, kMostConfigBytes));
+  if (IsAdaptersLibrarys(text)) return ReadLibraryFolder(folder, text, max_bytes);
   Result<AdapterConfig> config = AdapterConfigFromJson(text);
   if (!config.ok()) return config.status().Annotate(config_path);
   ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Read(weights_path, max_bytes));

@@ -27,8 +27,8 @@ struct AdapterConfig {
   std::string task_type;
   /// Modules trained and saved whole: the head. Read back without those that have no tensor in the file.
   std::vector<std::string> modules_to_save;
-  /// Of LoRA, (IA)³, norms and sparse tuning. A module matches t when its path is t or ends with `.t`. Read back as full module paths,
-  /// taken from the tensors.
+  /// Of LoRA, (IA)³, norms and sparse tuning. A module matches t when its path is t or ends with `.t`. Read back as
+  /// full module paths, taken from the tensors.
   std::vector<std::string> target_modules;
 
   std::int64_t r = 8;
@@ -65,6 +65,12 @@ struct AdapterConfig {
   double scale = 1;
   std::int64_t phm_dim = 0;
   std::int64_t phm_rank = 1;
+
+  /// Folders of the `adapters` library (adapters_library.h): what its tensors' names call the adapter, else empty; the
+  /// base's model_type; the classes, where they have names.
+  std::string adapter_name;
+  std::string model_type;
+  std::vector<std::string> labels;
 
   /// Sparse tuning: what chooses the elements.
   double density = 0;
@@ -117,9 +123,10 @@ struct AdapterFolder {
   SafetensorsFile file;
 };
 
-/// Errors: kNotFound: a file is missing; kUnimplemented: another method than PeftType's, or a variant that changes
-/// the arithmetic (biases, pissa …); kInvalidArgument: a malformed file, or tensors that do not fit the
-/// configuration; kResourceExhausted: weights of more than `max_bytes`.
+/// Reads folders of the `adapters` library too. Errors: kNotFound: a file is missing; kUnimplemented: another method
+/// than PeftType's, or a variant that changes the arithmetic (biases, pissa …), or weights that are pickles;
+/// kInvalidArgument: a malformed file, or tensors that do not fit the configuration; kResourceExhausted: weights of
+/// more than `max_bytes`.
 Result<AdapterFolder> ReadAdapterFolder(const std::string& folder, std::uint64_t max_bytes = std::uint64_t{2} << 30);
 
 }  // namespace fedpeft

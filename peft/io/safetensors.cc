@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 #include "peft/io/quote.h"
@@ -123,11 +124,20 @@ Result<SafetensorsFile> SafetensorsFile::Map(const std::string& path) {
 Result<SafetensorsFile> SafetensorsFile::Read(const std::string& path, std::uint64_t max_bytes) {
   SafetensorsFile file;
   ASSIGN_OR_RETURN(std::string text, ReadFile(path, max_bytes));
-  file.memory_ = std::make_unique<const std::string>(std::move(text));
-  Result<Safetensors> content = ParseSafetensors(AsBytes(*file.memory_));
+  file.memory_.push_back(std::make_unique<const std::string>(std::move(text)));
+  Result<Safetensors> content = ParseSafetensors(AsBytes(*file.memory_.back()));
   if (!content.ok()) return content.status().Annotate(path);
   file.content_ = std::move(content).value();
   return file;
+}
+
+Status SafetensorsFile::Join(SafetensorsFile other) {
+  for (auto& [name, tensor] : other.content_.tensors) {
+    if (content_.tensors.contains(name)) return InvalidArgument("tensor " + Quoted(name) + " is in another file too");
+    content_.tensors.emplace(name, std::move(tensor));
+  }
+  std::move(other.memory_.begin(), other.memory_.end(), std::back_inserter(memory_));
+  return OkStatus();
 }
 
 Status CheckShape(const TensorView& tensor, const Shape& want) {

@@ -71,6 +71,9 @@ class SafetensorsFile {
   static Result<SafetensorsFile> Map(const std::string& path);
   /// Reads it into memory: for everything else. Errors: kResourceExhausted beyond `max_bytes`.
   static Result<SafetensorsFile> Read(const std::string& path, std::uint64_t max_bytes);
+  /// Takes up the tensors of another file, not its metadata. Pre: both are read, not mapped. Errors: kInvalidArgument
+  /// for a name that both have.
+  Status Join(SafetensorsFile other);
 
   const TensorMap& tensors() const { return content_.tensors; }
   const StringMap& metadata() const { return content_.metadata; }
@@ -78,7 +81,7 @@ class SafetensorsFile {
  private:
   SafetensorsFile() = default;
   MappedFile map_;
-  std::unique_ptr<const std::string> memory_;
+  std::vector<std::unique_ptr<const std::string>> memory_;
   Safetensors content_;
 };
 

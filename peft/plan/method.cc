@@ -1,5 +1,8 @@
 #include "peft/plan/method.h"
 
+#include <array>
+#include <cstdio>
+
 namespace fedpeft {
 
 namespace {
@@ -30,7 +33,9 @@ std::string Describe(const OffsetConfig& offset) {
   return kParts[static_cast<int>(offset.what)];
 }
 std::string Describe(const SparseConfig& sparse) {
-  return "a share of " + std::to_string(sparse.density) + " of the linears' weights";
+  std::array<char, 32> share{};
+  std::snprintf(share.data(), share.size(), "%g", sparse.density);
+  return std::string("a share of ") + share.data() + " of the linears' weights";
 }
 
 }  // namespace

@@ -121,8 +121,8 @@ struct SparseConfig {
   std::uint64_t seed = 0;
 };
 
-using MethodConfig =
-    std::variant<LoraConfig, Ia3Config, BottleneckConfig, PrefixConfig, PromptConfig, OffsetConfig, AdaLoraConfig, SparseConfig>;
+using MethodConfig = std::variant<LoraConfig, Ia3Config, BottleneckConfig, PrefixConfig, PromptConfig, OffsetConfig,
+                                  AdaLoraConfig, SparseConfig>;
 
 /// What a method puts in front of every sequence: `prompt` tokens that pass through the base like others, `prefix` keys
 /// and values. Each takes a position.

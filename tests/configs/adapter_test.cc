@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "configs/adapters_library.h"
 #include "configs/gguf_adapter.h"
 #include "peft/core/files.h"
 #include "peft/io/adapter_folder.h"
@@ -199,6 +202,54 @@ TEST_F(AdapterTest, ARunStartsFromAnAdapterOfItsOwnMethodAlone) {
   other = run;
   other.plan.head = HeadPolicy::kFrozen;
   EXPECT_THAT(start(other).status().message(), HasSubstr("unshared"));
+}
+
+TEST_F(AdapterTest, FoldersOfTheAdaptersLibraryComeBackAndAreStartedFrom) {
+  using Kind = BottleneckConfig::Kind;
+  const std::string folder = folder_.File("adapter");
+  for (const BottleneckConfig& config : {BottleneckConfig{.kind = Kind::kHoulsby, .size = 5},
+                                         BottleneckConfig{.kind = Kind::kPfeiffer, .size = 4, .phm_dim = 2},
+                                         BottleneckConfig{.kind = Kind::kParallel,
+                                         .size = 8,
+                                         .activation = Activation::kGeluNew,
+                                         .scale = 0.1,
+                                         .phm_dim = 4,
+                                         .phm_rank = 2}}) {
+    const RunSpec run = RunOf(config);
+    const Status wrote = ExportLibraryAdapter(run, Random(run), folder, {{"fedpeft.round", "4"}});
+    ASSERT_TRUE(wrote.ok()) << wrote.ToString();
+    const Result<ImportedAdapter> read = Import();
+    ASSERT_TRUE(read.ok()) << read.status().ToString();
+    EXPECT_TRUE(std::ranges::equal(read->params.values(), Random(run).values()));
+    EXPECT_EQ(read->run.problem.labels, run.problem.labels);
+    EXPECT_EQ(read->run.problem.max_length, 20);
+    EXPECT_TRUE(StartFromAdapter(folder, run, "").ok());
+    RunSpec other = run;
+    std::get<BottleneckConfig>(other.plan.method).scale = 3;
+    EXPECT_THAT(StartFromAdapter(folder, other, "").status().message(), HasSubstr("other targets, ranks, scales"));
+  }
+  const std::string names = *ReadFile(JoinPath(folder, "adapter.safetensors"), 1 << 20);
+  for (const char* name :
+       {"bert.encoder.layer.1.output.adapters.fedpeft.adapter_down.0.W_left",
+        "bert.encoder.layer.1.output.adapters.fedpeft.adapter_up.b", "bert.shared_parameters.fedpeft.phm_rule"}) {
+    EXPECT_THAT(names, HasSubstr("\"" + std::string(name) + "\""));
+  }
+}
+
+TEST_F(AdapterTest, WhatTheAdaptersLibraryLacksIsNoFolderOfIts) {
+  const std::string folder = folder_.File("adapter");
+  RunSpec run = RunOf(BottleneckConfig{.size = 5});
+  ASSERT_TRUE(ExportLibraryAdapter(run, Random(run), folder).ok());
+  BaseShape roberta = testing::TinyShape();
+  roberta.model_type = "roberta";
+  EXPECT_THAT(ImportAdapter(folder, roberta, "").status().message(),
+              HasSubstr("is an adapter of bert, want one of the base's roberta"));
+  run.plan.base.model_type = "qwen2";
+  EXPECT_THAT(ExportLibraryAdapter(run, Random(run), folder).message(),
+              HasSubstr("the base is qwen2, want one of bert"));
+  run = RunOf(PromptConfig{2});
+  EXPECT_THAT(ExportLibraryAdapter(run, Random(run), folder).message(),
+              HasSubstr("the method is a prompt of 2 vectors"));
 }
 
 TEST_F(AdapterTest, WhatLlamaCppCannotHoldIsNoGguf) {
