@@ -18,6 +18,7 @@
 #include "configs/loader.h"
 #include "configs/print.h"
 #include "peft/core/log.h"
+#include "peft/plan/prompt_start.h"
 #include "proto/limits.h"
 #include "proto/protocol.pb.h"
 #include "proto/run_config.pb.h"
@@ -143,8 +144,9 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
   ASSIGN_OR_RETURN(const std::optional<Agreement> agreement, ReadAgreement(options.run_yaml));
   ASSIGN_OR_RETURN(const BaseInfo base, OpenBase(options.compute.base));
   ASSIGN_OR_RETURN(const auto transport, Transport::Make(options.connect));
-  ASSIGN_OR_RETURN(const AgreedRun agreed, AskRun(*transport, agreement, options.max_wait_s, stop));
+  ASSIGN_OR_RETURN(AgreedRun agreed, AskRun(*transport, agreement, options.max_wait_s, stop));
   RETURN_IF_ERROR(CheckBaseIsRuns(base, agreed.spec));
+  RETURN_IF_ERROR(ResolvePrompt(base.tokenizer, agreed.spec.plan));
   UseThreads(options.compute.threads);
   ASSIGN_OR_RETURN(const auto runner, MakeRunner(options, base, agreed.spec, stop));
 

@@ -15,6 +15,7 @@
 #include "configs/loader.h"
 #include "peft/io/generation_config.h"
 #include "peft/metrics/metrics.h"
+#include "peft/plan/prompt_start.h"
 #include "peft/plan/ranks.h"
 #include "peft/text/stream_decoder.h"
 
@@ -140,9 +141,10 @@ Status PredictTexts(const LoadedAdapter& adapter, const AdapterOptions& options)
 
 Status RunTrain(const TrainOptions& options) {
   ASSIGN_OR_RETURN(const configs::LoadedRun loaded, configs::LoadRun(options.run_yaml, options.set));
-  ASSIGN_OR_RETURN(const RunSpec run, TranslateRun(loaded.config));
+  ASSIGN_OR_RETURN(RunSpec run, TranslateRun(loaded.config));
   ASSIGN_OR_RETURN(const BaseInfo base, OpenBase(options.compute.base));
   RETURN_IF_ERROR(CheckBaseIsRuns(base, run));
+  RETURN_IF_ERROR(ResolvePrompt(base.tokenizer, run.plan));
   ASSIGN_OR_RETURN(const auto train, ReadExamples(options.data, run.problem, base.tokenizer, /*need_labels=*/true));
   ASSIGN_OR_RETURN(const auto test, ReadExamples(options.eval_data, run.problem, base.tokenizer, /*need_labels=*/true));
   UseThreads(options.compute.threads);

@@ -10,6 +10,8 @@
 #include "configs/views.h"
 #include "peft/io/adapter_folder.h"
 #include "peft/plan/base_values.h"
+#include "peft/plan/prompt_start.h"
+#include "peft/plan/token_encoder.h"
 
 namespace fedpeft {
 
@@ -157,8 +159,24 @@ Result<MethodConfig> BottleneckOf(const AdapterConfig& config) {
   return MethodConfig(adapter);
 }
 
+/// Whether peft's LLaMA-Adapter gives the same. Its output linear is outside of attention: of GPT-2 it is left out, and
+/// a bias in it is added twice; its heads have the width that makes the base's; other families it does not know.
+bool GatesAsPeft(const BaseShape& base) {
+  const bool known = base.model_type == "llama" || base.model_type == "mistral";
+  return known && !base.attention_bias && base.num_attention_heads * base.head_width() == base.hidden_size;
+}
+
+Result<MethodConfig> LlamaAdapterOf(const AdapterConfig& config, const BaseShape& base) {
+  if (config.peft_type == PeftType::kAdaptionPrompt && !GatesAsPeft(base)) {
+    return Unimplemented(
+        "peft_type: got ADAPTION_PROMPT of this " + base.model_type +
+        " base, of which peft computes something else (want llama without attention_bias, or mistral)");
+  }
+  return MethodConfig(LlamaAdapterConfig{config.adapter_len, config.adapter_layers});
+}
+
 /// peft may train some norms; ours are all of them.
-Result<MethodConfig> MethodOf(const AdapterFolder& adapter) {
+Result<MethodConfig> MethodOf(const AdapterFolder& adapter, const BaseShape& base) {
   const AdapterConfig& config = adapter.config;
   switch (config.peft_type) {
     case PeftType::kLora:
@@ -173,6 +191,9 @@ Result<MethodConfig> MethodOf(const AdapterFolder& adapter) {
       return MethodConfig(PromptConfig{config.num_virtual_tokens});
     case PeftType::kLnTuning:
       return MethodConfig(OffsetConfig{OffsetConfig::What::kNorms});
+    case PeftType::kAdaptionPrompt:
+    case PeftType::kLlamaAdapter:
+      return LlamaAdapterOf(config, base);
     case PeftType::kBottleneck:
       return BottleneckOf(config);
     case PeftType::kBitFit:
@@ -211,7 +232,9 @@ Status ShiftByBase(const std::string& folder, const RunSpec& run, PeftType type,
     return FailedPrecondition(folder + ": weights and configuration hash to " + Hex(base.BaseHash()) +
                               ", want the run's " + Hex(run.weights) + " (use the base that the run names)");
   }
-  return AddBaseValues(base, run.plan, sign, params);
+  PeftPlan plan = run.plan;
+  RETURN_IF_ERROR(ResolvePrompt(base, run.tokenizer, plan));
+  return AddBaseValues(base, plan, sign, params);
 }
 
 /// The `adapters` library saves a language model's head beside the adapter, be it trained or not.
@@ -375,6 +398,16 @@ void Describe(const RunSpec& run, const PromptConfig& prompt, AdapterConfig& con
   config.token_dim = run.plan.base.hidden_size;
 }
 
+void Describe(const RunSpec& run, const LlamaAdapterConfig& adapter, AdapterConfig& config) {
+  const BaseShape& base = run.plan.base;
+  config.peft_type = GatesAsPeft(base) ? PeftType::kAdaptionPrompt : PeftType::kLlamaAdapter;
+  config.adapter_len = adapter.length;
+  config.adapter_layers = base.num_hidden_layers - FirstAdaptedLayer(base, adapter).value();
+  const BaseSites sites = SitesOf(base);
+  const std::string& path = sites.attentions.front().path;
+  config.target_modules = {path.substr(path.rfind('.') + 1)};
+}
+
 void Describe(const RunSpec& run, const OffsetConfig& offset, AdapterConfig& config) {
   constexpr PeftType kTypes[] = {PeftType::kBitFit, PeftType::kLnTuning, PeftType::kFull};
   config.peft_type = kTypes[static_cast<int>(offset.what)];
@@ -433,7 +466,7 @@ Status ExportAdapter(const RunSpec& run, const ParamVector& params, const std::s
   AdapterConfig config = DescribeAdapter(run);
   ASSIGN_OR_RETURN(StringMap metadata, AdapterMetadata(run));
   metadata.insert(provenance.begin(), provenance.end());
-  ParamVector values = params.Clone();
+  ParamVector values = EncodeTokens(run.plan, params);
   RETURN_IF_ERROR(ShiftByBase(base, run, config.peft_type, 1, values));
   const ParamLayout& layout = *values.layout();
   const auto& specs = layout.tensors();
@@ -472,7 +505,7 @@ Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape
   run.plan.base = base;
   run.plan.labels = static_cast<std::int64_t>(run.problem.labels.size());
   if (run.problem.type == ProblemType::kRegression) run.plan.labels = 1;
-  Result<MethodConfig> method = MethodOf(adapter);
+  Result<MethodConfig> method = MethodOf(adapter, base);
   if (!method.ok()) return method.status().Annotate(folder);
   run.plan.method = std::move(*method);
   run.schedule.emplace_back();
@@ -518,9 +551,19 @@ bool ComputeAlike(const PeftPlan& a, const PeftPlan& b) {
   return true;
 }
 
+/// Whether an adapter's values can be those that are trained.
+Status CheckStarts(const PeftPlan& plan) {
+  if (!TokenMlpOf(plan.base, plan.method)) return OkStatus();
+  const char* key = std::holds_alternative<PrefixConfig>(plan.method) ? "peft.prefix.encoder" : "peft.prompt.encoder";
+  return FailedPrecondition(std::string(key) +
+                            ": got mlp with an adapter to start from, want none (an adapter holds what its encoder "
+                            "made, and no encoder)");
+}
+
 }  // namespace
 
 Result<ParamVector> StartFromAdapter(const std::string& folder, const RunSpec& run, const std::string& base_folder) {
+  RETURN_IF_ERROR(CheckStarts(run.plan));
   ASSIGN_OR_RETURN(ImportedAdapter adapter, ImportAdapter(folder, run.plan.base, base_folder));
   const auto refuse = [&](const std::string& what) {
     return FailedPrecondition(folder + ": " + what + " (start from an adapter of this run's method and problem)");
@@ -533,7 +576,8 @@ Result<ParamVector> StartFromAdapter(const std::string& folder, const RunSpec& r
   const bool named = adapter.labels_named;
   if (named && other.problem.labels != run.problem.labels) return refuse("has other labels, or in another order");
   ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
-  if (layout->digest() != adapter.params.layout()->digest() || !ComputeAlike(run.plan, other.plan)) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> held, PlanLayout(PlanOfTokens(run.plan)));
+  if (held->digest() != adapter.params.layout()->digest() || !ComputeAlike(run.plan, other.plan)) {
     return refuse("is " + DescribeMethod(other.plan.method) + ", or of other targets, ranks, scales or masks, want " +
                   DescribeMethod(run.plan.method) + " as the run has it");
   }
@@ -545,7 +589,12 @@ Result<ParamVector> StartFromAdapter(const std::string& folder, const RunSpec& r
         "peft.head and schedule.N.views: leave parts of the adapter unshared, want all shared in some round with an "
         "adapter to start from (what is never sent is made by the seed)");
   }
-  return std::move(adapter.params);
+  if (layout->digest() == held->digest()) return std::move(adapter.params);
+  // A prompt's vectors, of which the run trains what is added to the base's.
+  ParamVector start(layout);
+  std::ranges::copy(adapter.params.values(), start.values().begin());
+  RETURN_IF_ERROR(ShiftByBase(base_folder, run, PeftType::kPromptTuning, -1, start));
+  return start;
 }
 
 }  // namespace fedpeft

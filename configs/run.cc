@@ -20,6 +20,8 @@ To ToEnum(From value) {
 static_assert(static_cast<int>(BottleneckConfig::Kind::kParallel) + 1 == v1::Adapter::PARALLEL);
 static_assert(static_cast<int>(Activation::kSilu) + 1 == v1::Adapter::SILU);
 static_assert(static_cast<int>(HeadPolicy::kLocal) + 1 == v1::Peft::LOCAL);
+static_assert(static_cast<int>(TokenEncoder::kMlp) + 1 == v1::Prefix::MLP);
+static_assert(static_cast<int>(PromptConfig::Start::kVocabulary) + 1 == v1::Prompt::VOCABULARY);
 
 template <typename Repeated>
 auto ToVector(const Repeated& values) {
@@ -41,7 +43,20 @@ LoraConfig ToLora(const v1::Lora& lora) {
   return config;
 }
 
-MethodConfig ToMethod(const v1::Peft& peft) {
+PrefixConfig ToPrefix(const v1::Prefix& prefix) {
+  return {prefix.length(), ToEnum<TokenEncoder>(prefix.encoder()), prefix.encoder_size()};
+}
+
+PromptConfig ToPrompt(const v1::Prompt& prompt, std::uint64_t seed) {
+  return {.length = prompt.length(),
+          .encoder = ToEnum<TokenEncoder>(prompt.encoder()),
+          .encoder_size = prompt.encoder_size(),
+          .start = ToEnum<PromptConfig::Start>(prompt.init()),
+          .text = prompt.init_text(),
+          .seed = seed};
+}
+
+MethodConfig ToMethod(const v1::Peft& peft, std::uint64_t seed) {
   switch (peft.method()) {
     case v1::Peft::ADALORA: {
       const v1::AdaLora& adalora = peft.adalora();
@@ -70,9 +85,9 @@ MethodConfig ToMethod(const v1::Peft& peft) {
                               adapter.phm_rank()};
     }
     case v1::Peft::PREFIX:
-      return PrefixConfig{peft.prefix().length()};
+      return ToPrefix(peft.prefix());
     case v1::Peft::PROMPT:
-      return PromptConfig{peft.prompt().length()};
+      return ToPrompt(peft.prompt(), seed);
     case v1::Peft::BITFIT:
       return OffsetConfig{OffsetConfig::What::kBiases};
     case v1::Peft::NORM:
@@ -80,7 +95,9 @@ MethodConfig ToMethod(const v1::Peft& peft) {
     case v1::Peft::FULL:
       return OffsetConfig{OffsetConfig::What::kAll};
     case v1::Peft::SPARSE:
-      return SparseConfig{peft.sparse().density(), ToVector(peft.sparse().target_modules())};
+      return SparseConfig{peft.sparse().density(), ToVector(peft.sparse().target_modules()), seed};
+    case v1::Peft::LLAMA_ADAPTER:
+      return LlamaAdapterConfig{peft.llama_adapter().length(), peft.llama_adapter().layers()};
     default:
       return ToLora(peft.lora());
   }
@@ -107,8 +124,7 @@ PeftPlan ToPlan(const v1::RunConfig& config) {
   plan.base.attention_bias = base.attention_bias();
   plan.base.mlp_bias = base.mlp_bias();
   plan.base.tie_word_embeddings = base.tie_word_embeddings();
-  plan.method = ToMethod(config.peft());
-  if (auto* sparse = std::get_if<SparseConfig>(&plan.method)) sparse->seed = config.seed();
+  plan.method = ToMethod(config.peft(), config.seed());
   plan.labels = config.problem().type() == v1::Problem::REGRESSION ? 1 : config.problem().labels_size();
   plan.head = ToEnum<HeadPolicy>(config.peft().head());
   return plan;

@@ -40,6 +40,7 @@ class Rules {
     CheckTrain();
     CheckSchedule();
     CheckEvaluation();
+    CheckVirtualTokens();
     CheckPlan();
     CheckEffectless();
     return std::move(findings_);
@@ -226,6 +227,25 @@ class Rules {
             "evaluation.min_evaluators",
             "got " + std::to_string(evaluation.min_evaluators()) +
                 " with metric spearman, want 1 (ranks do not add: one box has to hold the evaluation data)");
+  }
+
+  /// A prompt's start has what it needs, and no encoder is left without an effect.
+  void CheckVirtualTokens() {
+    const v1::Peft& peft = config_.peft();
+    if (peft.has_prefix() && peft.prefix().encoder() == v1::Prefix::NONE) {
+      RequireDefaults("peft.prefix", peft.prefix(), {"encoder_size"}, "with encoder none");
+    }
+    if (!peft.has_prompt()) return;
+    const v1::Prompt& prompt = peft.prompt();
+    if (prompt.encoder() == v1::Prefix::NONE) {
+      RequireDefaults("peft.prompt", prompt, {"encoder_size"}, "with encoder none");
+    }
+    if (prompt.init() != v1::Prompt::TEXT) {
+      RequireDefaults("peft.prompt", prompt, {"init_text"}, "without init text");
+    } else {
+      Require(!prompt.init_text().empty(), "peft.prompt.init_text",
+              "is missing beside init text, want the text to start from");
+    }
   }
 
   /// The settings are those of the method.

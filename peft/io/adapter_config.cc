@@ -42,16 +42,21 @@ bool IsSet(const json& value) {
   return !value.is_null() && !(value.is_structured() && value.empty()) && value != false;
 }
 
-constexpr std::array<std::pair<PeftType, const char*>, 10> kTypes = {{{PeftType::kLora, "LORA"},
-                                                                     {PeftType::kAdaLora, "ADALORA"},
-                                                                     {PeftType::kIa3, "IA3"},
-                                                                     {PeftType::kPrefixTuning, "PREFIX_TUNING"},
-                                                                     {PeftType::kPromptTuning, "PROMPT_TUNING"},
-                                                                     {PeftType::kLnTuning, "LN_TUNING"},
-                                                                     {PeftType::kBottleneck, "FEDPEFT_ADAPTER"},
-                                                                     {PeftType::kBitFit, "FEDPEFT_BITFIT"},
-                                                                     {PeftType::kFull, "FEDPEFT_FULL"},
-                                                                     {PeftType::kSparse, "FEDPEFT_SPARSE"}}};
+constexpr std::array<std::pair<PeftType, const char*>, 13> kTypes = {
+    {{PeftType::kLora, "LORA"},
+     {PeftType::kAdaLora, "ADALORA"},
+     {PeftType::kIa3, "IA3"},
+     {PeftType::kPrefixTuning, "PREFIX_TUNING"},
+     {PeftType::kPromptTuning, "PROMPT_TUNING"},
+     // Its folder holds what its encoder makes.
+     {PeftType::kPromptTuning, "P_TUNING"},
+     {PeftType::kLnTuning, "LN_TUNING"},
+     {PeftType::kAdaptionPrompt, "ADAPTION_PROMPT"},
+     {PeftType::kBottleneck, "FEDPEFT_ADAPTER"},
+     {PeftType::kBitFit, "FEDPEFT_BITFIT"},
+     {PeftType::kFull, "FEDPEFT_FULL"},
+     {PeftType::kSparse, "FEDPEFT_SPARSE"},
+     {PeftType::kLlamaAdapter, "FEDPEFT_LLAMA_ADAPTER"}}};
 
 const char* NameOf(PeftType type) {
   return std::find_if(kTypes.begin(), kTypes.end(), [&](const auto& row) { return row.first == type; })->second;
@@ -252,6 +257,20 @@ Status ReadVirtualTokens(const json& config, AdapterConfig& out) {
   return OkStatus();
 }
 
+Status ReadLlamaAdapter(const json& config, AdapterConfig& out) {
+  RETURN_IF_ERROR(Read(config, "adapter_len", out.adapter_len));
+  RETURN_IF_ERROR(Read(config, "adapter_layers", out.adapter_layers));
+  // As virtual tokens are bounded.
+  constexpr std::int64_t kMost = 1 << 20;
+  for (const std::int64_t value : {out.adapter_len, out.adapter_layers}) {
+    if (value < 1 || value > kMost) {
+      return InvalidArgument("adapter_len and adapter_layers: got " + std::to_string(value) + ", want 1 to " +
+                             std::to_string(kMost));
+    }
+  }
+  return OkStatus();
+}
+
 Status ReadBottleneck(const json& config, AdapterConfig& out) {
   RETURN_IF_ERROR(Read(config, "kind", out.kind));
   RETURN_IF_ERROR(Read(config, "size", out.size));
@@ -275,7 +294,9 @@ Result<std::string> AdapterConfigToJson(const AdapterConfig& config) {
   json out;
   out["base_model_name_or_path"] = OrNull(config.base_model_name_or_path);
   out["inference_mode"] = true;
-  out["modules_to_save"] = config.modules_to_save.empty() ? json(nullptr) : SortedList(config.modules_to_save);
+  if (config.peft_type != PeftType::kAdaptionPrompt) {  // which has no such key in peft
+    out["modules_to_save"] = config.modules_to_save.empty() ? json(nullptr) : SortedList(config.modules_to_save);
+  }
   out["peft_type"] = NameOf(config.peft_type);
   out["revision"] = nullptr;
   out["task_type"] = OrNull(config.task_type);
@@ -300,6 +321,12 @@ Result<std::string> AdapterConfigToJson(const AdapterConfig& config) {
     case PeftType::kPrefixTuning:
     case PeftType::kPromptTuning:
       WriteVirtualTokens(config, out);
+      break;
+    case PeftType::kAdaptionPrompt:
+    case PeftType::kLlamaAdapter:
+      out["adapter_layers"] = config.adapter_layers;
+      out["adapter_len"] = config.adapter_len;
+      out["target_modules"] = config.target_modules.empty() ? json(nullptr) : json(config.target_modules.front());
       break;
     case PeftType::kBottleneck:
       out["activation"] = config.activation;
@@ -332,6 +359,7 @@ Result<AdapterConfig> AdapterConfigFromJson(std::string_view text) {
   if (out.peft_type == PeftType::kLora) RETURN_IF_ERROR(ReadLora(config, out));
   if (out.peft_type == PeftType::kAdaLora) RETURN_IF_ERROR(ReadAdaLora(config, out));
   if (out.is_prompt_learning()) RETURN_IF_ERROR(ReadVirtualTokens(config, out));
+  if (out.is_llama_adapter()) RETURN_IF_ERROR(ReadLlamaAdapter(config, out));
   if (out.peft_type == PeftType::kBottleneck) RETURN_IF_ERROR(ReadBottleneck(config, out));
   if (out.peft_type == PeftType::kSparse) RETURN_IF_ERROR(ReadSparse(config, out));
   std::set<std::string> targets;

@@ -17,7 +17,21 @@
 namespace fedpeft {
 
 /// The methods that there are folders of.
-enum class PeftType { kLora, kAdaLora, kIa3, kPrefixTuning, kPromptTuning, kLnTuning, kBottleneck, kBitFit, kFull, kSparse };
+enum class PeftType {
+  kLora,
+  kAdaLora,
+  kIa3,
+  kPrefixTuning,
+  kPromptTuning,
+  kLnTuning,
+  kAdaptionPrompt,
+  kBottleneck,
+  kBitFit,
+  kFull,
+  kSparse,
+  /// LLaMA-Adapter where peft's arithmetic is another.
+  kLlamaAdapter
+};
 
 /// What adapter_config.json says. Names as peft's; each method reads and writes its own, and those before `r`.
 struct AdapterConfig {
@@ -58,6 +72,10 @@ struct AdapterConfig {
   std::int64_t num_layers = 0;
   std::int64_t num_attention_heads = 0;
 
+  /// LLaMA-Adapter: vectors a layer, and how many of the top layers. Its one target is the attention's last word.
+  std::int64_t adapter_len = 0;
+  std::int64_t adapter_layers = 0;
+
   /// Bottleneck adapters, as the run has them.
   std::string kind;
   std::int64_t size = 0;
@@ -76,6 +94,9 @@ struct AdapterConfig {
   double density = 0;
   std::uint64_t seed = 0;
 
+  bool is_llama_adapter() const {
+    return peft_type == PeftType::kAdaptionPrompt || peft_type == PeftType::kLlamaAdapter;
+  }
   /// Whether the base's module tree is wrapped once (`base_model.PATH`) and not twice (`base_model.model.PATH`).
   bool is_prompt_learning() const {
     return peft_type == PeftType::kPrefixTuning || peft_type == PeftType::kPromptTuning;

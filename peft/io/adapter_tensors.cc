@@ -50,7 +50,7 @@ bool MatchesAny(std::string_view path, const std::vector<std::string>& names) {
 struct Sorted {
   /// By path.
   std::map<std::string_view, Pair> pairs;
-  /// The modules of (IA)³, norms or sparse tuning, once for each tensor.
+  /// The modules of (IA)³, norms, sparse tuning or LLaMA-Adapter, once for each tensor.
   std::vector<std::string_view> modules;
   const TensorView* virtual_tokens = nullptr;
   /// Everything else.
@@ -61,7 +61,7 @@ Status Sort(const TensorMap& tensors, const AdapterConfig& config, Sorted& sorte
   for (const auto& [name, tensor] : tensors) {
     ASSIGN_OR_RETURN(const AdapterName parsed, ParseAdapterName(name, config));
     if (parsed.kind == Kind::kOther) sorted.others.push_back(parsed.path);
-    const bool of_module = parsed.kind == Kind::kIa3 || parsed.kind == Kind::kNorm || parsed.kind == Kind::kSparse;
+    const bool of_module = parsed.kind == Kind::kIa3 || parsed.kind == Kind::kNorm || parsed.kind == Kind::kSparse || parsed.kind == Kind::kGated;
     if (of_module) sorted.modules.push_back(parsed.path);
     if (parsed.kind == Kind::kVirtualTokens) sorted.virtual_tokens = &tensor;
     const bool of_pair = parsed.kind <= Kind::kEmbeddingB;
@@ -199,6 +199,8 @@ Result<AdapterName> ParseAdapterName(std::string_view name, const AdapterConfig&
   constexpr std::pair<std::string_view, Kind> kNorms[] = {{".ln_tuning_layers.weight", Kind::kNorm},
                                                           {".ln_tuning_layers.bias", Kind::kNorm}};
   constexpr std::pair<std::string_view, Kind> kSparse[] = {{".sparse_values", Kind::kSparse}};
+  constexpr std::pair<std::string_view, Kind> kGated[] = {{".adaption_prompt", Kind::kGated},
+                                                          {".adaption_gate", Kind::kGated}};
   if (config.is_prompt_learning() && name == "prompt_embeddings") return AdapterName{Kind::kVirtualTokens, name};
   const std::string_view prefix = config.is_prompt_learning() ? "base_model." : "base_model.model.";
   if (!name.starts_with(prefix)) {
@@ -211,6 +213,7 @@ Result<AdapterName> ParseAdapterName(std::string_view name, const AdapterConfig&
   if (config.peft_type == PeftType::kIa3) suffixes = kIa3;
   if (config.peft_type == PeftType::kLnTuning) suffixes = kNorms;
   if (config.peft_type == PeftType::kSparse) suffixes = kSparse;
+  if (config.is_llama_adapter()) suffixes = kGated;
   for (const auto& [suffix, kind] : suffixes) {
     if (path.ends_with(suffix)) return AdapterName{kind, path.substr(0, path.size() - suffix.size())};
   }
@@ -255,6 +258,8 @@ Result<std::vector<LoraModule>> CheckTensors(const AdapterConfig& config, const 
     case PeftType::kIa3:
     case PeftType::kLnTuning:
     case PeftType::kSparse:
+    case PeftType::kAdaptionPrompt:
+    case PeftType::kLlamaAdapter:
       if (sorted.modules.empty()) return InvalidArgument("has no tensors of its method");
       RETURN_IF_ERROR(CheckTargets(config, sorted.modules));
       break;

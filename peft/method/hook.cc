@@ -2,6 +2,7 @@
 
 #include "peft/method/bottleneck.h"
 #include "peft/method/ia3.h"
+#include "peft/method/llama_adapter.h"
 #include "peft/method/lora.h"
 #include "peft/method/named_tensors.h"
 #include "peft/method/offsets.h"
@@ -25,17 +26,21 @@ std::unique_ptr<const SiteHook> Make(const BottleneckConfig& adapter, const Base
                                      const NamedTensors& tensors) {
   return std::make_unique<BottleneckHook>(adapter, base, tensors);
 }
-std::unique_ptr<const SiteHook> Make(const PrefixConfig&, const BaseShape& base, const NamedTensors& tensors) {
-  return std::make_unique<PrefixHook>(base, tensors.Get("prompt_embeddings"));
+std::unique_ptr<const SiteHook> Make(const PrefixConfig& prefix, const BaseShape& base, const NamedTensors& tensors) {
+  return std::make_unique<PrefixHook>(base, VirtualTokens(TokenMlpOf(base, prefix), tensors));
 }
-std::unique_ptr<const SiteHook> Make(const PromptConfig&, const BaseShape&, const NamedTensors& tensors) {
-  return std::make_unique<PromptHook>(tensors.Get("prompt_embeddings"));
+std::unique_ptr<const SiteHook> Make(const PromptConfig& prompt, const BaseShape& base, const NamedTensors& tensors) {
+  return std::make_unique<PromptHook>(VirtualTokens(TokenMlpOf(base, prompt), tensors),
+                                      prompt.start != PromptConfig::Start::kRandom);
 }
 std::unique_ptr<const SiteHook> Make(const OffsetConfig&, const BaseShape& base, const NamedTensors& tensors) {
   return std::make_unique<OffsetHook>(base, tensors);
 }
 std::unique_ptr<const SiteHook> Make(const SparseConfig& sparse, const BaseShape& base, const NamedTensors& tensors) {
   return std::make_unique<SparseHook>(sparse, base, tensors);
+}
+std::unique_ptr<const SiteHook> Make(const LlamaAdapterConfig&, const BaseShape& base, const NamedTensors& tensors) {
+  return std::make_unique<LlamaAdapterHook>(base, tensors);
 }
 
 }  // namespace

@@ -121,6 +121,20 @@ Tensor Join(std::vector<Tensor> parts) {
   return parts.size() == 1 ? std::move(parts[0]) : torch::cat(parts);
 }
 
+/// n queries of one sequence over T keys. `mask` undefined, or [n, T]. Shapes: q and the result [n, H·D]; k, v
+/// [T, Hkv·D].
+Tensor AttendTo(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, const AttentionSpec& spec) {
+  const std::int64_t n = q.size(0), length = k.size(0), shared = spec.heads / spec.kv_heads;
+  // The queries that share a head of keys stand below each other, so that keys are not copied: [1, Hkv, n·shared, D].
+  const Tensor queries = q.view({n, spec.kv_heads, shared, -1}).transpose(0, 1).flatten(1, 2).unsqueeze(0);
+  const auto heads = [&](const Tensor& rows) {
+    return rows.view({length, spec.kv_heads, -1}).transpose(0, 1).unsqueeze(0);
+  };
+  const Tensor all = mask.defined() ? mask.repeat_interleave(shared, /*dim=*/0) : mask;
+  const Tensor attended = Attend(queries, heads(k), heads(v), all, /*causal=*/false, spec.scale, {});
+  return attended.reshape({spec.kv_heads, n, shared, -1}).transpose(0, 1).reshape({n, q.size(1)});
+}
+
 }  // namespace
 
 Tensor PackedAttention(const Tensor& q, const Tensor& k, const Tensor& v, const KeyValues& prefix,
@@ -159,17 +173,13 @@ Tensor PooledAttention(const Tensor& q, const Tensor& k, const Tensor& v, const 
 }
 
 Tensor ContinuedAttention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec) {
-  const std::int64_t n = q.size(0), length = k.size(0), shared = spec.heads / spec.kv_heads;
-  // The queries that share a head of keys stand below each other, so that keys are not copied: [1, Hkv, n·shared, D].
-  const Tensor queries = q.view({n, spec.kv_heads, shared, -1}).transpose(0, 1).flatten(1, 2).unsqueeze(0);
-  const auto heads = [&](const Tensor& rows) {
-    return rows.view({length, spec.kv_heads, -1}).transpose(0, 1).unsqueeze(0);
-  };
+  const std::int64_t n = q.size(0), length = k.size(0);
   const bool sees_all = n == 1 && (spec.window == 0 || length <= spec.window);
-  const Tensor mask =
-      sees_all ? Tensor() : CausalMask(n, length, spec.window, q.scalar_type()).repeat_interleave(shared, /*dim=*/0);
-  const Tensor attended = Attend(queries, heads(k), heads(v), mask, /*causal=*/false, spec.scale, {});
-  return attended.reshape({spec.kv_heads, n, shared, -1}).transpose(0, 1).reshape({n, q.size(1)});
+  return AttendTo(q, k, v, sees_all ? Tensor() : CausalMask(n, length, spec.window, q.scalar_type()), spec);
+}
+
+Tensor OpenAttention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec) {
+  return AttendTo(q, k, v, {}, spec);
 }
 
 }  // namespace fedpeft

@@ -45,4 +45,8 @@ torch::Tensor PooledAttention(const torch::Tensor& q, const torch::Tensor& k, co
 torch::Tensor ContinuedAttention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
                                  const AttentionSpec& spec);
 
+/// Each of n queries looks at all of T keys, whatever comes before what. Shapes: as ContinuedAttention's.
+torch::Tensor OpenAttention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
+                            const AttentionSpec& spec);
+
 }  // namespace fedpeft

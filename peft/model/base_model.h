@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include <cstddef>
+#include <functional>
 
 #include "peft/core/check.h"
 #include "peft/model/attention.h"
@@ -21,6 +22,15 @@ struct Joint {
   const torch::Tensor& stream;
   /// What follows the sum; null in bases that normalise before a sublayer instead.
   const FrozenNorm* norm = nullptr;
+};
+
+/// A layer's attention, as what joins it sees it.
+struct LayerAttention {
+  /// At their positions. Shapes: [n, H·D].
+  const torch::Tensor& queries;
+  const AttentionSpec& spec;
+  /// Keys and values that the layer makes of vectors [T, C], which have no positions.
+  std::function<KeyValues(const torch::Tensor& vectors)> project;
 };
 
 /// What a method does to a base while a batch passes through it. This class itself does nothing.
@@ -48,6 +58,12 @@ class SiteHook {
   }
   /// Keys and values that stand before those of every sequence, at the attention of layer `layer`; undefined: none.
   virtual KeyValues Prefix([[maybe_unused]] std::size_t layer) const { return {}; }
+  /// What the attention of layer `layer` gives to its output linear instead of `attended`, which it found among the
+  /// tokens. A decoder calls it. Shapes: [n, H·D].
+  virtual torch::Tensor Attended([[maybe_unused]] std::size_t layer, const torch::Tensor& attended,
+                                 [[maybe_unused]] const LayerAttention& at) const {
+    return attended;
+  }
   /// The output of linear `site`. Shapes: x [n, in] → [n, out]; n may be less than the batch's rows where the base
   /// needs no more.
   virtual torch::Tensor Linear([[maybe_unused]] std::size_t site, const torch::Tensor& x, const FrozenLinear& base,

@@ -139,7 +139,24 @@ class Decoder final : public BaseModel {
   Tensor RunLayer(const Layer& layer, const Tensor& x, const Pass& pass) const {
     Projected p = Project(layer, layer.attention_norm(x, pass.hook), nullptr, pass);
     p.q = Place(layer.query_norm, p.q, layer.attention.heads, pass.turn, pass.hook);
-    return FinishLayer(layer, x, Attend(layer, p, pass), pass);
+    return FinishLayer(layer, x, Joined(layer, p.q, Attend(layer, p, pass), pass), pass);
+  }
+
+  /// What attention found among the tokens, and what the method makes of it. Shapes: q and the rest [n, H·D].
+  static Tensor Joined(const Layer& layer, const Tensor& q, const Tensor& attended, const Pass& pass) {
+    const auto project = [&](const Tensor& vectors) { return Unplaced(layer, vectors, pass); };
+    return pass.hook.Attended(layer.index, attended, {q, layer.attention, project});
+  }
+
+  /// Keys and values of vectors that have no positions. Shapes: [T, C].
+  static KeyValues Unplaced(const Layer& layer, const Tensor& vectors, const Pass& pass) {
+    if (layer.fused) {
+      const std::vector<Tensor> parts = (*layer.fused)(vectors, pass.hook, pass.mode).chunk(3, /*dim=*/1);
+      return {parts[1], parts[2]};
+    }
+    const Tensor k = layer.key(vectors, pass.hook, pass.mode);
+    return {Place(layer.key_norm, k, layer.attention.kv_heads, {}, pass.hook),
+            layer.value(vectors, pass.hook, pass.mode)};
   }
 
   /// To all tokens before, those in the cache too. Shapes: [N, H·D].
@@ -163,7 +180,7 @@ class Decoder final : public BaseModel {
     p.q = Place(layer.query_norm, p.q, layer.attention.heads, pass.turn_last, pass.hook);
     const Tensor attended =
         PooledAttention(p.q, p.k, p.v, pass.hook.Prefix(layer.index), pass.batch, layer.attention, pass.mode);
-    return FinishLayer(layer, x.index_select(0, rows), attended, pass);
+    return FinishLayer(layer, x.index_select(0, rows), Joined(layer, p.q, attended, pass), pass);
   }
 
   /// Query, key and value of the normalised x; the query of `rows` alone unless null, and not placed yet.

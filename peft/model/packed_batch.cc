@@ -89,7 +89,10 @@ std::vector<AttentionGroup> MakeGroups(const Index& lengths) {
 Result<PackedBatch> Pack(std::span<const TokenSequence> sequences, const SequenceLimits& limits, const Lead& lead) {
   FEDPEFT_CHECK(!sequences.empty());
   for (const TokenSequence& sequence : sequences) RETURN_IF_ERROR(Check(sequence, limits, lead));
-  const auto prompt = static_cast<std::size_t>(lead.prompt);
+  RETURN_IF_ERROR(CheckIds(lead.ids, limits.vocab, "token id of the prompt"));
+  Index prompt(lead.ids.begin(), lead.ids.end());
+  if (prompt.empty()) prompt.resize(static_cast<std::size_t>(lead.prompt), 0);
+  FEDPEFT_CHECK(static_cast<std::int64_t>(prompt.size()) == lead.prompt);
   Index order(sequences.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
@@ -102,7 +105,7 @@ Result<PackedBatch> Pack(std::span<const TokenSequence> sequences, const Sequenc
     rank[static_cast<std::size_t>(index)] = static_cast<std::int64_t>(lengths.size());
     first_rows.push_back(static_cast<std::int64_t>(ids.size()));
     lengths.push_back(lead.prompt + static_cast<std::int64_t>(sequence.ids.size()));
-    ids.resize(ids.size() + prompt, 0);
+    ids.insert(ids.end(), prompt.begin(), prompt.end());
     type_ids.resize(ids.size(), 0);
     ids.insert(ids.end(), sequence.ids.begin(), sequence.ids.end());
     last_rows.push_back(static_cast<std::int64_t>(ids.size()) - 1);

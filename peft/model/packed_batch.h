@@ -44,8 +44,8 @@ struct AttentionGroup {
 };
 
 struct PackedBatch {
-  /// In front of every sequence: `lead.prompt` rows each, of id 0, which the method fills; positions count from
-  /// `lead.prefix`.
+  /// In front of every sequence: `lead.prompt` rows each, of `lead.ids` or else of id 0, which the method fills;
+  /// positions count from `lead.prefix`.
   Lead lead;
   /// Each int64 [N].
   torch::Tensor ids;
@@ -60,7 +60,7 @@ struct PackedBatch {
 };
 
 /// Pre: at least one sequence. Errors: kInvalidArgument for an empty sequence, one that is too long behind its lead,
-/// type_ids of another length, or an id outside of the base's tables.
+/// type_ids of another length, or an id (the lead's too) outside of the base's tables.
 Result<PackedBatch> Pack(std::span<const TokenSequence> sequences, const SequenceLimits& limits, const Lead& lead = {});
 
 /// Tokens of one sequence that follow `before` others, the lead counted; none: they are the first, behind the lead.

@@ -58,7 +58,8 @@ std::int64_t TensorSpec::size() const {
 }
 
 Algebra TensorSpec::algebra() const {
-  const bool factor = role == Role::kLoraA || role == Role::kLoraB || role == Role::kLoraE || role == Role::kAdapter;
+  const bool factor = role == Role::kLoraA || role == Role::kLoraB || role == Role::kLoraE || role == Role::kAdapter ||
+                      role == Role::kEncoder || role == Role::kGatedPrompt || role == Role::kGate;
   return factor ? Algebra::kBilinear : Algebra::kLinear;
 }
 
@@ -88,6 +89,14 @@ std::string_view RoleName(Role role) {
       return "offset";
     case Role::kSparse:
       return "sparse";
+    case Role::kEncoder:
+      return "encoder";
+    case Role::kPromptOffset:
+      return "prompt_offset";
+    case Role::kGatedPrompt:
+      return "gated_prompt";
+    case Role::kGate:
+      return "gate";
     case Role::kHead:
       return "head";
   }

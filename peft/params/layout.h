@@ -38,6 +38,13 @@ enum class Role {
   kOffset,
   /// What is added to some elements of a weight of the base.
   kSparse,
+  /// What virtual tokens are made of while they are trained: vectors, and the linears of an MLP.
+  kEncoder,
+  /// Vectors added to those of the base's tokens that a prompt starts from.
+  kPromptOffset,
+  /// LLaMA-Adapter's vectors, of which a layer makes keys and values, and what multiplies that attention.
+  kGatedPrompt,
+  kGate,
   kHead,
 };
 

@@ -33,10 +33,32 @@ Result<std::vector<float>> Lengths(const ModelFolder& base, const Site& site) {
   return lengths;
 }
 
+/// The tokens' vectors, one after the other.
+Result<std::vector<float>> TokenVectors(const ModelFolder& base, const PeftPlan& plan,
+                                        std::span<const std::int32_t> ids) {
+  const TableSite table = SitesOf(plan.base).tables.front();
+  ASSIGN_OR_RETURN(const TensorView view, base.Find(table.path + ".weight", {table.rows, table.width}));
+  const std::size_t bytes = view.data.size() / static_cast<std::size_t>(table.rows);
+  const auto width = static_cast<std::size_t>(table.width);
+  std::vector<float> values(ids.size() * width);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    TensorView row = view;
+    row.shape = {1, table.width};
+    row.data = view.data.subspan(static_cast<std::size_t>(ids[i]) * bytes, bytes);
+    RETURN_IF_ERROR(CopyFloats(row, std::span(values).subspan(i * width, width)));
+  }
+  return values;
+}
+
 Result<std::vector<float>> OriginOf(const ModelFolder& base, const PeftPlan& plan, const TensorSpec& spec) {
   if (spec.role == Role::kOffset) {
     const std::string name = spec.name.substr(PeftName("", "").size() - 1);
     return Values(base, name, spec.shape);
+  }
+  if (spec.role == Role::kPromptOffset) {
+    const PromptConfig& prompt = std::get<PromptConfig>(plan.method);
+    FEDPEFT_CHECK(static_cast<std::int64_t>(prompt.ids.size()) == prompt.length);
+    return TokenVectors(base, plan, prompt.ids);
   }
   for (const Site& site : LinearSites(plan.base)) {
     if (site.path == spec.site) return Lengths(base, site);
@@ -47,7 +69,7 @@ Result<std::vector<float>> OriginOf(const ModelFolder& base, const PeftPlan& pla
 }  // namespace
 
 bool IsOffset(const TensorSpec& spec) {
-  return spec.role == Role::kOffset || spec.role == Role::kMagnitude;
+  return spec.role == Role::kOffset || spec.role == Role::kMagnitude || spec.role == Role::kPromptOffset;
 }
 
 Status AddBaseValues(const ModelFolder& base, const PeftPlan& plan, float sign, ParamVector& params) {

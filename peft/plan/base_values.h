@@ -13,8 +13,9 @@ namespace fedpeft {
 bool IsOffset(const TensorSpec& spec);
 
 /// Adds to each tensor that is an offset `sign` times what it is offset from: of kOffset the base's parameter of its
-/// name, of kMagnitude the length of each row of the site's weight. Pre: `params` has the layout that the plan makes.
-/// Errors: those of finding the base's tensors.
+/// name, of kMagnitude the length of each row of the site's weight, of kPromptOffset the vectors of the prompt's
+/// tokens. Pre: `params` has the layout that the plan makes; a prompt is resolved (prompt_start.h). Errors: those of
+/// finding the base's tensors.
 Status AddBaseValues(const ModelFolder& base, const PeftPlan& plan, float sign, ParamVector& params);
 
 }  // namespace fedpeft

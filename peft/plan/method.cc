@@ -22,11 +22,14 @@ std::string Describe(const BottleneckConfig& adapter) {
   return (adapter.phm_dim > 0 ? "Compacter adapters of " : "adapters of ") + std::to_string(adapter.size) + " " +
          kPlaces[static_cast<int>(adapter.kind)];
 }
+std::string Describe(TokenEncoder encoder) {
+  return encoder == TokenEncoder::kMlp ? " made by an MLP" : "";
+}
 std::string Describe(const PrefixConfig& prefix) {
-  return "a prefix of " + std::to_string(prefix.length) + " keys and values a layer";
+  return "a prefix of " + std::to_string(prefix.length) + " keys and values a layer" + Describe(prefix.encoder);
 }
 std::string Describe(const PromptConfig& prompt) {
-  return "a prompt of " + std::to_string(prompt.length) + " vectors";
+  return "a prompt of " + std::to_string(prompt.length) + " vectors" + Describe(prompt.encoder);
 }
 std::string Describe(const OffsetConfig& offset) {
   constexpr const char* kParts[] = {"the base's biases", "the base's norms", "the whole base"};
@@ -38,10 +41,16 @@ std::string Describe(const SparseConfig& sparse) {
   return std::string("a share of ") + share.data() + " of the linears' weights";
 }
 
+std::string Describe(const LlamaAdapterConfig& adapter) {
+  return "LLaMA-Adapter of " + std::to_string(adapter.length) + " vectors in each of the top " +
+         (adapter.layers > 0 ? std::to_string(adapter.layers) + " " : "") + "layers";
+}
+
 }  // namespace
 
 Lead LeadOf(const MethodConfig& method) {
-  if (const auto* prompt = std::get_if<PromptConfig>(&method)) return {.prompt = prompt->length};
+  if (const auto* prompt = std::get_if<PromptConfig>(&method))
+    return {.prompt = prompt->length, .prefix = 0, .ids = prompt->ids};
   if (const auto* prefix = std::get_if<PrefixConfig>(&method)) return {.prefix = prefix->length};
   return {};
 }

@@ -88,14 +88,45 @@ struct BottleneckConfig {
   std::int64_t phm_rank = 1;
 };
 
+/// What makes virtual tokens while they are trained (token_encoder.h). Only its output is exported.
+enum class TokenEncoder { kNone, kMlp };
+
 /// Prefix tuning (Li & Liang 2021), as P-tuning v2 has it: `length` keys and values in front of every layer's.
 struct PrefixConfig {
   std::int64_t length = 16;
+  TokenEncoder encoder = TokenEncoder::kNone;
+  /// Width inside the encoder; 0: that of a layer's keys.
+  std::int64_t encoder_size = 0;
 };
 
-/// Prompt tuning (Lester et al. 2021): `length` vectors in front of the token embeddings.
+/// Prompt tuning (Lester et al. 2021): `length` vectors in front of the token embeddings; with an encoder, P-tuning
+/// (Liu et al. 2021).
 struct PromptConfig {
+  enum class Start {
+    kRandom,
+    /// The vectors of a text's tokens.
+    kText,
+    /// The vectors of tokens that the seed draws.
+    kVocabulary,
+  };
   std::int64_t length = 16;
+  TokenEncoder encoder = TokenEncoder::kNone;
+  /// Width inside the encoder; 0: that of the base.
+  std::int64_t encoder_size = 0;
+  /// But for kRandom, what is trained is added to the base's vectors of `ids`.
+  Start start = Start::kRandom;
+  std::string text = {};
+  std::uint64_t seed = 0;
+  /// The tokens it starts from; empty before ResolvePrompt (prompt_start.h), which needs the base's tokenizer.
+  std::vector<std::int32_t> ids = {};
+};
+
+/// LLaMA-Adapter (Zhang et al. 2023): each query of the top layers also attends to `length` trained vectors, by a
+/// softmax of their own; what comes of it is multiplied by a trained gate, zero at first.
+struct LlamaAdapterConfig {
+  std::int64_t length = 10;
+  /// How many of the top layers; 0: all but the first two, at least one.
+  std::int64_t layers = 0;
 };
 
 /// Parts of the base itself, trained as what is added to them.
@@ -122,13 +153,15 @@ struct SparseConfig {
 };
 
 using MethodConfig = std::variant<LoraConfig, Ia3Config, BottleneckConfig, PrefixConfig, PromptConfig, OffsetConfig,
-                                  AdaLoraConfig, SparseConfig>;
+                                  AdaLoraConfig, SparseConfig, LlamaAdapterConfig>;
 
 /// What a method puts in front of every sequence: `prompt` tokens that pass through the base like others, `prefix` keys
 /// and values. Each takes a position.
 struct Lead {
   std::int64_t prompt = 0;
   std::int64_t prefix = 0;
+  /// The tokens of the prompt's rows, whose vectors the method adds to; empty: it has vectors of its own.
+  std::vector<std::int32_t> ids = {};
 
   std::int64_t positions() const { return prompt + prefix; }
 };

@@ -27,6 +27,7 @@ Result<std::vector<TensorSpec>> PlanTensors(const PlanContext& at, const PrefixC
 Result<std::vector<TensorSpec>> PlanTensors(const PlanContext& at, const PromptConfig& prompt);
 Result<std::vector<TensorSpec>> PlanTensors(const PlanContext& at, const OffsetConfig& offset);
 Result<std::vector<TensorSpec>> PlanTensors(const PlanContext& at, const SparseConfig& sparse);
+Result<std::vector<TensorSpec>> PlanTensors(const PlanContext& at, const LlamaAdapterConfig& adapter);
 
 /// Uniform in ±1/√in, what torch's linears and peft's LoRA start with (kaiming_uniform(√5)).
 InitLaw KaimingLaw(std::int64_t in);

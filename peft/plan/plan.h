@@ -75,6 +75,10 @@ Result<std::vector<SparseSite>> SparseSites(const BaseShape& base, const SparseC
 /// `chosen` draws and a bit for each element.
 std::vector<std::int64_t> SparseMask(const SparseSite& sparse, std::uint64_t seed);
 
+/// The first of the layers whose attention the adapter joins. Errors: kInvalidArgument for a length below 1 or more
+/// layers than the base has; kFailedPrecondition for an encoder.
+Result<std::int64_t> FirstAdaptedLayer(const BaseShape& base, const LlamaAdapterConfig& adapter);
+
 /// The linears that the method attaches to; none for one that attaches elsewhere. Errors: those of the method's sites.
 Result<std::vector<Site>> AdaptedLinears(const PeftPlan& plan);
 

@@ -1,6 +1,7 @@
 // Prefix and prompt: what stands in front of every sequence.
 #include "peft/plan/method_plans.h"
 #include "peft/plan/plan.h"
+#include "peft/plan/token_encoder.h"
 
 namespace fedpeft {
 
@@ -19,17 +20,56 @@ TensorSpec Embeddings(std::int64_t length, std::int64_t width, Role role, const 
   return {"prompt_embeddings", {length, width}, role, site, {InitLaw::Kind::kNormal, kStd}};
 }
 
+/// What the encoder is made of, at the site where its output goes. The vectors are normal of deviation 1, torch's and
+/// peft's law of such a table, and not of that of what comes out: a linear makes of it a third of its variance, which
+/// keeps tanh out of its ends, the rows apart from each other, and the output near a tenth.
+std::vector<TensorSpec> EncoderTensors(const TokenMlp& mlp, std::int64_t length, const std::string& site) {
+  std::vector<TensorSpec> tensors = {
+      {mlp.vectors, {length, mlp.linears.front().in}, Role::kEncoder, site, {InitLaw::Kind::kNormal, 1}}};
+  for (const TokenMlp::Linear& linear : mlp.linears) {
+    tensors.push_back({linear.name + ".weight", {linear.out, linear.in}, Role::kEncoder, site, KaimingLaw(linear.in)});
+    tensors.push_back({linear.name + ".bias", {linear.out}, Role::kEncoder, site, KaimingLaw(linear.in)});
+  }
+  return tensors;
+}
+
+Status CheckEncoderSize(const char* key, std::int64_t size) {
+  if (size >= 0) return OkStatus();
+  return InvalidArgument(std::string(key) + ": got " + std::to_string(size) + ", want at least 0");
+}
+
+/// A start from the base's vectors travels as what is added to them.
+Result<std::vector<TensorSpec>> OffsetTensors(const PlanContext& at, const PromptConfig& prompt) {
+  if (prompt.encoder != TokenEncoder::kNone) {
+    return InvalidArgument(
+        "peft.prompt.encoder: got mlp with a start from the base's tokens, want none (or peft.prompt.init: random)");
+  }
+  return std::vector<TensorSpec>{{"prompt_embeddings",
+                                  {prompt.length, at.base.hidden_size},
+                                  Role::kPromptOffset,
+                                  at.sites.tables.front().path,
+                                  {}}};
+}
+
 }  // namespace
 
 Result<std::vector<TensorSpec>> PlanTensors(const PlanContext& at, const PrefixConfig& prefix) {
   RETURN_IF_ERROR(CheckLength("peft.prefix.length", prefix.length, at.base));
+  RETURN_IF_ERROR(CheckEncoderSize("peft.prefix.encoder_size", prefix.encoder_size));
+  const std::string& site = at.sites.attentions.front().path;
+  if (const auto mlp = TokenMlpOf(at.base, prefix)) return EncoderTensors(*mlp, prefix.length, site);
   // Layer after layer, keys and then values, of all heads.
   const std::int64_t width = at.base.num_hidden_layers * 2 * at.base.kv_heads() * at.base.head_width();
-  return std::vector{Embeddings(prefix.length, width, Role::kPrefix, at.sites.attentions.front().path)};
+  return std::vector{Embeddings(prefix.length, width, Role::kPrefix, site)};
 }
 
 Result<std::vector<TensorSpec>> PlanTensors(const PlanContext& at, const PromptConfig& prompt) {
   RETURN_IF_ERROR(CheckLength("peft.prompt.length", prompt.length, at.base));
+  RETURN_IF_ERROR(CheckEncoderSize("peft.prompt.encoder_size", prompt.encoder_size));
+  if (prompt.start != PromptConfig::Start::kRandom) return OffsetTensors(at, prompt);
+  if (const auto mlp = TokenMlpOf(at.base, prompt)) {
+    return EncoderTensors(*mlp, prompt.length, at.sites.tables.front().path);
+  }
   return std::vector{Embeddings(prompt.length, at.base.hidden_size, Role::kPrompt, at.sites.tables.front().path)};
 }
 

@@ -9,9 +9,12 @@
 #include "configs/gguf_adapter.h"
 #include "peft/core/files.h"
 #include "peft/io/adapter_folder.h"
+#include "peft/plan/base_values.h"
+#include "peft/plan/prompt_start.h"
 #include "peft/plan/ranks.h"
+#include "peft/plan/token_encoder.h"
 #include "tests/support/temp_folder.h"
-#include "tests/support/tiny_bert.h"
+#include "tests/support/tiny_base.h"
 
 namespace fedpeft {
 namespace {
@@ -83,6 +86,94 @@ TEST_F(AdapterTest, EveryMethodComesBackAsItWent) {
     EXPECT_EQ(read->run.problem.labels, run.problem.labels);
     EXPECT_EQ(read->run.problem.max_length, 20);
   }
+}
+
+/// What an import has, in the export's order.
+void ExpectNear(std::span<const float> got, std::span<const float> want) {
+  ASSERT_EQ(got.size(), want.size());
+  for (std::size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-5) << i;
+}
+
+TEST_F(AdapterTest, AnEncoderIsExportedAsWhatItMakes) {
+  for (const MethodConfig& method :
+       std::initializer_list<MethodConfig>{PrefixConfig{.length = 3, .encoder = TokenEncoder::kMlp, .encoder_size = 7},
+                                           PromptConfig{.length = 2, .encoder = TokenEncoder::kMlp}}) {
+    const RunSpec run = RunOf(method);
+    ASSERT_TRUE(Export(run, "").ok());
+    const Result<ImportedAdapter> read = Import();
+    ASSERT_TRUE(read.ok()) << read.status().ToString();
+    EXPECT_EQ(read->params.layout()->digest(), PlanLayout(PlanOfTokens(run.plan)).value()->digest());
+    ExpectNear(read->params.values(), EncodeTokens(run.plan, Random(run)).values());
+    const Status start = StartFromAdapter(folder_.File("adapter"), run, "").status();
+    EXPECT_EQ(start.code(), Code::kFailedPrecondition);
+    EXPECT_THAT(start.message(), HasSubstr("encoder: got mlp with an adapter to start from"));
+  }
+}
+
+TEST_F(AdapterTest, APromptFromTokensIsExportedWithTheirVectors) {
+  ASSERT_TRUE(testing::WriteTinyBase(base_.path()).ok());
+  using Start = PromptConfig::Start;
+  for (const PromptConfig& prompt : {PromptConfig{.length = 4, .start = Start::kText, .text = "food1 noise2"},
+                                     PromptConfig{.length = 4, .start = Start::kVocabulary, .seed = 9}}) {
+    const RunSpec run = RunOf(prompt);
+    EXPECT_THAT(Export(run, "").message(), HasSubstr("want the base too (--base)"));
+    ASSERT_TRUE(Export(run, base_.path()).ok());
+    const Result<ImportedAdapter> read = Import();
+    ASSERT_TRUE(read.ok()) << read.status().ToString();
+    EXPECT_EQ(std::get<PromptConfig>(read->run.plan.method).start, Start::kRandom);
+    PeftPlan resolved = run.plan;
+    const ModelFolder base = ModelFolder::Open(base_.path()).value();
+    ASSERT_TRUE(ResolvePrompt(base, {}, resolved).ok());
+    ParamVector want = Random(run);
+    ASSERT_TRUE(AddBaseValues(base, resolved, 1, want).ok());
+    ExpectNear(read->params.values(), want.values());
+
+    // And a run that starts from it has its own offsets again.
+    const auto start = StartFromAdapter(folder_.File("adapter"), run, base_.path());
+    ASSERT_TRUE(start.ok()) << start.status().ToString();
+    EXPECT_EQ(start->layout()->digest(), want.layout()->digest());
+    ExpectNear(start->values(), Random(run).values());
+    EXPECT_THAT(StartFromAdapter(folder_.File("adapter"), run, "").status().message(), HasSubstr("(--base)"));
+  }
+  RunSpec other = RunOf(PromptConfig{.length = 4, .start = Start::kText, .text = "food1"});
+  other.tokenizer[0] = 1;
+  EXPECT_THAT(Export(other, base_.path()).message(), HasSubstr("use the run's tokenizer.json"));
+}
+
+TEST_F(AdapterTest, ALlamaAdapterIsPeftsWhereItComputesTheSame) {
+  const auto run_on = [](const std::string& family, std::int64_t head_dim) {
+    RunSpec run = RunOf(LlamaAdapterConfig{.length = 3, .layers = 1});
+    run.problem.type = ProblemType::kLanguageModelling;
+    run.problem.labels = {};
+    run.plan.labels = 0;
+    run.plan.base.model_type = family;
+    run.plan.base.head_dim = head_dim;
+    return run;
+  };
+  const auto json_of = [&](const RunSpec& run) {
+    EXPECT_TRUE(Export(run, "").ok());
+    const Result<ImportedAdapter> read = ImportAdapter(folder_.File("adapter"), run.plan.base, "");
+    EXPECT_TRUE(read.ok()) << read.status().ToString();
+    EXPECT_EQ(read->params.layout()->digest(), PlanLayout(run.plan).value()->digest());
+    EXPECT_EQ(read->params.values()[5], Random(run).values()[5]);
+    EXPECT_TRUE(StartFromAdapter(folder_.File("adapter"), run, "").ok());
+    return *ReadFile(folder_.File("adapter/adapter_config.json"), 1 << 20);
+  };
+  for (const char* family : {"llama", "mistral"}) {
+    const std::string json = json_of(run_on(family, 0));
+    EXPECT_THAT(json, HasSubstr(R"("peft_type": "ADAPTION_PROMPT")"));
+    EXPECT_THAT(json, HasSubstr(R"("target_modules": "self_attn")"));
+    EXPECT_THAT(json, ::testing::Not(HasSubstr("modules_to_save")));
+  }
+  RunSpec biased = run_on("llama", 0);
+  biased.plan.base.attention_bias = true;
+  for (const RunSpec& run : {biased, run_on("llama", 10), run_on("gpt2", 0), run_on("qwen3", 8)}) {
+    EXPECT_THAT(json_of(run), HasSubstr(R"("peft_type": "FEDPEFT_LLAMA_ADAPTER")"));
+  }
+  ASSERT_TRUE(Export(run_on("llama", 0), "").ok());
+  const Status refused = ImportAdapter(folder_.File("adapter"), biased.plan.base, "").status();
+  EXPECT_EQ(refused.code(), Code::kUnimplemented);
+  EXPECT_THAT(refused.message(), HasSubstr("of which peft computes something else"));
 }
 
 TEST_F(AdapterTest, OffsetsFromTheBaseWantTheBase) {

@@ -48,6 +48,12 @@ v1::Adapter* SetAdapter(v1::RunConfig* config) {
   return config->mutable_peft()->mutable_adapter();
 }
 
+void SetPrompt(v1::RunConfig* config) {
+  config->mutable_peft()->set_method(v1::Peft::PROMPT);
+  FillDefaults({}, config->mutable_peft()->mutable_prompt());
+  config->mutable_problem()->set_max_length(64);
+}
+
 class ValidateRuleTest : public ::testing::TestWithParam<Rule> {};
 
 TEST_P(ValidateRuleTest, IsReportedAtItsKey) {
@@ -165,10 +171,49 @@ INSTANTIATE_TEST_SUITE_P(
         Rule{"MaxLengthBehindAPrompt",
              [](auto* c) {
                c->mutable_peft()->set_method(v1::Peft::PROMPT);
-               c->mutable_peft()->mutable_prompt()->set_length(10);
+               FillDefaults({}, c->mutable_peft()->mutable_prompt());
                c->mutable_problem()->set_max_length(static_cast<std::uint32_t>(c->base().max_position_embeddings()));
              },
              "problem.max_length", "and the method's virtual tokens"},
+        Rule{"EncoderSizeWithoutEncoder",
+             [](auto* c) {
+               SetPrompt(c);
+               c->mutable_peft()->mutable_prompt()->set_encoder_size(8);
+             },
+             "peft.prompt.encoder_size", "no effect with encoder none"},
+        Rule{"PrefixEncoderSizeWithoutEncoder",
+             [](auto* c) {
+               SetPrompt(c);
+               c->mutable_peft()->set_method(v1::Peft::PREFIX);
+               FillDefaults({}, c->mutable_peft()->mutable_prefix());
+               c->mutable_peft()->mutable_prefix()->set_encoder_size(8);
+             },
+             "peft.prefix.encoder_size", "no effect with encoder none"},
+        Rule{"InitTextOfARandomPrompt",
+             [](auto* c) {
+               SetPrompt(c);
+               c->mutable_peft()->mutable_prompt()->set_init_text("a text");
+             },
+             "peft.prompt.init_text", "no effect without init text"},
+        Rule{"NoInitText",
+             [](auto* c) {
+               SetPrompt(c);
+               c->mutable_peft()->mutable_prompt()->set_init(v1::Prompt::TEXT);
+             },
+             "peft.prompt.init_text", "is missing beside init text"},
+        Rule{"EncoderOfAPromptFromTheVocabulary",
+             [](auto* c) {
+               SetPrompt(c);
+               c->mutable_peft()->mutable_prompt()->set_init(v1::Prompt::VOCABULARY);
+               c->mutable_peft()->mutable_prompt()->set_encoder(v1::Prefix::MLP);
+             },
+             "peft.prompt.encoder", "with a start from the base's tokens"},
+        Rule{"LlamaAdapterOfAnEncoder",
+             [](auto* c) {
+               c->mutable_peft()->set_method(v1::Peft::LLAMA_ADAPTER);
+               FillDefaults({}, c->mutable_peft()->mutable_llama_adapter());
+             },
+             "peft.method", "this bert base is an encoder"},
         Rule{"UnknownTarget", [](auto* c) { c->mutable_peft()->mutable_lora()->add_target_modules("q_proj"); },
              "peft.lora.target_modules", "known names"},
         Rule{"ModelType", [](auto* c) { c->mutable_base()->set_model_type("mamba"); }, "base.model_type", "bert"},

@@ -314,6 +314,45 @@ TEST_F(AdapterFolderTest, SparseValuesComeWithWhatChoseTheirPlaces) {
   EXPECT_THAT(refusal(R"(,"density":0.1,"seed":-1)"), HasSubstr("seed: has a value of the wrong type"));
 }
 
+TEST_F(AdapterFolderTest, PTuningIsAPrompt) {
+  const std::vector<float> values(2 * 4);
+  AdapterConfig config;
+  config.peft_type = PeftType::kPromptTuning;
+  config.task_type = "CAUSAL_LM";
+  config.num_virtual_tokens = 2;
+  config.token_dim = 4;
+  config.num_layers = 1;
+  ASSERT_TRUE(Write(config, {{FloatView("prompt_embeddings", {2, 4}, values)}}).ok());
+  EXPECT_THAT(*ReadFile(folder_.File("adapter_config.json"), 1 << 20), HasSubstr("\"PROMPT_TUNING\""));
+  PutConfig(R"({"peft_type":"P_TUNING","encoder_reparameterization_type":"LSTM","num_virtual_tokens":2,"token_dim":4,)"
+            R"("num_layers":1,"task_type":"CAUSAL_LM"})");
+  ASSERT_TRUE(Read().ok());
+  EXPECT_EQ(Read()->config.peft_type, PeftType::kPromptTuning);
+}
+
+TEST_F(AdapterFolderTest, LlamaAdaptersSayHowManyLayersTheyHave) {
+  AdapterConfig config;
+  config.peft_type = PeftType::kAdaptionPrompt;
+  config.task_type = "CAUSAL_LM";
+  config.target_modules = {"self_attn"};
+  config.adapter_len = 2;
+  config.adapter_layers = 1;
+  const std::string layer = "base_model.model.model.layers.1.self_attn.";
+  const std::vector<TensorView> tensors = {Tensor(layer + "adaption_prompt", {1, 2, 4}),
+                                           Tensor(layer + "adaption_gate", {1})};
+  ASSERT_TRUE(Write(config, tensors).ok());
+  const Result<AdapterFolder> read = Read();
+  ASSERT_TRUE(read.ok()) << read.status().ToString();
+  EXPECT_EQ(read->config.adapter_len, 2);
+  EXPECT_EQ(read->config.adapter_layers, 1);
+  EXPECT_THAT(read->config.target_modules, ElementsAre("model.layers.1.self_attn"));
+  for (const char* value : {"0", "-1", "9223372036854775807"}) {
+    const std::string json = std::string(R"({"peft_type":"ADAPTION_PROMPT","adapter_layers":1,"adapter_len":)") + value;
+    EXPECT_THAT(AdapterConfigFromJson(json + "}").status().message(), HasSubstr("want 1 to 1048576")) << value;
+  }
+  EXPECT_THAT(Write(config, {}).message(), HasSubstr("has no tensors of its method"));
+}
+
 TEST(AdapterConfigTest, VirtualTokensAreBoundedBeforeTheirShapeIsMade) {
   for (const char* value : {"0", "-1", "9223372036854775807"}) {
     const std::string json = std::string(R"({"peft_type":"PREFIX_TUNING","num_layers":2,"token_dim":8,)") +

@@ -68,7 +68,10 @@ TEST_P(GenerateTest, TheCacheChangesNothing) {
   EXPECT_EQ(Continue(*base, Most(30, false)).ids, plain);
   for (const MethodConfig& config : std::initializer_list<MethodConfig>{
            LoraConfig{.rank = 3, .target_modules = {"q_proj", "v_proj"}}, Ia3Config{}, BottleneckConfig{.size = 4},
-           PrefixConfig{.length = 3}, PromptConfig{.length = 3}, OffsetConfig{OffsetConfig::What::kAll}}) {
+           PrefixConfig{.length = 3}, PromptConfig{.length = 3},
+           PrefixConfig{.length = 3, .encoder = TokenEncoder::kMlp}, LlamaAdapterConfig{.length = 3, .layers = 2},
+           PromptConfig{.length = 3, .start = PromptConfig::Start::kText, .ids = {4, 8, 15}},
+           OffsetConfig{OffsetConfig::What::kAll}}) {
     const Method method(base->shape(), config);
     const Ids adapted = Continue(*base, Most(30), method.adapted()).ids;
     EXPECT_EQ(Continue(*base, Most(30, false), method.adapted()).ids, adapted) << DescribeMethod(config);

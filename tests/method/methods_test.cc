@@ -1,6 +1,7 @@
 // Laws that hold of methods whatever their numbers; that the numbers are peft's is tests/parity/method_parity.py's.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "peft/method/bound_params.h"
@@ -28,21 +29,28 @@ struct Named {
   MethodConfig config;
 };
 
-std::vector<Named> Methods() {
-  return {{"lora", LoraConfig{.rank = 4, .target_modules = {"all-linear"}}},
-          {"dora", LoraConfig{.rank = 4, .target_modules = {"all-linear"}, .use_dora = true}},
-          {"ia3", Ia3Config{}},
-          {"houlsby", BottleneckConfig{.size = 5}},
-          {"pfeiffer", BottleneckConfig{.kind = BottleneckConfig::Kind::kPfeiffer, .size = 5}},
-          {"parallel", BottleneckConfig{.kind = BottleneckConfig::Kind::kParallel, .size = 5, .scale = 4}},
-          {"compacter", BottleneckConfig{.size = 8, .phm_dim = 4}},
-          {"compacter of rank 2",
-           BottleneckConfig{.kind = BottleneckConfig::Kind::kParallel, .size = 8, .phm_dim = 2, .phm_rank = 2}},
-          {"prefix", PrefixConfig{3}},
-          {"prompt", PromptConfig{3}},
-          {"norms", OffsetConfig{OffsetConfig::What::kNorms}},
-          {"full", OffsetConfig{OffsetConfig::What::kAll}},
-          {"sparse", SparseConfig{.density = 0.1, .seed = 3}}};
+std::vector<Named> MethodsOn(const BaseModel& base) {
+  std::vector<Named> methods = {
+      {"lora", LoraConfig{.rank = 4, .target_modules = {"all-linear"}}},
+      {"dora", LoraConfig{.rank = 4, .target_modules = {"all-linear"}, .use_dora = true}},
+      {"ia3", Ia3Config{}},
+      {"houlsby", BottleneckConfig{.size = 5}},
+      {"pfeiffer", BottleneckConfig{.kind = BottleneckConfig::Kind::kPfeiffer, .size = 5}},
+      {"parallel", BottleneckConfig{.kind = BottleneckConfig::Kind::kParallel, .size = 5, .scale = 4}},
+      {"compacter", BottleneckConfig{.size = 8, .phm_dim = 4}},
+      {"compacter of rank 2",
+       BottleneckConfig{.kind = BottleneckConfig::Kind::kParallel, .size = 8, .phm_dim = 2, .phm_rank = 2}},
+      {"prefix", PrefixConfig{3}},
+      {"prompt", PromptConfig{3}},
+      {"prefix of an MLP", PrefixConfig{.length = 3, .encoder = TokenEncoder::kMlp, .encoder_size = 5}},
+      {"prompt of an MLP", PromptConfig{.length = 3, .encoder = TokenEncoder::kMlp}},
+      {"prompt from a text", PromptConfig{.length = 3, .start = PromptConfig::Start::kText, .ids = {4, 8, 15}}},
+      {"norms", OffsetConfig{OffsetConfig::What::kNorms}},
+      {"full", OffsetConfig{OffsetConfig::What::kAll}},
+      {"sparse", SparseConfig{.density = 0.1, .seed = 3}},
+      {"adalora", AdaLoraConfig{.lora = {.rank = 4, .alpha = 8, .target_modules = {"all-linear"}}, .target_rank = 2}}};
+  if (base.causal()) methods.push_back({"llama adapter", LlamaAdapterConfig{.length = 3, .layers = 2}});
+  return methods;
 }
 
 class MethodsTest : public ::testing::Test {
@@ -95,7 +103,7 @@ class MethodsTest : public ::testing::Test {
 
 TEST_F(MethodsTest, TheStartIsTheBaseExactly) {
   for (const auto& base : bases_) {
-    for (const Named& method : Methods()) {
+    for (const Named& method : MethodsOn(*base)) {
       if (LeadOf(method.config).positions() > 0) continue;  // what stands before a text changes it
       const auto layout = PlanLayout(PlanOf(*base, method.config)).value();
       const Tensor hidden = HiddenWith(*base, method.config, ParamVector::Initial(layout, 5));
@@ -106,7 +114,7 @@ TEST_F(MethodsTest, TheStartIsTheBaseExactly) {
 
 TEST_F(MethodsTest, GradientsEqualFiniteDifferences) {
   for (const auto& base : bases_) {
-    for (const Named& method : Methods()) {
+    for (const Named& method : MethodsOn(*base)) {
       if (std::string(method.name) == "dora") continue;  // its gradient takes a norm for a constant
       const PeftPlan plan = PlanOf(*base, method.config);
       const auto layout = PlanLayout(plan).value();
@@ -266,9 +274,56 @@ TEST_F(MethodsTest, APromptOfLiteralTokensIsThoseTokens) {
     } words;
     const std::vector<TokenSequence> whole = {{all, {}}}, rest = {{text, {}}};
     base->Hidden(Pack(whole, base->limits()).value(), words, {});
-    const PromptHook prompt(words.taken);
+    const PromptHook prompt(VirtualTokens(words.taken), /*offsets=*/false);
     const Tensor hidden = base->Hidden(Pack(rest, base->limits(), {.prompt = 2}).value(), prompt, {});
     EXPECT_TRUE(torch::allclose(hidden, Plain(*base, all), 1e-5, 1e-5));
+  }
+}
+
+TEST_F(MethodsTest, APromptFromATextIsThatTextAtFirst) {
+  const torch::NoGradGuard no_grad;
+  const Ids all = {4, 8, 15, 16, 23, 42}, text(all.begin() + 2, all.end());
+  for (const auto& base : bases_) {
+    const PeftPlan plan =
+        PlanOf(*base, PromptConfig{.length = 2, .start = PromptConfig::Start::kText, .ids = {all[0], all[1]}});
+    const auto layout = PlanLayout(plan).value();
+    const ParamVector start = ParamVector::Initial(layout, 1);
+    const auto hook = MakeHook(plan, *layout, BoundParams(start).tensors());
+    const std::vector<TokenSequence> rest = {{text, {}}};
+    const PackedBatch batch = Pack(rest, base->limits(), LeadOf(plan.method)).value();
+    EXPECT_TRUE(torch::equal(base->Hidden(batch, *hook, {}), Plain(*base, all)));
+  }
+}
+
+TEST_F(MethodsTest, AnEncodersOutputIsTheVirtualTokensOfItsExport) {
+  for (const auto& base : bases_) {
+    for (const MethodConfig& config : std::initializer_list<MethodConfig>{
+             PrefixConfig{.length = 3, .encoder = TokenEncoder::kMlp, .encoder_size = 5},
+             PromptConfig{.length = 3, .encoder = TokenEncoder::kMlp, .encoder_size = 9}}) {
+      const PeftPlan plan = PlanOf(*base, config), tokens = PlanOfTokens(plan);
+      ParamVector params(PlanLayout(plan).value());
+      FillRandomly(params);
+      const ParamVector encoded = EncodeTokens(plan, params);
+      EXPECT_EQ(encoded.layout()->digest(), PlanLayout(tokens).value()->digest());
+      const Tensor want = HiddenWith(*base, config, params), got = HiddenWith(*base, tokens.method, encoded);
+      EXPECT_TRUE(torch::allclose(got, want, 1e-5, 1e-5)) << DescribeMethod(config);  // float32 sums in another order
+      EXPECT_FALSE(torch::allclose(got, HiddenWith(*base, tokens.method, ParamVector(encoded.layout())), 1e-2, 1e-2));
+    }
+  }
+}
+
+/// At the start the gate is zero, and alone has a gradient.
+TEST_F(MethodsTest, OnlyTheGateLearnsFirst) {
+  const BaseModel& base = *bases_[1];
+  const PeftPlan plan = PlanOf(base, LlamaAdapterConfig{.length = 3, .layers = 2});
+  const auto layout = PlanLayout(plan).value();
+  ParamVector params = ParamVector::Initial(layout, 5), grads(layout);
+  const BoundParams bound(params, grads, PlanView(plan, *layout));
+  Loss(base, plan, bound, *layout).backward();
+  for (std::size_t i = 0; i < layout->tensors().size(); ++i) {
+    const auto is_zero = [](float value) { return value == 0; };
+    const Role role = layout->tensors()[i].role;
+    EXPECT_EQ(std::ranges::all_of(grads.tensor(i), is_zero), role == Role::kGatedPrompt) << layout->tensors()[i].name;
   }
 }
 
@@ -285,7 +340,7 @@ TEST_F(MethodsTest, APrefixOfATextsKeysAndValuesIsThatText) {
     parts.push_back(kept.keys.clone());
     parts.push_back(kept.values.clone());
   }
-  const PrefixHook prefix(base.shape(), torch::cat(parts, /*dim=*/1));
+  const PrefixHook prefix(base.shape(), VirtualTokens(torch::cat(parts, /*dim=*/1)));
   const std::vector<TokenSequence> rest = {{text, {}}};
   const Tensor hidden = base.Hidden(Pack(rest, base.limits(), {.prefix = 2}).value(), prefix, {});
   EXPECT_TRUE(torch::allclose(hidden, Plain(base, all).narrow(0, 2, 4), 1e-5, 1e-5));

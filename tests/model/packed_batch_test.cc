@@ -40,6 +40,15 @@ TEST(PackedBatchTest, PadsOnlyAmongNearLengths) {
   EXPECT_FALSE(batch->groups[1].mask.defined());
 }
 
+TEST(PackedBatchTest, APromptsTokensStandBeforeEverySequence) {
+  const Ids first = {1, 2}, second = {3};
+  const std::vector<TokenSequence> sequences = {{first, {}}, {second, {}}};
+  const PackedBatch batch = Pack(sequences, kLimits, {.prompt = 2, .prefix = 0, .ids = {7, 8}}).value();
+  EXPECT_TRUE(torch::equal(batch.ids, torch::tensor({7, 8, 3, 7, 8, 1, 2}, torch::kInt64)));
+  const auto refused = Pack(sequences, kLimits, {.prompt = 1, .prefix = 0, .ids = {100}});
+  EXPECT_THAT(refused.status().message(), HasSubstr("token id of the prompt: got 100, want 0 to 99"));
+}
+
 TEST(PackedBatchTest, RefusesWhatTheBaseHasNoTableFor) {
   const Ids good = {1, 2}, high = {1, 100}, negative = {-1}, empty, overlong(65, 1), type = {0, 2}, short_types = {0};
   const struct {

@@ -24,7 +24,7 @@ from transformers import AutoModelForCausalLM
 
 from model_cells import CELLS, encodes, make_base, quiet_torch
 from method_parity import randomise
-from method_references import METHODS, Peft
+from method_references import METHODS
 from programs import Programs
 from tokenizer_kinds import gpt2
 
@@ -106,7 +106,7 @@ def check(programs, tokenizer, cell, methods, folder):
         model.save_pretrained(adapter, save_embedding_layers=False)
         tuned = compare(programs, tokenizer, model.eval(), ["--adapter", adapter])
         # A window of a few tokens does not reach what stands before the text.
-        unseen = cell.config.get("sliding_window") and method.name in ("prefix", "prompt")
+        unseen = cell.config.get("sliding_window") and method.name.startswith(("prefix", "prompt"))
         assert unseen or tuned != plain, f"{method.name}: no change"
     return f"{NEW_TOKENS} ids equal, {len(set(plain))} different ones; and with {', '.join(m.name for m in methods)}"
 
@@ -114,13 +114,17 @@ def check(programs, tokenizer, cell, methods, folder):
 def choose(rng):
     """Cells, and the methods to try on each."""
     decoders = [with_room(cell) for cell in CELLS if not encodes(cell.family)]
-    methods = [method for method in METHODS if isinstance(method, Peft)]
+    def in_peft(cell):
+        return [method for method in METHODS if method.in_peft(cell)]
+
     families = dict.fromkeys(cell.family for cell in decoders)
     if os.environ.get("FEDPEFT_FULL"):
         firsts = [next(cell for cell in decoders if cell.family == family and has_head(cell)) for family in families]
-        return [(cell, methods if cell in firsts else methods[:1]) for cell in decoders]
-    return [(rng.choice([cell for cell in decoders if cell.family == family and has_head(cell)]), [rng.choice(methods)])
-            for family in families]
+        # What peft has on some bases of a family alone is tried there.
+        return [(cell, [method for method in in_peft(cell) if cell in firsts or method is METHODS[0] or
+                        not all(method.in_peft(first) for first in firsts)]) for cell in decoders]
+    chosen = [rng.choice([cell for cell in decoders if cell.family == family and has_head(cell)]) for family in families]
+    return [(cell, [rng.choice(in_peft(cell))]) for cell in chosen]
 
 
 def main():

@@ -31,7 +31,8 @@ from model_parity import LABELS, LEARNING_RATE, STEPS, TOLERANCE, Helper, make_b
 VIRTUAL_TOKENS = 3  # the most that a method puts before a text
 BASES = [next(cell for cell in CELLS if cell.family == family) for family in dict.fromkeys(c.family for c in CELLS)]
 BASES += [next(cell for cell in CELLS if cell.name == name) for name in (
-    "biases, as many keys as queries", "all linears, tied")]
+    "biases, as many keys as queries", "all linears, tied", "heads as wide as the base",
+    "window of 7, heads as wide as the base")]
 
 
 @dataclasses.dataclass(frozen=True)

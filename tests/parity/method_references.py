@@ -4,12 +4,18 @@
 origin.
 """
 import dataclasses
+import json
+import pathlib
+import shutil
 
 import torch
-from peft import AdaLoraConfig, IA3Config, LNTuningConfig, LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
+from peft import (AdaLoraConfig, AdaptionPromptConfig, IA3Config, LNTuningConfig, LoraConfig, PrefixEncoder, PrefixTuningConfig,
+                  PromptEncoderConfig, PromptTuningConfig, get_peft_model)
 from transformers import BertConfig, BertModel, DynamicCache
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from families_export_parity import write_tokenizer
+from model_cells import encodes
 from random_stream import sparse_mask
 
 PREFIX = "base_model.model."
@@ -39,16 +45,26 @@ def heads(model):
 def our_name(name):
     """Of a trainable parameter of a peft model."""
     name = name.replace(".modules_to_save.default", "")
-    if name == "prompt_encoder.default.embedding.weight":
-        return "prompt_embeddings"
     name = name.replace(".ln_tuning_layers.default", "").replace(".lora_magnitude_vector.default.weight",
                                                                  ".lora_magnitude_vector")
     return name.replace(".default", "")
 
 
+def virtual_token_names(tensors):
+    """An embedding without an MLP is the virtual tokens themselves."""
+    vectors = "prompt_encoder.embedding.weight"
+    if sum(name.startswith("prompt_encoder.") for name in tensors) == 1:
+        tensors["prompt_embeddings"] = tensors.pop(vectors)
+    return tensors
+
+
 class Method:
     def __init__(self, name):
         self.name = name
+
+    def in_peft(self, base):
+        """Whether peft has it, so that its folders are peft's."""
+        return False
 
     def refused(self, base):
         """What our error has to say where the method makes no sense, else nothing."""
@@ -72,6 +88,9 @@ class Peft(Method):
         super().__init__(name)
         self.config, self.block = config, block
 
+    def in_peft(self, base):
+        return True
+
     def peft(self, base):
         return self.block(base)
 
@@ -92,8 +111,10 @@ class Peft(Method):
                 origin = (weight.t() if base.family == "gpt2" else weight).norm(dim=1)
             elif "ln_tuning_layers" in name:
                 origin = origins[our_name(name)]
+            elif getattr(config, "prompt_tuning_init", "RANDOM") == "TEXT" and "prompt_encoder" in name:
+                origin = p.detach().clone()
             tensors[our_name(name)] = Tensor(p, origin)
-        return model, tensors
+        return model, virtual_token_names(tensors)
 
 
 class AdaLora(Peft):
@@ -118,7 +139,7 @@ class AdaLora(Peft):
 class DistilBertBehindPrefix(torch.nn.Module):
     """DistilBERT whose layers are BERT's, which take keys and values from outside where its own do not."""
 
-    def __init__(self, model, length):
+    def __init__(self, model, encoder):
         super().__init__()
         config, inner = model.config, model.distilbert
         self.bert = BertModel(BertConfig(
@@ -138,12 +159,12 @@ class DistilBertBehindPrefix(torch.nn.Module):
         missing, unexpected = self.bert.load_state_dict(weights, strict=False)
         assert not unexpected and all("token_type" in name or "position_ids" in name for name in missing), missing
         self.layers, self.heads = config.n_layers, config.n_heads
-        self.prefix = torch.nn.Parameter(torch.empty(length, 2 * config.n_layers * config.dim))
+        self.prompt_encoder = encoder
         self.pre_classifier, self.classifier = model.pre_classifier, model.classifier
 
     def forward(self, input_ids, attention_mask):
-        length = self.prefix.shape[0]
-        rows = self.prefix.view(length, 2 * self.layers, self.heads, -1).permute(1, 2, 0, 3).unsqueeze(1)
+        length = self.prompt_encoder.embedding.num_embeddings
+        rows = self.prompt_encoder(torch.arange(length)).view(length, 2 * self.layers, self.heads, -1).permute(1, 2, 0, 3).unsqueeze(1)
         cache = DynamicCache()
         for layer in range(self.layers):
             cache.update(rows[2 * layer], rows[2 * layer + 1], layer)
@@ -156,9 +177,11 @@ class Prefix(Peft):
     def attach(self, model, base, language):
         if base.family != "distilbert":
             return super().attach(model, base, language)
-        model = DistilBertBehindPrefix(model, virtual_tokens(base)["num_virtual_tokens"])
+        model = DistilBertBehindPrefix(model, PrefixEncoder(self.config(base, model)))
         tensors = {"base_model." + name: Tensor(p) for name, p in heads(model).items()}
-        return model, tensors | {"prompt_embeddings": Tensor(model.prefix)}
+        for name, p in model.prompt_encoder.named_parameters():
+            tensors["prompt_encoder." + name] = Tensor(p)
+        return model, virtual_token_names(tensors)
 
 
 class Offsets(Method):
@@ -329,6 +352,80 @@ class Sparse(Method):
         return model, tensors | {PREFIX + name: Tensor(p) for name, p in head.items()}
 
 
+class LlamaAdapter(Method):
+    """Where peft has it, peft's; elsewhere, as hooks: what goes into the output linear of a layer's attention gets
+    gate·softmax(q·Kᵀ)·V of the layer's own keys and values of trained vectors, without positions. peft's configuration
+    has no modules_to_save, and its model does not train a head."""
+
+    LENGTH, LAYERS = 3, 2
+
+    def in_peft(self, base):
+        """It takes the width of a head for that of the base by the number of heads, and a bias of the output twice."""
+        if base.family not in ("llama", "mistral") or base.config.get("attention_bias"):
+            return False
+        heads, width = base.config["num_attention_heads"], base.config["hidden_size"]
+        return (base.config.get("head_dim") or width // heads) * heads == width
+
+    def peft(self, base):
+        return dict(method="llama_adapter", llama_adapter=dict(length=self.LENGTH, layers=self.LAYERS))
+
+    def refused(self, base):
+        return "is an encoder" if encodes(base.family) else ""
+
+    def attach(self, model, base, language):
+        head = heads(model)
+        if self.in_peft(base):
+            model = get_peft_model(model, AdaptionPromptConfig(adapter_len=self.LENGTH, adapter_layers=self.LAYERS,
+                                                               task_type=task_of(language)))
+            for p in head.values():
+                p.requires_grad_()
+            return model, {name: Tensor(p) for name, p in model.named_parameters() if p.requires_grad}
+        tensors = {PREFIX + name: Tensor(p) for name, p in head.items()}
+        names = [name for name, _ in model.named_modules() if name.endswith((".attn", ".self_attn"))]
+        for p in model.parameters():
+            p.requires_grad_(any(p is one for one in head.values()))
+        for name in names[-self.LAYERS:]:
+            for suffix, p in gate_attention(model.get_submodule(name), model.config, self.LENGTH).items():
+                tensors[f"{PREFIX}{name}.{suffix}"] = Tensor(p)
+        return model, tensors
+
+
+def gate_attention(attention, config, length):
+    """The hooks on one layer, and their parameters."""
+    vectors = torch.nn.Parameter(torch.empty(1, length, config.hidden_size))
+    gate = torch.nn.Parameter(torch.empty(1))
+    fused, seen = hasattr(attention, "c_attn"), {}
+
+    def heads_of(rows):
+        return rows.view(*rows.shape[:2], -1, attention.head_dim)
+
+    def normed(rows, norm):
+        norm = getattr(attention, norm, None)
+        return (norm(rows) if norm else rows).transpose(1, 2)
+
+    def project(x, which):
+        if fused:
+            return heads_of(attention.c_attn(x).chunk(3, dim=-1)["qkv".index(which)]).transpose(1, 2)
+        return normed(heads_of(getattr(attention, which + "_proj")(x)), which + "_norm")
+
+    def remember(module, args, kwargs):
+        seen.update(x=args[0] if args else kwargs["hidden_states"], turn=kwargs.get("position_embeddings"))
+
+    def join(module, args):
+        q, k, v = project(seen["x"], "q"), project(vectors, "k"), project(vectors, "v")
+        if seen["turn"] is not None:
+            cos, sin = (turn.unsqueeze(1) for turn in seen["turn"])
+            half = q.shape[-1] // 2
+            q = q * cos + torch.cat([-q[..., half:], q[..., :half]], dim=-1) * sin
+        k, v = (rows.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for rows in (k, v))
+        found = (gate * (q @ k.transpose(2, 3) * attention.scaling).softmax(-1)) @ v
+        return (args[0] + found.transpose(1, 2).reshape(args[0].shape),)
+
+    attention.register_forward_pre_hook(remember, with_kwargs=True)
+    (attention.c_proj if fused else attention.o_proj).register_forward_pre_hook(join)
+    return {"adaption_prompt": vectors, "adaption_gate": gate}
+
+
 def norms(model):
     return [name for name, module in model.named_modules() if "Norm" in type(module).__name__]
 
@@ -366,6 +463,21 @@ def virtual_tokens(base):
                 num_attention_heads=base.config["n_heads"])
 
 
+def text_prompt(base, model):
+    """Starts from a text by the tokenizer beside the base's weights, which gets one if it has none. peft reads it from a
+    folder without config.json: for some families transformers changes its stages."""
+    folder = pathlib.Path(model.name_or_path)
+    if not (folder / "tokenizer.json").exists():
+        write_tokenizer(folder / "tokenizer.json")
+    alone = folder / "tokenizer"
+    alone.mkdir(exist_ok=True)
+    shutil.copy(folder / "tokenizer.json", alone)
+    (alone / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+    return PromptTuningConfig(prompt_tuning_init="TEXT", prompt_tuning_init_text=TEXT,
+                              tokenizer_name_or_path=str(alone), **virtual_tokens(base))
+
+
+TEXT = "my card"
 METHODS = [
     Peft("lora, patterns, rslora",
          lambda base, _: lora(base, use_rslora=True, rank_pattern=lora_patterns(base)[0],
@@ -394,6 +506,14 @@ METHODS = [
          lambda base: dict(method="prefix", prefix=dict(length=3))),
     Peft("prompt", lambda base, _: PromptTuningConfig(**virtual_tokens(base)),
          lambda base: dict(method="prompt", prompt=dict(length=3))),
+    Prefix("prefix, encoder",
+           lambda base, _: PrefixTuningConfig(prefix_projection=True, encoder_hidden_size=7, **virtual_tokens(base)),
+           lambda base: dict(method="prefix", prefix=dict(length=3, encoder="mlp", encoder_size=7))),
+    Peft("prompt, encoder", lambda base, _: PromptEncoderConfig(**virtual_tokens(base)),
+         lambda base: dict(method="prompt", prompt=dict(length=3, encoder="mlp"))),
+    Peft("prompt, text", text_prompt,
+         lambda base: dict(method="prompt", prompt=dict(length=3, init="text", init_text=TEXT))),
+    LlamaAdapter("llama adapter"),
     Offsets("bitfit", "bitfit", lambda name, module: name.endswith(".bias")),
     Peft("norm", lambda base, model: LNTuningConfig(target_modules=norms(model)), lambda base: dict(method="norm")),
     Offsets("full", "full", lambda name, module: True),

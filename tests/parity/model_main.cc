@@ -21,6 +21,7 @@
 #include "peft/method/optimizer.h"
 #include "peft/method/rank_scores.h"
 #include "peft/model/load.h"
+#include "peft/plan/prompt_start.h"
 #include "tests/parity/read_run.h"
 
 namespace fedpeft {
@@ -35,13 +36,15 @@ struct Request {
   nlohmann::json batches;
 };
 
-Result<Request> ReadRequest(const std::string& folder, const BaseShape& shape) {
+Result<Request> ReadRequest(const std::string& base_folder, const std::string& folder, const BaseShape& shape) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(JoinPath(folder, "request.json"), kMaxBytes));
   ASSIGN_OR_RETURN(nlohmann::json json, ParseJsonObject(text));
   Request request;
   ASSIGN_OR_RETURN(const RunSpec run, ReadRunSpec(JoinPath(folder, "run.yaml")));
   if (run.plan.base != shape) return InvalidArgument("run.yaml: the base is not that of the folder");
   request.plan = run.plan;
+  ASSIGN_OR_RETURN(const ModelFolder base, ModelFolder::Open(base_folder));
+  RETURN_IF_ERROR(ResolvePrompt(base, /*hash=*/{}, request.plan));
   request.adamw = {run.train.beta1, run.train.beta2, run.train.epsilon, run.train.weight_decay};
   request.learning_rate = run.train.learning_rate;
   request.batches = json.at("batches");
@@ -124,7 +127,7 @@ Status WriteOutputs(const std::string& path, const Outputs& outputs, const Param
 
 Status RunCase(const std::string& base_folder, const std::string& folder) {
   ASSIGN_OR_RETURN(const std::shared_ptr<const BaseModel> base, LoadBaseModel(base_folder, BaseDtype::kFloat32));
-  ASSIGN_OR_RETURN(const Request request, ReadRequest(folder, base->shape()));
+  ASSIGN_OR_RETURN(const Request request, ReadRequest(base_folder, folder, base->shape()));
   ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(request.plan));
   ParamVector params(layout), grads(layout);
   RETURN_IF_ERROR(ReadParams(JoinPath(folder, "params.safetensors"), params));

@@ -8,6 +8,8 @@
 #include <functional>
 #include <numeric>
 
+#include "peft/params/param_vector.h"
+
 namespace fedpeft {
 namespace {
 
@@ -211,6 +213,46 @@ TEST(MethodPlanTest, MasksAreFair) {
   for (const int count : counts) EXPECT_NEAR(count, 500, 5 * std::sqrt(2000 * 0.25 * 0.75));
 }
 
+TEST(MethodPlanTest, EncodersHaveTheTensorsOfPeft) {
+  const std::string encoder = "prompt_encoder.";
+  EXPECT_THAT(Tensors(With("llama", PrefixConfig{.length = 3, .encoder = TokenEncoder::kMlp, .encoder_size = 7})),
+              ElementsAre(encoder + "embedding.weight [3,20]", encoder + "transform.0.weight [7,20]",
+                          encoder + "transform.0.bias [7]", encoder + "transform.2.weight [40,7]",
+                          encoder + "transform.2.bias [40]"));
+  EXPECT_THAT(Tensors(With("llama", PromptConfig{.length = 3, .encoder = TokenEncoder::kMlp}, 2)),
+              ElementsAre(encoder + "embedding.weight [3,32]", encoder + "mlp_head.0.weight [32,32]",
+                          encoder + "mlp_head.0.bias [32]", encoder + "mlp_head.2.weight [32,32]",
+                          encoder + "mlp_head.2.bias [32]", encoder + "mlp_head.4.weight [32,32]",
+                          encoder + "mlp_head.4.bias [32]", "base_model.score.weight [2,32]"));
+  const auto layout = PlanLayout(With("llama", PromptConfig{.length = 3, .encoder = TokenEncoder::kMlp})).value();
+  const ParamVector start = ParamVector::Initial(layout, 1);
+  EXPECT_EQ(layout->tensors()[1].algebra(), Algebra::kBilinear);
+  EXPECT_LE(std::ranges::max(start.tensor(2)), 1 / std::sqrt(32.0f));  // a bias, which torch starts as the weight
+  EXPECT_GT(std::ranges::max(start.tensor(0)), 1);
+}
+
+TEST(MethodPlanTest, APromptFromTokensTravelsAsAnOffset) {
+  const auto layout =
+      PlanLayout(With("bert", PromptConfig{.length = 3, .start = PromptConfig::Start::kText, .text = "a"})).value();
+  EXPECT_EQ(layout->tensors()[0].name, "prompt_embeddings");
+  EXPECT_EQ(layout->tensors()[0].role, Role::kPromptOffset);
+  EXPECT_EQ(layout->tensors()[0].init.kind, InitLaw::Kind::kZeros);
+}
+
+TEST(MethodPlanTest, LlamaAdapterLeavesTheFirstTwoLayersAlone) {
+  const auto layers = [](std::int64_t all, std::int64_t top) {
+    PeftPlan plan = With("gpt2", LlamaAdapterConfig{.length = 3, .layers = top});
+    plan.base.num_hidden_layers = all;
+    return Tensors(plan);
+  };
+  const auto layer = [](int index) { return "base_model.model.transformer.h." + std::to_string(index) + ".attn."; };
+  EXPECT_THAT(layers(4, 0), ElementsAre(layer(2) + "adaption_prompt [1,3,32]", layer(2) + "adaption_gate [1]",
+                                        layer(3) + "adaption_prompt [1,3,32]", layer(3) + "adaption_gate [1]"));
+  EXPECT_THAT(layers(4, 1), ElementsAre(layer(3) + "adaption_prompt [1,3,32]", layer(3) + "adaption_gate [1]"));
+  EXPECT_THAT(layers(1, 0), SizeIs(2));
+  EXPECT_THAT(layers(4, 4), SizeIs(8));
+}
+
 TEST(MethodPlanTest, TheWholeBaseNeedsToKnowAllOfIt) {
   PeftPlan plan = With("bert", OffsetConfig{OffsetConfig::What::kAll}, 2);
   EXPECT_THAT(Refusal(plan), HasSubstr("base.type_vocab_size: is missing"));
@@ -232,6 +274,15 @@ TEST(MethodPlanTest, WhatMakesNoSenseSaysWhy) {
               HasSubstr("peft.adapter.size: got 33, want 1 to 32"));
   EXPECT_THAT(Refusal(With("bert", PromptConfig{40})), HasSubstr("peft.prompt.length: got 40, want 1 to 39"));
   EXPECT_THAT(Refusal(With("bert", PrefixConfig{0})), HasSubstr("peft.prefix.length: got 0"));
+  EXPECT_THAT(Refusal(With("bert", PrefixConfig{.encoder_size = -1})), HasSubstr("peft.prefix.encoder_size: got -1"));
+  EXPECT_THAT(Refusal(With("bert", PromptConfig{.encoder = TokenEncoder::kMlp, .start = PromptConfig::Start::kText})),
+              HasSubstr("peft.prompt.encoder: got mlp"));
+  const auto encoder = PlanLayout(With("bert", LlamaAdapterConfig{}));
+  EXPECT_EQ(encoder.status().code(), Code::kFailedPrecondition);
+  EXPECT_THAT(encoder.status().message(), HasSubstr("this bert base is an encoder"));
+  EXPECT_THAT(Refusal(With("llama", LlamaAdapterConfig{.length = 0})), HasSubstr("peft.llama_adapter.length: got 0"));
+  EXPECT_THAT(Refusal(With("llama", LlamaAdapterConfig{.layers = 2})),
+              HasSubstr("peft.llama_adapter.layers: got 2, want 0 to 1"));
   EXPECT_THAT(Refusal(With("bert", Ia3Config{{"key"}, {"value"}})), HasSubstr("attention.self.value is not among"));
   const auto all = Ia3Sites(Shape("bert"), Ia3Config{{"query", "output.dense"}, {"all-linear"}});
   EXPECT_THAT(all.status().message(), HasSubstr("is not among"));
