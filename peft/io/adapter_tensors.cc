@@ -61,7 +61,8 @@ Status Sort(const TensorMap& tensors, const AdapterConfig& config, Sorted& sorte
   for (const auto& [name, tensor] : tensors) {
     ASSIGN_OR_RETURN(const AdapterName parsed, ParseAdapterName(name, config));
     if (parsed.kind == Kind::kOther) sorted.others.push_back(parsed.path);
-    const bool of_module = parsed.kind == Kind::kIa3 || parsed.kind == Kind::kNorm || parsed.kind == Kind::kSparse || parsed.kind == Kind::kGated;
+    const bool of_module = parsed.kind == Kind::kIa3 || parsed.kind == Kind::kNorm || parsed.kind == Kind::kSparse ||
+                           parsed.kind == Kind::kGated;
     if (of_module) sorted.modules.push_back(parsed.path);
     if (parsed.kind == Kind::kVirtualTokens) sorted.virtual_tokens = &tensor;
     const bool of_pair = parsed.kind <= Kind::kEmbeddingB;

@@ -25,7 +25,20 @@ bool IsWithin(std::string_view parameter, std::string_view module);
 
 /// A tensor name of an adapter file, taken apart.
 struct AdapterName {
-  enum class Kind { kA, kB, kE, kMagnitude, kEmbeddingA, kEmbeddingB, kIa3, kNorm, kSparse, kGated, kVirtualTokens, kOther };
+  enum class Kind {
+    kA,
+    kB,
+    kE,
+    kMagnitude,
+    kEmbeddingA,
+    kEmbeddingB,
+    kIa3,
+    kNorm,
+    kSparse,
+    kGated,
+    kVirtualTokens,
+    kOther
+  };
   Kind kind = Kind::kOther;
   /// The module's path; for kOther the parameter's (`classifier.weight`).
   std::string_view path;

@@ -59,7 +59,8 @@ Result<std::vector<bool>> InLayers(const PeftPlan& plan, const ParamLayout& layo
   const std::map<std::string, int> layer_of = LayersOf(plan.base);
   std::vector<bool> inside;
   for (const TensorSpec& spec : layout.tensors()) {
-    const auto found = spec.role == Role::kPrefix ? layer_of.end() : layer_of.find(spec.site);
+    const bool spans = spec.role == Role::kPrefix || spec.role == Role::kEncoder;
+    const auto found = spans ? layer_of.end() : layer_of.find(spec.site);
     inside.push_back(found != layer_of.end() && std::find(layers.begin(), layers.end(), found->second) != layers.end());
   }
   if (std::find(inside.begin(), inside.end(), true) != inside.end()) return inside;

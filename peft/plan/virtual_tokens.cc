@@ -20,11 +20,11 @@ TensorSpec Embeddings(std::int64_t length, std::int64_t width, Role role, const 
   return {"prompt_embeddings", {length, width}, role, site, {InitLaw::Kind::kNormal, kStd}};
 }
 
-/// Of the vectors that go into an encoder. A step of AdamW moves what comes out in proportion to what goes in: large keys
-/// drown the text, so that a prefix starts small, like the base's embeddings, while a prompt, which a norm follows or a
-/// stream takes up, learns the faster from torch's own law of such a table. Measured on MiniLM with 1,600 of WordNet's
-/// glosses, three epochs: of a prefix 60% right at 0.02 and 12%, the largest class, at 1 (learning rate 0.003); of a
-/// prompt 50% and 64% (0.01).
+/// Of the vectors that go into an encoder. A step of AdamW moves what comes out in proportion to what goes in: large
+/// keys drown the text, so that a prefix starts small, like the base's embeddings, while a prompt, which a norm follows
+/// or a stream takes up, learns the faster from torch's own law of such a table. Measured on MiniLM with 1,600 of
+/// WordNet's glosses, three epochs: of a prefix 60% right at 0.02 and 12%, the largest class, at 1 (learning rate
+/// 0.003); of a prompt 50% and 64% (0.01).
 constexpr double kPrefixVectorsStd = 0.02, kPromptVectorsStd = 1;
 
 /// What the encoder is made of, at the site where its output goes; linears as torch's.

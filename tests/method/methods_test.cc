@@ -142,7 +142,7 @@ TEST_F(MethodsTest, GradientsEqualFiniteDifferences) {
 /// From the start on, where linears that are zero keep the gradient from those before them for one step.
 TEST_F(MethodsTest, EveryTensorOfAnAdapterIsTrained) {
   for (const auto& base : bases_) {
-    for (const Named& method : Methods()) {
+    for (const Named& method : MethodsOn(*base)) {
       PeftPlan plan = PlanOf(*base, method.config);
       plan.head = HeadPolicy::kFrozen;
       const auto layout = PlanLayout(plan).value();

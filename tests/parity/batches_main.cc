@@ -40,8 +40,9 @@ Result<Dealt> Deal(const Arguments& arguments, const RunSpec& run) {
   }
   Dealt dealt;
   ASSIGN_OR_RETURN(dealt.rows, PartitionRows(partition, table, labels, arguments.clients, run.seed));
-  ASSIGN_OR_RETURN(const DealtExamples clients, DealExamples(run, tokenizer, {table, std::nullopt}, partition,
-                                                             arguments.clients, {.first = 0, .end = arguments.clients}));
+  ASSIGN_OR_RETURN(const DealtExamples clients,
+                   DealExamples(run, tokenizer, {table, std::nullopt}, partition, arguments.clients,
+                                {.first = 0, .end = arguments.clients}));
   for (const std::vector<Example>& examples : clients.data) {
     std::vector<std::uint32_t>& lengths = dealt.lengths.emplace_back();
     for (const Example& example : examples) lengths.push_back(static_cast<std::uint32_t>(example.ids.size()));

@@ -15,9 +15,9 @@
 #include <utility>
 #include <vector>
 
+#include "configs/views.h"
 #include "peft/core/random.h"
 #include "peft/params/layout.h"
-#include "configs/views.h"
 #include "peft/plan/plan.h"
 #include "server/coordinator.h"
 #include "server/state_reader.h"
