@@ -41,8 +41,8 @@ struct ImportedAdapter {
 Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape& base, const std::string& base_folder);
 
 /// The values of an adapter folder as those that `run` starts from; fedpeft's or `peft`'s, of the same method, with the
-/// same ranks, scales and labels. Errors: ImportAdapter's; kFailedPrecondition for an adapter of something else than the
-/// run trains, naming it, or a run that does not share all that it trains, or trains an encoder of virtual tokens.
+/// same ranks, scales and labels. Errors: ImportAdapter's; kFailedPrecondition for an adapter of something else than
+/// the run trains, naming it, or a run that does not share all that it trains, or trains an encoder of virtual tokens.
 Result<ParamVector> StartFromAdapter(const std::string& folder, const RunSpec& run, const std::string& base_folder);
 
 }  // namespace fedpeft
