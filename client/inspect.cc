@@ -92,8 +92,8 @@ Result<std::vector<std::string>> TrainingLines(const BaseInfo& base, const RunSp
                   std::to_string(own) + " parameters; head, " + std::to_string(head) + " (" + share +
                   " of the base's)");
   for (const std::string& line : LinearLines(sites)) lines.push_back("  " + line);
-  lines.push_back("a client's round: " + Bytes4(views.Update(1).size) + " up, " + Bytes4(views.Broadcast().size) +
-                  " down");
+  lines.push_back("a client's round: " + Bytes4(views.Update(1).size) + " up, " +
+                  Bytes4(views.max_broadcast_bytes() / sizeof(float)) + " down");
   ASSIGN_OR_RETURN(const MemoryForecast memory, ForecastMemory(base, run));
   lines.push_back("memory for training, at most: about " + MiB(memory.total()) + " (program " + MiB(memory.program) +
                   ", base " + MiB(memory.weights) + ", trained " + MiB(memory.trained) + ", activations of " +

@@ -12,7 +12,6 @@
 #include "client/compute.h"
 #include "client/dataset.h"
 #include "client/local_runner.h"
-#include "client/personal.h"
 #include "client/session.h"
 #include "client/signals.h"
 #include "configs/loader.h"
@@ -115,25 +114,6 @@ Result<std::string> NameToClaim(const JoinOptions& options, UpdateStore& updates
   return updates.Name(options.name);
 }
 
-/// Writes the tensors that are a client's own, which the run leaves to it, as files that `personalise` reads.
-Status KeepPersonal(const JoinOptions& options, const std::string& run_id, const std::string& id,
-                    const LocalRunner& runner, const UpdateStore& updates) {
-  if (!runner.views().any_personal()) return OkStatus();
-  if (options.state.empty()) {
-    LogWarning("personal.lost", {{"reason", "no --state was given to keep this client's own parts of the model in"}});
-    return OkStatus();
-  }
-  ParamVector own(runner.layout());
-  for (std::size_t i = 0; i < runner.clients(); ++i) {
-    const std::string client = runner.clients() == 1 ? id : id + "/" + std::to_string(i);
-    const Bytes values = updates.Personal(run_id, client);
-    if (values.empty()) continue;  // it was never asked to train
-    RETURN_IF_ERROR(own.Scatter(runner.views().Personal(), values));
-    RETURN_IF_ERROR(WritePersonal(PersonalPath(options.state, client), own, runner.views().personal()));
-  }
-  return OkStatus();
-}
-
 /// Errors: also kCancelled after `stop`, at the end of the file that is being loaded.
 Status Join(const JoinOptions& options, const std::stop_token& stop) {
   if (options.evaluator && !options.eval_data.empty()) {
@@ -150,6 +130,13 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
   UseThreads(options.compute.threads);
   ASSIGN_OR_RETURN(const auto runner, MakeRunner(options, base, agreed.spec, stop));
 
+  if (runner->keeps_personal() && !options.state.empty()) {
+    runner->WritePersonalTo({options.state, agreed.id, options.compute.base});
+  } else if (runner->keeps_personal()) {
+    LogWarning("personal.not_kept",
+               {{"reason", "without --state this client's own parts of the model end with the process"}});
+  }
+
   SessionOptions session_options;
   session_options.run_id = agreed.id;
   session_options.name = name;
@@ -159,10 +146,8 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
   session_options.max_wait_s = options.max_wait_s;
   Session session(*transport, *runner, updates, std::move(session_options));
   const Status outcome = session.Run(stop);
-  if (!outcome.ok()) return outcome;
-  RETURN_IF_ERROR(KeepPersonal(options, agreed.id, session.client_id(), *runner, updates));
-  updates.Clear();
-  return OkStatus();
+  if (outcome.ok()) updates.Clear();
+  return outcome;
 }
 
 }  // namespace

@@ -35,10 +35,13 @@ LocalRunner::LocalRunner(RunSpec run, std::shared_ptr<const ParamLayout> layout,
       views_(std::move(views)),
       data_(std::move(data)),
       held_out_(std::move(held_out)),
-      initial_(ParamVector::Initial(layout_, run_.seed)),
       start_(layout_),
-      work_(layout_),
-      own_(layout_) {}
+      work_(layout_) {
+  const auto& shared = views_.shared();
+  if (std::find(shared.begin(), shared.end(), false) != shared.end()) {
+    initial_ = ParamVector::Initial(layout_, run_.seed);
+  }
+}
 
 Result<std::unique_ptr<LocalRunner>> LocalRunner::Make(RunSpec run, std::shared_ptr<const BaseModel> base,
                                                        std::vector<std::vector<Example>> data,
@@ -51,13 +54,13 @@ Result<std::unique_ptr<LocalRunner>> LocalRunner::Make(RunSpec run, std::shared_
 }
 
 PayloadLayout LocalRunner::OwnIn(std::uint32_t round) const {
-  std::vector<bool> own = views_.personal();
+  std::vector<bool> own = own_->which;
   for (std::size_t i = 0; i < own.size(); ++i) own[i] = own[i] && !views_.At(round).share[i];
   return DensePayload(*layout_, own, /*max_abs=*/0);
 }
 
 Status LocalRunner::TakeBroadcast(ByteSpan params) {
-  std::ranges::copy(initial_.values(), start_.values().begin());
+  if (initial_) std::ranges::copy(initial_->values(), start_.values().begin());
   const PayloadLayout masks = views_.Masks();
   const std::size_t head = std::min(params.size(), masks.size * sizeof(float));
   RETURN_IF_ERROR(start_.Scatter(masks, params.first(head)));
@@ -68,12 +71,26 @@ Status LocalRunner::TakeBroadcast(ByteSpan params) {
 
 Status LocalRunner::Begin(std::uint32_t round, const Start& start) {
   RETURN_IF_ERROR(TakeBroadcast(start.params));
-  if (!views_.any_personal()) return OkStatus();
-  std::ranges::copy(start_.values(), own_.values().begin());
-  if (start.personal.empty()) return OkStatus();
-  RETURN_IF_ERROR(own_.Scatter(views_.Personal(), start.personal).Annotate("the client's own tensors"));
-  Copy(OwnIn(round), own_, start_);
+  if (!keeps_personal()) return OkStatus();
+  Result<OwnTensors> own = DecodeOwn(layout_, start.personal);
+  if (!own.ok()) return own.status().Annotate("the client's own tensors");
+  own_ = std::move(*own);
+  Copy(OwnIn(round), own_->values, start_);
   return OkStatus();
+}
+
+Result<Bytes> LocalRunner::KeepOwn(const std::string& name, std::uint32_t round) {
+  const ViewSpec& view = views_.At(round);
+  for (std::size_t i = 0; i < view.train.size(); ++i) {
+    if (view.train[i] && !view.share[i]) own_->which[i] = true;
+  }
+  Copy(OwnIn(round), work_, own_->values);
+  Bytes bytes = EncodeOwn(*own_);
+  if (personal_folder_ && !bytes.empty()) {
+    const PersonalFolder& folder = *personal_folder_;
+    RETURN_IF_ERROR(WritePersonal(PersonalPath(folder.state, name), folder.run_id, run_.plan, folder.base, *own_));
+  }
+  return bytes;
 }
 
 Result<LocalRunner::Update> LocalRunner::Train(std::size_t index, const std::string& name, std::uint32_t round,
@@ -89,9 +106,8 @@ Result<LocalRunner::Update> LocalRunner::Train(std::size_t index, const std::str
   ASSIGN_OR_RETURN(const TrainStats stats, trainer_->TrainRound(work_, data_[index], request, &stop, progress));
   const PayloadLayout payload = views_.Update(round, KeptRanksOf(start_));
   Update update{DeltaOf(work_, start_, payload), payload.digest, {}, stats};
-  if (views_.any_personal()) {
-    Copy(OwnIn(round), work_, own_);
-    update.personal = own_.Gather(views_.Personal());
+  if (keeps_personal()) {
+    ASSIGN_OR_RETURN(update.personal, KeepOwn(name, round));
   }
   return update;
 }

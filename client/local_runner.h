@@ -3,9 +3,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "client/personal.h"
 #include "client/runner.h"
 #include "client/trainer.h"
 #include "configs/run.h"
@@ -13,6 +15,14 @@
 #include "peft/params/param_vector.h"
 
 namespace fedpeft::client {
+
+/// A state folder, and whose files go into it.
+struct PersonalFolder {
+  std::string state;
+  std::string run_id;
+  /// The base's folder.
+  std::string base;
+};
 
 class LocalRunner final : public Runner {
  public:
@@ -33,8 +43,9 @@ class LocalRunner final : public Runner {
   std::size_t clients() const override { return data_.size(); }
   std::size_t examples(std::size_t index) const override { return data_[index].size(); }
   std::size_t held_out(std::size_t index) const override { return held_out_.empty() ? 0 : held_out_[index].size(); }
-  const RunViews& views() const { return views_; }
-  const std::shared_ptr<const ParamLayout>& layout() const { return layout_; }
+  bool keeps_personal() const override { return views_.any_personal(); }
+  /// From now on each training of a client that keeps something also writes it to a file (personal.h).
+  void WritePersonalTo(PersonalFolder folder) { personal_folder_ = std::move(folder); }
 
  private:
   LocalRunner(RunSpec run, std::shared_ptr<const ParamLayout> layout, RunViews views,
@@ -46,17 +57,21 @@ class LocalRunner final : public Runner {
   Status TakeBroadcast(ByteSpan params);
   /// The client's own tensors that the round does not replace by shared ones.
   PayloadLayout OwnIn(std::uint32_t round) const;
+  /// Takes what the round has trained for the client alone; its bytes.
+  Result<Bytes> KeepOwn(const std::string& name, std::uint32_t round);
 
   RunSpec run_;
   std::shared_ptr<const ParamLayout> layout_;
   std::unique_ptr<LocalTrainer> trainer_;
   RunViews views_;
   std::vector<std::vector<Example>> data_, held_out_;
-  /// By the seed: the values of what is never sent and of what no training has made a client's own.
-  const ParamVector initial_;
+  /// By the seed, where something is never sent, or no training has made it a client's own.
+  std::optional<ParamVector> initial_;
   ParamVector start_;
   ParamVector work_;
-  ParamVector own_;
+  /// Of the client in progress, where clients keep something.
+  std::optional<OwnTensors> own_;
+  std::optional<PersonalFolder> personal_folder_;
 };
 
 }  // namespace fedpeft::client

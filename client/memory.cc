@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "configs/views.h"
 #include "peft/plan/sites.h"
 
 namespace fedpeft::client {
@@ -16,8 +17,14 @@ constexpr double kHeldForEachKept = 1.6;
 /// Scores of the next token are made for a few tokens at a time (language_model.h); they exist as scores, probabilities
 /// and gradient.
 constexpr std::uint64_t kScoresAtOnce = 64 * kMiB, kCopiesOfScores = 3;
-/// Parameters, the round's start, gradients, and AdamW's two moments.
-constexpr std::uint64_t kCopiesOfTrained = 5;
+/// What a joined client holds of the parameters: the round's start, the client's, those in training, gradients, AdamW's
+/// two moments; initial values where some are never sent, its own where it keeps any, AdaLoRA's two averages.
+std::uint64_t CopiesOfTrained(const RunSpec& run, const RunViews& views) {
+  const std::vector<bool>& shared = views.shared();
+  const bool initial = std::find(shared.begin(), shared.end(), false) != shared.end();
+  const bool scores = std::holds_alternative<AdaLoraConfig>(run.plan.method);
+  return 6 + (initial ? 1u : 0u) + (views.any_personal() ? 1u : 0u) + (scores ? 2u : 0u);
+}
 
 /// Numbers that a layer's forward pass keeps for each token: the outputs of its linears, which attention, activation
 /// and norms need; what goes into adapted ones; the product of a gated feed-forward; and attention's own output, with
@@ -65,7 +72,8 @@ Result<MemoryForecast> ForecastMemory(const BaseInfo& base, const RunSpec& run) 
   forecast.weights = number_bytes * static_cast<std::uint64_t>(base.parameters);
   // Weights of another format in the folder are read first; of the same one, the file itself is in memory.
   if (forecast.weights != base.stored_bytes) forecast.weights += base.stored_bytes;
-  forecast.trained = kCopiesOfTrained * sizeof(float) * static_cast<std::uint64_t>(layout->size());
+  ASSIGN_OR_RETURN(const RunViews views, RunViews::Make(run.plan, run.schedule, layout));
+  forecast.trained = CopiesOfTrained(run, views) * sizeof(float) * static_cast<std::uint64_t>(layout->size());
   forecast.activations = static_cast<std::uint64_t>(kHeldForEachKept * static_cast<double>(kept * tokens) *
                                                     static_cast<double>(number_bytes));
   if (std::holds_alternative<SparseConfig>(run.plan.method)) {  // keeps a changed copy of each weight

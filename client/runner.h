@@ -20,7 +20,7 @@ class Runner {
     Bytes payload;
     /// Of the payload's layout.
     Digest layout{};
-    /// The client's own tensors after training, which stay with it; empty when the run has none.
+    /// The client's own tensors after training, which stay with it; empty when it has none.
     Bytes personal;
     TrainStats stats;
   };
@@ -41,6 +41,8 @@ class Runner {
   virtual Result<EvaluateStats> Evaluate(std::size_t index, std::uint32_t round, const Start& start,
                                          const std::atomic<bool>& stop) = 0;
 
+  /// Whether the run leaves parts of the model to its clients.
+  virtual bool keeps_personal() const = 0;
   virtual std::uint32_t total_rounds() const = 0;
   virtual const Digest& layout_digest() const = 0;
   /// Bytes of the parameters as broadcast, at most.

@@ -62,10 +62,6 @@ Status Session::Run(std::stop_token stop) {
   return outcome;
 }
 
-std::string Session::client_id() const {
-  return impl_->identity.Id();
-}
-
 void Session::Impl::Poll() {
   Backoff backoff;
   Patience patience(options.max_wait_s);

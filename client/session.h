@@ -37,8 +37,6 @@ class Session {
   /// Afterwards the transport is stopped. Errors: the coordinator's refusal to join; kAborted when another process
   /// joined under the same name; kUnavailable after max_wait_s; kCancelled after `stop`. Once.
   Status Run(std::stop_token stop = {});
-  /// Who the process was to the coordinator; empty before the first join.
-  std::string client_id() const;
 
  private:
   struct Impl;

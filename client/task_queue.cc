@@ -14,6 +14,8 @@ void TaskQueue::Offer(Work work) {
     newest->second = offered;
     // A newer attempt of the same round starts from the same parameters, so the work in progress is still of use.
     if (current_ && current_->client == work.key.client && current_->round < work.key.round) cancelled_ = true;
+    if (work.key.step == 0) training_ = std::max(training_, work.key.round);
+    if (current_ && current_->step != 0 && current_->round < training_) cancelled_ = true;
     queue_.push_back(std::move(work));
   }
   changed_.notify_all();
@@ -33,6 +35,7 @@ void TaskQueue::Reset() {
   const std::lock_guard lock(mutex_);
   queue_.clear();
   newest_.clear();
+  training_ = 0;
 }
 
 void TaskQueue::Finish(Status outcome) {
@@ -64,7 +67,7 @@ std::optional<Work> TaskQueue::Take() {
 
 bool TaskQueue::WantedLocked(const TaskKey& key) const {
   if (outcome_) return false;
-  if (key.step == 0 && key.round <= closed_) return false;
+  if (key.step == 0 ? key.round <= closed_ : key.round < training_) return false;
   const auto newest = newest_.find({key.client, key.step});
   return newest == newest_.end() || newest->second <= std::pair(key.round, key.attempt);
 }

@@ -80,6 +80,8 @@ class TaskQueue {
   std::map<std::pair<std::string, std::uint32_t>, std::pair<std::uint32_t, std::uint32_t>> newest_;
   /// Newest committed round; 0: none yet (the first is 1).
   std::uint32_t closed_ = 0;
+  /// Newest round that a training was offered of: evaluations of earlier rounds are over.
+  std::uint32_t training_ = 0;
   std::optional<TaskKey> current_;
   std::optional<Status> outcome_;
   std::atomic<bool> cancelled_ = false;

@@ -99,6 +99,7 @@ struct LocalTrainer::State {
   /// Of the last round, and what that trained.
   std::unique_ptr<Optimizer> optimizer;
   ViewSpec view;
+  KeptRanks kept;
   /// Of this round, where the method has ranks to choose from.
   std::optional<RankScores> scores;
 
@@ -145,12 +146,14 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
   ParamVector trained = params.Clone();
   ParamVector grads(layout);
   const ViewSpec& round_view = views.At(request.round);
+  const KeptRanks in_use = KeptRanksOf(params);
   const BoundParams bound(trained, grads, round_view);
   const std::unique_ptr<Objective> objective = ObjectiveOf(bound);
   RETURN_IF_ERROR(CheckExamples(*objective, examples));
-  if (!request.keep_optimizer || !optimizer || view != round_view)
+  if (!request.keep_optimizer || !optimizer || view != round_view || kept != in_use)
     optimizer = MakeOptimizer(train, *layout, round_view);
   view = round_view;
+  kept = in_use;
   scores.reset();
   if (const auto* adalora = std::get_if<AdaLoraConfig>(&plan.method)) scores.emplace(*adalora, layout);
 

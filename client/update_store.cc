@@ -133,18 +133,6 @@ std::optional<KeptUpdate> UpdateStore::Last(const std::string& run_id, const std
   return update;
 }
 
-std::optional<KeptUpdate> UpdateStore::Find(const std::string& run_id, const std::string& client, std::uint32_t round,
-                                            const Digest& base) const {
-  std::optional<KeptUpdate> last = Last(run_id, client);
-  if (!last || last->round != round || last->base != base) return std::nullopt;
-  return last;
-}
-
-Bytes UpdateStore::Personal(const std::string& run_id, const std::string& client) const {
-  std::optional<KeptUpdate> last = Last(run_id, client);
-  return last ? std::move(last->personal) : Bytes();
-}
-
 void UpdateStore::Clear() {
   const Result<std::vector<std::string>> names = ListFolder(folder_);
   if (!names.ok()) return;

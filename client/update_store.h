@@ -42,19 +42,14 @@ class UpdateStore {
 
   /// Replaces the client's kept update.
   Status Keep(const std::string& run_id, const std::string& client, const KeptUpdate& update);
-  /// The kept update of this run, round and base, if it is whole; a damaged or foreign file is no update.
-  std::optional<KeptUpdate> Find(const std::string& run_id, const std::string& client, std::uint32_t round,
-                                 const Digest& base) const;
-  /// The client's own tensors after its last training in this run; empty when there are none.
-  Bytes Personal(const std::string& run_id, const std::string& client) const;
+  /// What is kept of the client's last training in this run, if it is whole; a damaged or foreign file is nothing.
+  std::optional<KeptUpdate> Last(const std::string& run_id, const std::string& client) const;
   /// Forgets every kept update; their run is over.
   void Clear();
 
  private:
   UpdateStore(std::string folder, bool temporary, FolderLock lock);
   std::string PathOf(const std::string& client) const;
-  /// What is kept of the client's last training in this run.
-  std::optional<KeptUpdate> Last(const std::string& run_id, const std::string& client) const;
 
   std::string folder_;
   bool temporary_;

@@ -91,9 +91,11 @@ Status Worker::FetchParams(const TaskKey& key, const BlobRef& ref) {
 }
 
 Result<KeptUpdate> Worker::TrainOrFind(const TaskKey& key, const TrainWork& work, std::size_t index) {
-  if (auto kept = updates_.Find(run_id_, key.client, key.round, work.params.sha256)) return std::move(*kept);
+  std::optional<KeptUpdate> last = updates_.Last(run_id_, key.client);
+  if (last && last->round == key.round && last->base == work.params.sha256) return std::move(*last);
   RETURN_IF_ERROR(FetchParams(key, work.params));
-  const Bytes personal = updates_.Personal(run_id_, key.client);
+  const Bytes personal = last ? std::move(last->personal) : Bytes();
+  last.reset();
   ASSIGN_OR_RETURN(Runner::Update update, runner_.Train(index, key.client, key.round, {params_, personal},
                                                         tasks_.cancelled(), ProgressLog(key)));
   LogInfo("task.trained", {{"client", key.client},
@@ -105,6 +107,8 @@ Result<KeptUpdate> Worker::TrainOrFind(const TaskKey& key, const TrainWork& work
   KeptUpdate kept{key.round,    work.params.sha256,        update.layout,
                   update.stats, std::move(update.payload), std::move(update.personal)};
   const Status stored = updates_.Keep(run_id_, key.client, kept);
+  // A client that went on without what it has trained for itself would fall back without a word.
+  if (!stored.ok() && !kept.personal.empty()) return stored.Annotate("own tensors: cannot be kept");
   if (!stored.ok()) LogWarning("update.not_kept", {{"reason", stored.message()}});
   return kept;
 }
@@ -141,7 +145,10 @@ Status Worker::Upload(const TaskKey& key, const KeptUpdate& update) {
 Status Worker::Evaluate(const TaskKey& key, const EvaluateWork& work) {
   ASSIGN_OR_RETURN(const std::size_t index, IndexOf(key));
   RETURN_IF_ERROR(FetchParams(key, work.params));
-  const Bytes personal = updates_.Personal(run_id_, key.client);
+  Bytes personal;
+  if (runner_.keeps_personal()) {
+    if (auto last = updates_.Last(run_id_, key.client)) personal = std::move(last->personal);
+  }
   ASSIGN_OR_RETURN(const EvaluateStats stats,
                    runner_.Evaluate(index, key.round, {params_, personal}, tasks_.cancelled()));
   v1::SubmitRequest request;

@@ -520,7 +520,8 @@ Result<ImportedAdapter> ImportAdapter(const std::string& folder, const BaseShape
   if (!params.ok()) return params.status().Annotate(folder);
   RETURN_IF_ERROR(ShiftByBase(base_folder, run, adapter.config.peft_type, -1, *params));
   const bool named = adapter.file.metadata().contains(adapter_metadata::kLabels) || !adapter.config.labels.empty();
-  return ImportedAdapter{std::move(run), std::move(*params), named};
+  return ImportedAdapter{std::move(run), std::move(*params), Text(adapter.file.metadata(), adapter_metadata::kRun, ""),
+                         named};
 }
 
 namespace {

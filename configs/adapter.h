@@ -30,6 +30,8 @@ Result<StringMap> AdapterMetadata(const RunSpec& run);
 struct ImportedAdapter {
   RunSpec run;
   ParamVector params;
+  /// Of the run that made it; empty when the folder does not say.
+  std::string run_id = {};
   /// The labels are the folder's own, not LABEL_0, LABEL_1, ….
   bool labels_named = false;
 };

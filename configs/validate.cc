@@ -173,9 +173,10 @@ class Rules {
       const std::string path = "schedule." + std::to_string(i);
       CheckParticipation(path + ".participation", config_.schedule(i).participation());
       CheckGrid(path + ".reducer", config_.schedule(i));
-      Require(
-          static_cast<std::size_t>(config_.schedule(i).views_size()) <= kMaxPhases, path + ".views",
-          "got " + std::to_string(config_.schedule(i).views_size()) + ", want at most " + std::to_string(kMaxPhases));
+      const auto views = static_cast<std::uint32_t>(config_.schedule(i).views_size());
+      Require(views <= config_.schedule(i).rounds(), path + ".views",
+              "got " + std::to_string(views) + " for " + std::to_string(config_.schedule(i).rounds()) +
+                  " rounds, want at most as many (the others would never come)");
     }
   }
 
@@ -267,12 +268,7 @@ class Rules {
       AddPlanError(layout.status().message());
       return;
     }
-    if (const auto* adalora = std::get_if<AdaLoraConfig>(&plan.method)) {
-      const std::uint64_t still = std::uint64_t{adalora->warmup_rounds} + adalora->final_rounds;
-      Require(still < TotalRounds(), "peft.adalora.warmup_rounds",
-              "got " + std::to_string(still) + " rounds together with final_rounds, want fewer than the run's " +
-                  std::to_string(TotalRounds()));
-    }
+    if (const auto* adalora = std::get_if<AdaLoraConfig>(&plan.method)) CheckRanks(*adalora);
     const Result<RunViews> views = RunViews::Make(plan, ToSchedule(config_), *layout);
     if (!views.ok()) {
       AddPlanError(views.status().message());
@@ -282,6 +278,17 @@ class Rules {
     Require(bytes <= config_.limits().upload_window_bytes(), "limits.upload_window_bytes",
             "got " + std::to_string(config_.limits().upload_window_bytes()) + ", want at least one update's " +
                 std::to_string(bytes));
+  }
+
+  void CheckRanks(const AdaLoraConfig& adalora) {
+    const std::uint64_t still = std::uint64_t{adalora.warmup_rounds} + adalora.final_rounds;
+    Require(still < TotalRounds(), "peft.adalora.warmup_rounds",
+            "got " + std::to_string(still) + " rounds together with final_rounds, want fewer than the run's " +
+                std::to_string(TotalRounds()));
+    for (int i = 0; i < config_.schedule_size(); ++i) {
+      Require(config_.schedule(i).reducer().max_abs() >= 1, "schedule." + std::to_string(i) + ".reducer.max_abs",
+              "is below 1, want at least that with adalora (its scores are shares of one)");
+    }
   }
 
   /// Planning names the key first, as in `peft.lora.rank: got …`.

@@ -37,8 +37,8 @@ class RunViews {
   /// By tensor: some round trains it without sharing it, so each client has its own.
   const std::vector<bool>& personal() const { return personal_; }
   bool any_personal() const;
-  /// These tensors, as a client keeps them.
-  PayloadLayout Personal() const { return DensePayload(*layout_, personal_, /*max_abs=*/0); }
+  /// By tensor: some round shares it.
+  const std::vector<bool>& shared() const { return shared_; }
 
  private:
   /// The views of a phase, which its rounds take in turn.

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "peft/plan/ranks.h"
+
 namespace fedpeft {
 
 RankScores::RankScores(const AdaLoraConfig& config, std::shared_ptr<const ParamLayout> layout)
@@ -22,20 +24,19 @@ void RankScores::Observe(std::span<const float> values, std::span<const float> g
 std::vector<double> RankScores::Scores() const {
   std::vector<double> scores;
   const auto& specs = layout_->tensors();
-  for (std::size_t e = 0; e < specs.size(); ++e) {
-    if (specs[e].role != Role::kLoraE) continue;
-    const auto rank = static_cast<std::size_t>(specs[e].shape[0]);
-    const auto score = [&](std::size_t tensor, std::size_t element) {
-      const std::size_t at = layout_->offset(tensor) + element;
-      return static_cast<double>(sensitivity_[at] * uncertainty_[at]);
-    };
-    const auto in = static_cast<std::size_t>(specs[e - 1].shape[1]);
-    const auto out = static_cast<std::size_t>(specs[e + 1].shape[0]);
+  const auto score = [&](std::size_t tensor, std::size_t element) {
+    const std::size_t at = layout_->offset(tensor) + element;
+    return static_cast<double>(sensitivity_[at] * uncertainty_[at]);
+  };
+  for (const RankedSite& site : RankedSites(*layout_)) {
+    const auto rank = static_cast<std::size_t>(specs[site.a].shape[0]);
+    const auto in = static_cast<std::size_t>(specs[site.a].shape[1]);
+    const auto out = static_cast<std::size_t>(specs[site.b].shape[0]);
     for (std::size_t k = 0; k < rank; ++k) {
       double row = 0, column = 0;
-      for (std::size_t j = 0; j < in; ++j) row += score(e - 1, k * in + j);
-      for (std::size_t i = 0; i < out; ++i) column += score(e + 1, i * rank + k);
-      scores.push_back(score(e, k) + row / static_cast<double>(in) + column / static_cast<double>(out));
+      for (std::size_t j = 0; j < in; ++j) row += score(site.a, k * in + j);
+      for (std::size_t i = 0; i < out; ++i) column += score(site.b, i * rank + k);
+      scores.push_back(score(site.e, k) + row / static_cast<double>(in) + column / static_cast<double>(out));
     }
   }
   return scores;
@@ -43,25 +44,24 @@ std::vector<double> RankScores::Scores() const {
 
 void RankScores::Write(ParamVector& params) const {
   const std::vector<double> scores = Scores();
+  const std::vector<RankedSite> sites = RankedSites(*layout_);
   double sum = 0;
   std::size_t used = 0, at = 0;
-  const auto& specs = layout_->tensors();
-  const auto for_each = [&](auto use) {
-    at = 0;
-    for (std::size_t i = 0; i < specs.size(); ++i) {
-      if (specs[i].role != Role::kRankMask) continue;
-      const std::span<const float> mask = params.tensor(i);
-      for (std::size_t k = 0; k < mask.size(); ++k) use(params.tensor(i + 1)[k], mask[k] != 0, scores[at++]);
+  for (const RankedSite& site : sites) {
+    for (const float in_use : params.tensor(site.mask)) {
+      used += in_use != 0 ? 1 : 0;
+      sum += in_use != 0 ? scores[at] : 0;
+      ++at;
     }
-  };
-  for_each([&](float&, bool in_use, double score) {
-    used += in_use ? 1 : 0;
-    sum += in_use ? score : 0;
-  });
-  for_each([&](float& out, bool in_use, double score) {
-    const double share = sum > 0 ? score / sum : 1 / static_cast<double>(used);
-    out = in_use ? static_cast<float>(share) : 0.0f;
-  });
+  }
+  at = 0;
+  for (const RankedSite& site : sites) {
+    const std::span<const float> mask = params.tensor(site.mask);
+    for (std::size_t k = 0; k < mask.size(); ++k, ++at) {
+      const double share = sum > 0 ? scores[at] / sum : 1 / static_cast<double>(used);
+      params.tensor(site.score)[k] = mask[k] != 0 ? static_cast<float>(share) : 0.0f;
+    }
+  }
 }
 
 }  // namespace fedpeft

@@ -76,7 +76,7 @@ Result<std::vector<TensorSpec>> PlanTensors(const PlanContext& at, const Bottlen
     tensors.push_back({PeftName("shared_parameters", "phm_rule"),
                        {n, n, n},
                        Role::kAdapter,
-                       at.sites.sublayers.front().path,
+                       at.sites.tables.front().path,  // in no layer
                        {InitLaw::Kind::kUniform, 1}});
   }
   for (const SublayerSite& site : at.sites.sublayers) {

@@ -99,7 +99,8 @@ Result<std::shared_ptr<const ParamLayout>> PlanLayout(const PeftPlan& plan);
 
 /// What is trained and shared of the layout that PlanLayout(plan) made.
 /// Errors: kInvalidArgument, beginning with the key: a part that the layout does not have, or that is named twice; a
-/// layer that the base does not have, or in which the method has no tensor; nothing that is shared.
+/// layer that the base does not have, or in which the method has no tensor; nothing that is shared; with AdaLoRA, a
+/// part of it that is not.
 Result<ViewSpec> PlanView(const PeftPlan& plan, const ParamLayout& layout, const ViewConfig& config);
 /// The same of the default ViewConfig, which has no errors.
 ViewSpec PlanView(const PeftPlan& plan, const ParamLayout& layout);

@@ -6,13 +6,6 @@
 
 namespace fedpeft {
 
-namespace {
-
-/// The tensors of one site.
-struct RankedSite {
-  std::size_t a = 0, e = 0, b = 0, mask = 0, score = 0;
-};
-
 std::vector<RankedSite> RankedSites(const ParamLayout& layout) {
   std::vector<RankedSite> sites;
   const auto& specs = layout.tensors();
@@ -22,8 +15,6 @@ std::vector<RankedSite> RankedSites(const ParamLayout& layout) {
   }
   return sites;
 }
-
-}  // namespace
 
 std::int64_t RankBudget(const AdaLoraConfig& config, std::int64_t sites, std::uint32_t round, std::uint32_t total) {
   const std::int64_t first = config.lora.rank * sites, last = config.target_rank * sites;

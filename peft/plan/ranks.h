@@ -4,11 +4,19 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "peft/params/param_vector.h"
 #include "peft/plan/method.h"
 
 namespace fedpeft {
+
+/// The tensors of one site, by their numbers in the layout.
+struct RankedSite {
+  std::size_t a = 0, e = 0, b = 0, mask = 0, score = 0;
+};
+/// Of AdaLoRA's layout, in its order; of another method's none.
+std::vector<RankedSite> RankedSites(const ParamLayout& layout);
 
 /// Triplets in use after round `round` of `total`: initial_rank a site until `warmup_rounds` are over, target_rank a
 /// site in the last `final_rounds`, a cubic fall between. Source: Zhang et al. 2023, equation 12; steps as peft 0.21

@@ -13,21 +13,36 @@ bool Contains(const std::vector<std::string>& parts, std::string_view part) {
   return std::find(parts.begin(), parts.end(), part) != parts.end();
 }
 
-Status CheckParts(const ViewConfig& config, const ParamLayout& layout) {
+Status CheckParts(const PeftPlan& plan, const ViewConfig& config, const ParamLayout& layout) {
   std::string known;
-  std::set<std::string, std::less<>> left;
+  std::set<std::string, std::less<>> parts, named;
   for (const TensorSpec& spec : layout.tensors()) {
-    if (!IsTrained(spec.role)) continue;
     const std::string_view part = RoleName(spec.role);
-    if (left.emplace(part).second) known.append(known.empty() ? "" : ", ").append(part);
+    if (!IsTrained(spec.role) || !parts.emplace(part).second) continue;
+    known.append(known.empty() ? "" : ", ").append(part);
   }
-  for (const auto& [key, parts] : {std::pair("local", config.local), std::pair("frozen", config.frozen)}) {
-    for (const std::string& part : parts) {
-      if (left.erase(part) > 0) continue;
-      const bool twice = known.find(part) != std::string::npos && !part.empty();
-      return InvalidArgument(std::string(key) + ": got \"" + part + "\"" + (twice ? " a second time" : "") +
-                             ", want each at most once of this method's parts: " + known);
+  for (const auto& [key, list] : {std::pair("local", config.local), std::pair("frozen", config.frozen)}) {
+    for (const std::string& part : list) {
+      const std::string got = std::string(key) + ": got \"" + part + "\"";
+      if (!parts.contains(part)) return InvalidArgument(got + ", want some of this method's parts: " + known);
+      if (!named.insert(part).second) return InvalidArgument(got + " a second time, want each part once");
+      if (part == RoleName(Role::kHead) && plan.head != HeadPolicy::kShared) {
+        return InvalidArgument(got + ", want no word of it beside peft.head, which settles that for all rounds");
+      }
     }
+  }
+  return OkStatus();
+}
+
+/// Ranks are chosen among all of a method's by what everybody shares.
+Status CheckRanks(const ParamLayout& layout, const ViewSpec& view) {
+  const std::vector<TensorSpec>& specs = layout.tensors();
+  const bool ranked =
+      std::any_of(specs.begin(), specs.end(), [](const TensorSpec& spec) { return spec.role == Role::kRankMask; });
+  for (std::size_t i = 0; ranked && i < specs.size(); ++i) {
+    if (view.share[i] || specs[i].role == Role::kHead || !IsTrained(specs[i].role)) continue;
+    return InvalidArgument("frozen: leaves " + std::string(RoleName(specs[i].role)) +
+                           " unshared, want all parts of a method that chooses its ranks shared in every round");
   }
   return OkStatus();
 }
@@ -80,7 +95,7 @@ ViewSpec PlanView(const PeftPlan& plan, const ParamLayout& layout) {
 }
 
 Result<ViewSpec> PlanView(const PeftPlan& plan, const ParamLayout& layout, const ViewConfig& config) {
-  RETURN_IF_ERROR(CheckParts(config, layout));
+  RETURN_IF_ERROR(CheckParts(plan, config, layout));
   ViewSpec view = PlanView(plan, layout);
   std::vector<bool> inside(layout.tensors().size(), true);
   if (!config.layers.empty()) {
@@ -93,6 +108,7 @@ Result<ViewSpec> PlanView(const PeftPlan& plan, const ParamLayout& layout, const
     if (stays) view.train[i] = false;
     if (stays || Contains(config.local, part)) view.share[i] = false;
   }
+  RETURN_IF_ERROR(CheckRanks(layout, view));
   if (std::find(view.share.begin(), view.share.end(), true) != view.share.end()) return view;
   return InvalidArgument("frozen: nothing is left to share, want a part that is trained and not local");
 }

@@ -3,10 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <algorithm>
 
 #include "peft/metrics/metrics.h"
 #include "peft/model/load.h"
+#include "peft/plan/base_values.h"
+#include "peft/plan/token_encoder.h"
 #include "tests/client/texts.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/tiny_bert.h"
@@ -69,8 +71,8 @@ TEST_F(LocalRunnerTest, UpdatesHoldWhatTheRoundShares) {
 TEST_F(LocalRunnerTest, AClientsOwnTensorsGoOnFromItsLastTraining) {
   const auto runner = Make({{.local = {"head"}}});
   const Runner::Update first = Train(*runner, 0, 1);
-  EXPECT_EQ(first.personal.size(), Views().Personal().size * sizeof(float));
-  EXPECT_EQ(first.payload.size() + first.personal.size(), layout_->size() * sizeof(float));
+  const std::size_t tensors = layout_->tensors().size();  // a byte each says which are its own
+  EXPECT_EQ(first.payload.size() + first.personal.size(), layout_->size() * sizeof(float) + tensors);
   const Runner::Update second = Train(*runner, 0, 2, first.personal);
   EXPECT_NE(second.personal, first.personal);
   // The head alone has learned something of this client's texts, and more the second time.
@@ -90,6 +92,29 @@ TEST_F(LocalRunnerTest, ClientsOfAProcessDoNotSeeEachOthersTensors) {
   EXPECT_EQ(after.personal, alone.personal);
 }
 
+TEST_F(LocalRunnerTest, ALocalRoundBeginsWithWhatWasSharedBefore) {
+  const auto runner = Make({{}, {.local = {"head"}}});
+  const Runner::Update shared = Train(*runner, 0, 1);
+  EXPECT_TRUE(shared.personal.empty());
+  const Runner::Update local = Train(*runner, 0, 2, shared.personal), fresh = Train(*runner, 0, 2);
+  EXPECT_EQ(local.payload, fresh.payload);
+  EXPECT_EQ(local.personal, fresh.personal);
+}
+
+TEST_F(LocalRunnerTest, PartsBecomeAClientsOwnOneByOne) {
+  const auto runner = Make({{.local = {"lora_b"}}, {.local = {"head"}}});
+  const Runner::Update one = Train(*runner, 0, 1), both = Train(*runner, 0, 2, one.personal);
+  EXPECT_LT(one.personal.size(), both.personal.size());
+  const OwnTensors before = *DecodeOwn(layout_, one.personal), after = *DecodeOwn(layout_, both.personal);
+  for (std::size_t i = 0; i < layout_->tensors().size(); ++i) {
+    const Role role = layout_->tensors()[i].role;
+    EXPECT_EQ(before.which[i], role == Role::kLoraB);
+    EXPECT_EQ(after.which[i], role == Role::kLoraB || role == Role::kHead);
+    const bool same = std::ranges::equal(before.values.tensor(i), after.values.tensor(i));
+    EXPECT_EQ(same, role != Role::kHead);
+  }
+}
+
 TEST_F(LocalRunnerTest, ASharedRoundBeginsWithWhatIsShared) {
   const auto runner = Make({{.local = {"head"}}, {}});
   const Runner::Update local = Train(*runner, 0, 1);
@@ -97,6 +122,45 @@ TEST_F(LocalRunnerTest, ASharedRoundBeginsWithWhatIsShared) {
   EXPECT_EQ(shared.payload, fresh.payload);
   // And leaves the client's own as they were.
   EXPECT_EQ(shared.personal, local.personal);
+}
+
+TEST_F(LocalRunnerTest, OwnTensorsAreAFileThatTheRunsExportTakesIn) {
+  run_.base_name = "tiny";
+  const auto runner = Make({{.local = {"head"}}});
+  const testing::TempFolder state;
+  runner->WritePersonalTo({state.path(), "run-1", folder_.path()});
+  const Runner::Update update = Train(*runner, 0, 1);
+  const std::string path = PersonalPath(state.path(), "c0");
+  ParamVector params = ParamVector::Initial(layout_, run_.seed);
+  EXPECT_THAT(ReadPersonal(path, "run-2", params).message(), HasSubstr("is of run run-1, want the adapter's run-2"));
+  ASSERT_TRUE(ReadPersonal(path, "run-1", params).ok());
+  const OwnTensors own = *DecodeOwn(layout_, update.personal);
+  const ParamVector initial = ParamVector::Initial(layout_, run_.seed);
+  for (std::size_t i = 0; i < layout_->tensors().size(); ++i) {
+    const ParamVector& want = own.which[i] ? own.values : initial;
+    EXPECT_TRUE(std::ranges::equal(params.tensor(i), want.tensor(i))) << layout_->tensors()[i].name;
+  }
+}
+
+/// What a client keeps of a prompt is what an export says: the vectors themselves.
+TEST_F(LocalRunnerTest, OwnPromptsAreWrittenAsExportsHaveThem) {
+  const testing::TempFolder state;
+  for (const MethodConfig& method : std::initializer_list<MethodConfig>{
+           PromptConfig{.length = 2, .start = PromptConfig::Start::kText, .ids = {4, 8}},
+           PromptConfig{.length = 2, .encoder = TokenEncoder::kMlp}}) {
+    run_.plan.method = method;
+    layout_ = PlanLayout(run_.plan).value();
+    const std::string part(RoleName(layout_->tensors().front().role));
+    const auto runner = Make({{.local = {part}}});
+    runner->WritePersonalTo({state.path(), "run-1", folder_.path()});
+    const Runner::Update update = Train(*runner, 0, 1);
+    const OwnTensors own = *DecodeOwn(layout_, update.personal);
+    ParamVector want = EncodeTokens(run_.plan, own.values);
+    ASSERT_TRUE(AddBaseValues(*ModelFolder::Open(folder_.path()), run_.plan, 1, want).ok());
+    ParamVector got(want.layout());
+    ASSERT_TRUE(ReadPersonal(PersonalPath(state.path(), "c0"), "run-1", got).ok());
+    EXPECT_TRUE(std::ranges::equal(got.tensor(0), want.tensor(0))) << part;
+  }
 }
 
 /// AdaLoRA of rank 3 whose middle rank of every linear is not in use.
@@ -163,7 +227,8 @@ TEST_F(RankedRunnerTest, ABroadcastThatDoesNotFitItsMasksIsRefused) {
 
 TEST_F(LocalRunnerTest, ForeignBytesAreRefused) {
   const auto runner = Make({{.local = {"head"}}});
-  const Bytes start = Broadcast(), odd(4);
+  const Bytes start = Broadcast(), odd(4), claims(layout_->tensors().size(), 1);
+  EXPECT_THAT(runner->Train(0, "c", 1, {start, claims}, stop_, {}).status().message(), HasSubstr("own tensors"));
   EXPECT_THAT(runner->Train(0, "c", 1, {start, odd}, stop_, {}).status().message(), HasSubstr("own tensors"));
   EXPECT_THAT(runner->Train(0, "c", 1, {odd, {}}, stop_, {}).status().message(), HasSubstr("payload: has 4 bytes"));
 }

@@ -57,6 +57,7 @@ class FakeRunner final : public Runner {
     stats.totals = testing::Counted(10, 9, 1);
     return stats;
   }
+  bool keeps_personal() const override { return false; }
   std::uint32_t total_rounds() const override { return 3; }
   const Digest& layout_digest() const override { return layout_; }
   std::uint64_t max_broadcast_bytes() const override { return bytes_; }

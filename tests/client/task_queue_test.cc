@@ -88,6 +88,18 @@ TEST(TaskQueueTest, NextRoundCancelsAStraggler) {
   EXPECT_TRUE(queue.cancelled());
 }
 
+TEST(TaskQueueTest, TrainingOfTheNextRoundEndsTheEvaluationsOfTheOneBefore) {
+  TaskQueue queue;
+  queue.Offer(Evaluate("a", 1));
+  queue.Offer(Evaluate("b", 1));
+  ASSERT_EQ(queue.Take()->key.client, "a");
+  queue.Offer(Train("b", 2, 1));  // to another client of the process
+  EXPECT_TRUE(queue.cancelled());
+  EXPECT_EQ(queue.Take()->key, (TaskKey{"b", 2, 1, 0}));
+  queue.Offer(Evaluate("a", 2));
+  EXPECT_EQ(queue.Take()->key, (TaskKey{"a", 2, 1, 1}));
+}
+
 TEST(TaskQueueTest, ResetLetsTheSameTaskComeAgain) {
   TaskQueue queue;
   queue.Offer(Train("a", 1, 1));

@@ -10,6 +10,7 @@
 #include "peft/io/model_folder.h"
 #include "peft/metrics/metrics.h"
 #include "peft/model/load.h"
+#include "peft/plan/ranks.h"
 #include "tests/client/texts.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/tiny_bert.h"
@@ -197,6 +198,29 @@ TEST_F(TrainerTest, RefusesABaseOrALayoutOfAnotherRun) {
   other = run_;
   other.plan.base.vocab_size = 51;
   EXPECT_EQ(LocalTrainer::Make(base_, other, layout_).status().code(), Code::kFailedPrecondition);
+}
+
+/// An optimiser that lives on has moments of what fell away.
+TEST_F(TrainerTest, RanksThatFellAwayStayZero) {
+  AdaLoraConfig config;
+  config.lora.rank = 4;
+  config.lora.target_modules = {"query", "value"};
+  config.target_rank = 2;
+  run_.plan.method = config;
+  layout_ = PlanLayout(run_.plan).value();
+  const auto trainer = MakeTrainer();
+  ParamVector params = Start();
+  TrainRequest request{.learning_rate = 0.01, .client = "c", .keep_optimizer = true};
+  for (request.round = 1; request.round <= 3; ++request.round) {
+    ASSERT_TRUE(trainer->TrainRound(params, examples_, request).ok());
+    AllocateRanks(run_.plan.method, request.round, 1, params);
+  }
+  // The third round pruned nothing: what was zero before it has to be so still.
+  ParamVector zeroed = params.Clone();
+  ZeroUnusedRanks(zeroed);
+  EXPECT_TRUE(SameBits(params, zeroed));
+  EXPECT_LT(DensePayload(*layout_, std::vector<bool>(layout_->tensors().size(), true), 1, KeptRanksOf(params)).size,
+            layout_->size());
 }
 
 }  // namespace

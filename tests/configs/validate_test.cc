@@ -41,6 +41,12 @@ void SetLanguage(v1::RunConfig* config) {
   config->mutable_problem()->clear_labels();
 }
 
+v1::AdaLora* SetAdaLora(v1::RunConfig* config) {
+  config->mutable_peft()->set_method(v1::Peft::ADALORA);
+  FillDefaults({}, config->mutable_peft()->mutable_adalora());
+  return config->mutable_peft()->mutable_adalora();
+}
+
 v1::Adapter* SetAdapter(v1::RunConfig* config) {
   config->mutable_peft()->set_method(v1::Peft::ADAPTER);
   FillDefaults({}, config->mutable_peft()->mutable_adapter());
@@ -226,6 +232,23 @@ INSTANTIATE_TEST_SUITE_P(
                c->mutable_base()->set_intermediate_size(24);
              },
              "limits.upload_window_bytes", "at least one update's"},
+        Rule{"ViewsThatNeverCome",
+             [](auto* c) {
+               c->mutable_schedule(0)->set_rounds(1);
+               c->mutable_schedule(0)->add_views();
+               c->mutable_schedule(0)->add_views();
+             },
+             "schedule.0.views", "would never come"},
+        Rule{"ViewOfUnknownPart", [](auto* c) { c->mutable_schedule(0)->add_views()->add_frozen("lora_x"); },
+             "schedule.0.views.0.frozen", "lora_a, lora_b, head"},
+        Rule{"RanksWithoutTimeToFall",
+             [](auto* c) { SetAdaLora(c)->set_final_rounds(1000); }, "peft.adalora.warmup_rounds", "fewer than"},
+        Rule{"ScoresBeyondTheBound",
+             [](auto* c) {
+               SetAdaLora(c);
+               c->mutable_schedule(0)->mutable_reducer()->set_max_abs(0.5);
+             },
+             "schedule.0.reducer.max_abs", "with adalora"},
         Rule{"RankOfPlainAdapters", [](auto* c) { SetAdapter(c)->set_phm_rank(2); }, "peft.adapter.phm_rank",
              "got 2, which has no effect with phm_dim 0"},
         Rule{"CompacterOfOddSize", [](auto* c) { SetAdapter(c)->set_phm_dim(5); }, "peft.adapter.phm_dim",

@@ -83,14 +83,48 @@ Wire Measure(const Settings& settings) {
 TEST(ViewsTest, TheWireCarriesTheViewAndLittleElse) {
   Settings settings{
       .rounds = 6, .clients = 1, .peft = "{method: lora, lora: {rank: 32, alpha: 8, target_modules: [all-linear]}}"};
+  const auto check = [&](const std::string& what) {
+    const Wire wire = Measure(settings);
+    EXPECT_GT(wire.up, 1) << what;
+    EXPECT_LT(wire.up, 1.02) << what;
+    EXPECT_GT(wire.down, 1) << what;
+    EXPECT_LT(wire.down, 1.02) << what;
+  };
   for (const char* views : {"[]", "[{frozen: [lora_a]}]", "[{local: [lora_b]}]"}) {
     settings.views = views;
-    const Wire wire = Measure(settings);
-    EXPECT_GT(wire.up, 1) << views;
-    EXPECT_LT(wire.up, 1.02) << views;
-    EXPECT_GT(wire.down, 1) << views;
-    EXPECT_LT(wire.down, 1.02) << views;
+    check(views);
   }
+  settings.views = "[]";
+  settings.peft = "{method: adalora, adalora: {initial_rank: 32, target_rank: 16, target_modules: [all-linear]}}";
+  check("adalora");
+}
+
+TEST(ViewsTest, RanksFallAndAKilledClientGoesOnWithThem) {
+  Federation federation(
+      {.rounds = 8,
+       .clients = 2,
+       .peft = "{method: adalora, adalora: {initial_rank: 6, target_rank: 2, target_modules: [query, value]}}",
+       .train = "{optimizer: adamw, learning_rate: 0.01, batch_size: 8, epochs: 2}",
+       .evaluation = "{every: 1, min_evaluators: 1}"});
+  federation.Serve();
+  const std::string test = federation.Data(10'000, 200);
+  const auto join = [&](int i) {
+    return federation.Join("site-" + std::to_string(i), federation.Data(1000 * i, 60),
+                           {"--state", federation.File("state-" + std::to_string(i))});
+  };
+  Clients clients;
+  clients.push_back(federation.Join("eve", test, {"--role", "evaluator"}));
+  for (const int i : {1, 2}) clients.push_back(join(i));
+  ASSERT_TRUE(federation.WaitForRound(3));
+  clients[1]->Kill();
+  clients[1] = join(1);
+  federation.Finish(clients);
+  const std::vector<json> rounds = federation.Rounds();
+  EXPECT_GT(rounds.back()["eval_accuracy"], 0.8);
+  for (std::size_t i = 2; i < rounds.size(); ++i) {
+    EXPECT_LE(rounds[i]["bytes_up"], rounds[i - 1]["bytes_up"]) << i;
+  }
+  EXPECT_LT(rounds.back()["bytes_up"].get<double>(), 0.6 * rounds[1]["bytes_up"].get<double>());
 }
 
 }  // namespace

@@ -31,7 +31,7 @@ FAMILIES = ["bert", "gpt2", "llama"]
 # Which tokens a seed draws, only fedpeft knows.
 VOCABULARY = Peft("prompt, vocabulary", lambda base, _: PromptTuningConfig(**virtual_tokens(base)),
                   lambda base: dict(method="prompt", prompt=dict(length=3, init="vocabulary")))
-UNMERGED = ("adapter", "prefix", "prompt", "llama adapter")
+UNMERGED = ("adapter", "compacter", "prefix", "prompt", "llama adapter")
 
 
 def block_text(block):

@@ -118,6 +118,13 @@ class Peft(Method):
 
 
 class AdaLora(Peft):
+    def attach(self, model, base, language):
+        model, tensors = super().attach(model, base, language)
+        for name, tensor in tensors.items():
+            if ".lora_" in name:
+                tensor.spread = 0.3  # products of three factors
+        return model, tensors
+
     def penalty(self, model, language):
         ids = torch.tensor([[2, 3, 4]])
         given = dict(input_ids=ids, labels=ids if language else torch.tensor([0]))

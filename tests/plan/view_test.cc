@@ -46,7 +46,7 @@ TEST(ViewTest, HeadsPolicyHoldsInEveryView) {
   EXPECT_EQ(Letters(plan, {.frozen = {"lora_a"}}), "fsfsll");
   plan.head = HeadPolicy::kFrozen;
   EXPECT_EQ(Letters(plan, {}), "ssssff");
-  EXPECT_EQ(Letters(plan, {.local = {"head"}}), "ssssff");
+  EXPECT_THAT(Letters(plan, {.local = {"head"}}), HasSubstr("beside peft.head"));
 }
 
 TEST(ViewTest, LayersKeepTheOthersAsTheyAre) {
@@ -61,13 +61,31 @@ TEST(ViewTest, LayersKeepTheOthersAsTheyAre) {
 TEST(ViewTest, WhatMakesNoSenseIsRefused) {
   EXPECT_THAT(Letters(Plan(), {.frozen = {"lora_c"}}),
               AllOf(HasSubstr("frozen: got \"lora_c\""), HasSubstr("lora_a, lora_b, head")));
+  EXPECT_THAT(Letters(Plan(), {.local = {"lora"}}), HasSubstr("local: got \"lora\", want some of"));
   EXPECT_THAT(Letters(Plan(), {.local = {"head"}, .frozen = {"head"}}),
               HasSubstr("frozen: got \"head\" a second time"));
   EXPECT_THAT(Letters(Plan(), {.local = {"lora_a", "lora_b"}, .frozen = {"head"}}),
               HasSubstr("nothing is left to share"));
   EXPECT_THAT(Letters(Plan(), {.layers = {2}}), HasSubstr("layers: got 2, want 0 to 1"));
+  EXPECT_EQ(Letters(Plan(BottleneckConfig{.kind = BottleneckConfig::Kind::kPfeiffer, .size = 4, .phm_dim = 2}),
+                    {.layers = {0}}),
+            "fssssssffffffss");  // Compacter's rule is in no layer
   EXPECT_THAT(Letters(Plan(PrefixConfig{}), {.layers = {1}}), HasSubstr("has no tensor in these layers alone"));
   EXPECT_THAT(Letters(Plan(PromptConfig{}), {.layers = {0}}), HasSubstr("has no tensor in these layers alone"));
+}
+
+TEST(ViewTest, RanksAreChosenAmongWhatEverybodyShares) {
+  AdaLoraConfig config;
+  config.lora.rank = 2;
+  config.lora.target_modules = {"query"};
+  config.target_rank = 1;
+  const PeftPlan plan = Plan(config);
+  // Of each linear A, E, B, mask and score.
+  EXPECT_EQ(Letters(plan, {}), "sssffsssffss");
+  EXPECT_EQ(Letters(plan, {.local = {"head"}}), "sssffsssffll");
+  EXPECT_THAT(Letters(plan, {.local = {"lora_b"}}), HasSubstr("leaves lora_b unshared"));
+  EXPECT_THAT(Letters(plan, {.layers = {1}}), HasSubstr("leaves lora_a unshared"));
+  EXPECT_THAT(Letters(plan, {.frozen = {"rank_mask"}}), HasSubstr("lora_a, lora_e, lora_b, head"));
 }
 
 }  // namespace
