@@ -47,6 +47,14 @@ function(fedpeft_test_header target)
   endif()
 endfunction()
 
+# fedpeft_json_header(target): nlohmann's header costs seconds a unit; precompiled for libraries of many that read JSON.
+# Not with g++ 12, which then takes libstdc++'s headers for ours and warns of them.
+function(fedpeft_json_header target)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_precompile_headers(${target} PRIVATE <nlohmann/json.hpp>)
+  endif()
+endfunction()
+
 # fedpeft_library(NAME [TORCH] SOURCES ... LIBS ...): a static library fedpeft_NAME, alias fedpeft::NAME.
 function(fedpeft_library name)
   cmake_parse_arguments(ARG "TORCH" "" "SOURCES;LIBS;PRIVATE_LIBS" ${ARGN})
