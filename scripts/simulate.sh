@@ -7,7 +7,8 @@
 #   --clients N         virtual clients, among which FILE's rows are dealt
 #   --data FILE         .csv, .tsv or .jsonl
 #   --processes M       client processes (default 1); their weights are not shared, those of one process's clients are
-#   --eval-data FILE    held-out rows, for an evaluator process; without it, the run must have evaluation.every=0
+#   --eval-data FILE    held-out rows, for an evaluator process, or, in a run that leaves parts of the model to its clients,
+#                       dealt to these as their own rows are; without it, the run must have evaluation.every=0
 #   --partition P       iid (default), dirichlet:ALPHA or column:NAME; a draw of the run's seed, whatever M is
 #   --base DIR          the run's base model (default: FEDPEFT_BASE, or build/base/minilm)
 #   --out DIR           state, adapter and logs (default runs/simulation); an earlier simulation becomes DIR.previous
@@ -31,6 +32,8 @@ BASE=$(base_folder)
 OUT=$ROOT/runs/simulation
 THREADS=
 SETTINGS=()
+# Whether clients keep parts of the model, so that they alone can evaluate it.
+PERSONAL=false
 
 parse_arguments() {
   while (($#)); do
@@ -75,18 +78,22 @@ check_arguments() {
   if [[ -z $THREADS ]]; then THREADS=$(($(nproc) / PROCESSES > 1 ? $(nproc) / PROCESSES : 1)); fi
   want_count --threads "$THREADS"
   [[ -f $BASE/config.json ]] || die "--base $BASE: has no config.json, want a model folder (scripts/setup.sh prepares one)"
-  "$SERVER" check "$RUN" "${SETTINGS[@]}" >/dev/null || die "$RUN: is not a run that can be served (see above)"
+  local summary
+  summary=$("$SERVER" check "$RUN" "${SETTINGS[@]}") || die "$RUN: is not a run that can be served (see above)"
+  if [[ $summary == *"each client keeps its"* ]]; then PERSONAL=true; fi
 }
 
 # start_clients: process p of M holds the clients from N·p/M up to N·(p+1)/M.
 start_clients() {
   local process first end
+  local -a held_out=()
+  if $PERSONAL && [[ -n $EVAL_DATA ]]; then held_out=(--eval-data "$EVAL_DATA"); fi
   for ((process = 0; process < PROCESSES; process++)); do
     first=$((CLIENTS * process / PROCESSES)) end=$((CLIENTS * (process + 1) / PROCESSES))
     start_client "process-$process" --base "$BASE" --data "$DATA" --threads "$THREADS" \
-      --virtual-clients "$CLIENTS" --client-range "$first:$end" --partition "$PARTITION"
+      --virtual-clients "$CLIENTS" --client-range "$first:$end" --partition "$PARTITION" "${held_out[@]}"
   done
-  if [[ -n $EVAL_DATA ]]; then
+  if [[ -n $EVAL_DATA ]] && ! $PERSONAL; then
     start_client evaluator --role evaluator --base "$BASE" --data "$EVAL_DATA" --threads "$THREADS"
   fi
 }
