@@ -109,8 +109,8 @@ Result<std::string> FindPersonal(const PersonaliseOptions& options) {
   }
   if (found.size() == 1) return JoinPath(options.state, found.front());
   return FailedPrecondition(options.state + ": holds parts of " + std::to_string(found.size()) +
-                            " clients, want one (choose with --client; they are there once a run that leaves parts of "
-                            "the model to clients is finished)");
+                            " clients, want one (choose with --client; a client has some after its first training in a "
+                            "run that leaves it parts of the model)");
 }
 
 }  // namespace
