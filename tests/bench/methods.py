@@ -1,0 +1,287 @@
+#!/usr/bin/env python3
+"""Federated PEFT methods beside each other, and each beside itself in one place: accuracy, parameters, bytes.
+
+MiniLM; twenty virtual clients, five of them a round; label skew of Dirichlet 1.0 (mild) and 0.1 (most clients have one
+class or few). Runs are configs/methods/METHOD.yaml, which are for SST-2; for Banking77 they get the problem of
+configs/banking77.yaml and more rounds. `centralised` is `fedpeft-client train` of the same run, with as many steps as all
+clients of a round together. A row says how many parameters are trained and sent, what a run sends, and the test accuracy
+after the last round (with several seeds: mean ± half the range).
+
+A cell is a method, a data set, a place and a seed: one JSON file in the folder of cells. What is there is not computed
+again; a cell that was cut off is. Several of these may run at once: each takes cells that no other one has. The exit
+status is 1 when the last accuracy of a cell is hardly better than the first.
+
+Usage: FEDPEFT_DATA=DIR build/venv/bin/python tests/bench/methods.py [--full] [--report] [--methods lora full] …
+"""
+import argparse
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import yaml
+
+FOLDER = pathlib.Path(__file__).resolve().parent
+ROOT = FOLDER.parent.parent
+sys.path.insert(0, str(FOLDER.parent / "parity"))
+from programs import Federation, Programs, checked, setting_options  # noqa: E402
+
+METHODS = ("lora", "adapter", "prefix", "prompt", "bitfit", "full")
+CENTRALISED = "centralised"
+PLACES = ("dirichlet:1.0", "dirichlet:0.1", CENTRALISED)
+CLIENTS = 20
+# In one place an optimiser lives on and nobody averages: what five clients' mean takes as one step is five here.
+CENTRALISED_RATE = 0.3
+LEARNS_BY = 0.1  # a start is a guess (1 of 2, 1 of 77); the least that a cell has to gain on it
+TRAIN_LINE = re.compile(r"^round (\d+)/\d+  loss ([\d.]+)  test accuracy ([\d.]+)  test loss ([\d.]+).*?  ([\d.]+) s",
+                        re.MULTILINE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """A data set, its rows under FEDPEFT_DATA."""
+    name: str
+    title: str
+    train: str
+    test: str
+    rounds: int
+
+    def settings(self):
+        """What a run for SST-2 has to change."""
+        settings = {"schedule.0.rounds": self.rounds}
+        if self is not SST2:
+            problem = yaml.safe_load((ROOT / f"configs/{self.name}.yaml").read_text(encoding="utf-8"))["problem"]
+            settings |= {f"problem.{key}": json.dumps(value) for key, value in problem.items()}
+        return settings
+
+
+SST2 = Data("sst2", "SST-2", "sst2/train.tsv", "sst2/test.tsv", rounds=20)
+BANKING77 = Data("banking77", "Banking77", "banking77/train.csv", "banking77/test.csv", rounds=40)
+DATA = (SST2, BANKING77)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    method: str
+    data: Data
+    place: str
+    seed: int
+
+    @property
+    def name(self):
+        return f"{self.data.name}_{self.method}_{self.place.replace(':', '')}_seed{self.seed}"
+
+    @property
+    def run(self):
+        return ROOT / f"configs/methods/{self.method}.yaml"
+
+    def settings(self):
+        """What the cell changes of the method's run."""
+        settings = {"seed": self.seed, **self.data.settings()}
+        run = yaml.safe_load(self.run.read_text(encoding="utf-8"))
+        if self.place == CENTRALISED:  # a round of it is all rounds up to an evaluation
+            every, train = run["evaluation"]["every"], run["train"]
+            settings["schedule.0.rounds"] = self.data.rounds // every
+            settings["train.steps"] = train["steps"] * run["schedule"][0]["participation"]["cohort"] * every
+            settings["train.learning_rate"] = float(f"{train['learning_rate'] * CENTRALISED_RATE:g}")
+        else:  # however busy the machine is, everybody is in, and all is evaluated
+            settings |= {"evaluation.min_evaluators": 1, "evaluation.deadline_s": 7200,
+                         "schedule.0.participation.deadline_s": 7200}
+        return settings
+
+
+class Cells:
+    """The folder of results."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def path(self, cell):
+        return self.folder / f"{cell.name}.json"
+
+    def read(self, cell):
+        """None where it is missing."""
+        path = self.path(cell)
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def write(self, cell, result):
+        new = self.path(cell).with_suffix(".new")
+        new.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        new.replace(self.path(cell))
+
+    @contextlib.contextmanager
+    def claimed(self, cell):
+        """Whether the cell is missing and nobody else computes it, which holds until the end."""
+        with open(self.folder / f"{cell.name}.lock", "w", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield not self.path(cell).exists()
+
+
+class Runner:
+    """Computes cells."""
+
+    def __init__(self, cells, programs, data, threads):
+        self.cells, self.programs, self.data, self.threads = cells, programs, data, threads
+
+    def run(self, cell):
+        started = time.monotonic()
+        parameters, sent = self._sizes(cell)
+        work = self.cells.folder / f"{cell.name}.run"
+        shutil.rmtree(work, ignore_errors=True)  # of a cell that was cut off
+        rounds = (self._train if cell.place == CENTRALISED else self._federate)(cell, work)
+        shutil.rmtree(work)
+        result = {
+            "method": cell.method, "data": cell.data.name, "place": cell.place, "seed": cell.seed, "commit": commit(),
+            "command": shlex.join(["tests/bench/methods.py", "--data", cell.data.name, "--methods", cell.method, "--only",
+                                   cell.place, "--seeds", str(cell.seed), "--threads", str(self.threads)]),
+            "settings": cell.settings(), "trained_parameters": parameters, "sent_parameters": sent,
+            "bytes_up": sum(row.get("bytes_up", 0) for row in rounds),
+            "bytes_down": sum(row.get("bytes_down", 0) for row in rounds),
+            "seconds": round(time.monotonic() - started, 1), "rounds": rounds}
+        self.cells.write(cell, result)
+        return result
+
+    def _sizes(self, cell):
+        """Parameters that are trained, and how many of them a client sends a round."""
+        output = checked([self.programs.server, "check", cell.run, *setting_options(cell.settings())])
+        trained = re.search(r"layout .* (\d+) parameters", output)[1]
+        sent = re.search(r"an update +(\d+) bytes", output)[1]
+        return int(trained), int(sent) // 4
+
+    def _train(self, cell, work):
+        output = self.programs.run_client("train", cell.run, work, "--data", self.data / cell.data.train, "--eval-data",
+                                          self.data / cell.data.test, "--threads", self.threads,
+                                          *setting_options(cell.settings()))
+        return [{"round": int(number), "loss": float(loss), "accuracy": float(accuracy), "seconds": float(seconds)}
+                for number, loss, accuracy, _, seconds in TRAIN_LINE.findall(output)]
+
+    def _federate(self, cell, work):
+        with Federation(self.programs, cell.run, work, cell.settings()) as federation:
+            federation.join("trainers", self.data / cell.data.train, "--virtual-clients", CLIENTS, "--partition",
+                            cell.place, "--threads", self.threads)
+            federation.join("evaluator", self.data / cell.data.test, "--role", "evaluator", "--threads", self.threads)
+            federation.run()
+        return [{"round": line["round"], "loss": line["train_loss"], "accuracy": line.get("eval_accuracy"),
+                 "seconds": line["seconds"], "bytes_up": line["bytes_up"], "bytes_down": line["bytes_down"]}
+                for line in federation.rounds()]
+
+
+def commit():
+    """Of the checkout, for a cell to say where it comes from; `unknown` without git."""
+    done = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"],
+                          capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
+
+
+def last_accuracy(result):
+    return [row["accuracy"] for row in result["rounds"] if row["accuracy"] is not None][-1]
+
+
+def shown_accuracy(results):
+    """Mean in %, and half the range."""
+    values = [100 * last_accuracy(result) for result in results if result]
+    if not values:
+        return "-"
+    spread = f" ± {(max(values) - min(values)) / 2:.2f}" if len(values) > 1 else ""
+    return f"{sum(values) / len(values):.2f}{spread}"
+
+
+def report(cells, args):
+    """Prints the tables; returns what is wrong with the cells, missing ones too."""
+    wrong = []
+    for data in args.data:
+        seeds = args.seeds
+        print(f"\n{data.title}, {data.rounds} rounds, seeds {', '.join(map(str, seeds))}: test accuracy in %\n")
+        print(f"| method | parameters | MB up | MB down | {' | '.join(args.only)} |")
+        print(f"| --- | ---: | ---: | ---: | {' | '.join('---:' for _ in args.only)} |")
+        for method in args.methods:
+            rows = {place: [cells.read(Cell(method, data, place, seed)) for seed in seeds] for place in args.only}
+            print_row(method, rows)
+            wrong += [text for place in args.only for seed, result in zip(seeds, rows[place], strict=True)
+                      if (text := complaint(Cell(method, data, place, seed), result))]
+    return wrong
+
+
+def print_row(method, rows):
+    federated = [result for place, results in rows.items() if place != CENTRALISED for result in results if result]
+    anywhere = [result for results in rows.values() for result in results if result]
+    parameters = f"{anywhere[0]['trained_parameters']:,}" if anywhere else "-"
+    up, down = (f"{federated[0][key] / 1e6:,.1f}" if federated else "-" for key in ("bytes_up", "bytes_down"))
+    print(f"| {method} | {parameters} | {up} | {down} | {' | '.join(map(shown_accuracy, rows.values()))} |")
+
+
+def complaint(cell, result):
+    if result is None:
+        return f"{cell.name}: is missing"
+    start = 1 / (2 if cell.data is SST2 else 77)
+    if last_accuracy(result) < start + LEARNS_BY:
+        return f"{cell.name}: got accuracy {last_accuracy(result):.4f}, want {LEARNS_BY} more than a guess's {start:.4f}"
+    return None
+
+
+def compute(runner, cells, chosen):
+    missing = [cell for cell in chosen if cells.read(cell) is None]
+    print(f"{len(chosen) - len(missing)} of {len(chosen)} cells are there", flush=True)
+    for number, cell in enumerate(missing, start=1):
+        with cells.claimed(cell) as ours:
+            if not ours:
+                continue
+            print(f"[{number}/{len(missing)}] {cell.name}", flush=True)
+            result = runner.run(cell)
+            print(f"[{number}/{len(missing)}] {cell.name}: accuracy {100 * last_accuracy(result):.2f} % in "
+                  f"{result['seconds']:.0f} s", flush=True)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="Banking77 too, and seeds 1, 2 and 3")
+    parser.add_argument("--report", action="store_true", help="compute nothing; a missing cell is no failure")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="NAME")
+    parser.add_argument("--data", nargs="+", choices=[data.name for data in DATA], metavar="NAME", help="sst2, banking77")
+    parser.add_argument("--only", nargs="+", choices=PLACES, default=PLACES, metavar="PLACE", help=", ".join(PLACES))
+    parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument("--cells", type=pathlib.Path, default=ROOT / "build/experiments/methods")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of a training process")
+    args = parser.parse_args()
+    names = args.data or [data.name for data in (DATA if args.full else (SST2,))]
+    args.data = [data for data in DATA if data.name in names]
+    args.seeds = args.seeds or ([1, 2, 3] if args.full else [1])
+    return args
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a federation ends what it started
+    args = arguments()
+    cells = Cells(args.cells)
+    if not args.report:
+        if not (data := os.environ.get("FEDPEFT_DATA")):
+            print("FEDPEFT_DATA: got nothing, want the folder of public data sets (tests/parity/README.md says what is in it)")
+            return 2
+        if (programs := Programs.of_environment()) is None:
+            return 2
+        args.cells.mkdir(parents=True, exist_ok=True)
+        chosen = [Cell(method, data_set, place, seed) for data_set in args.data for seed in args.seeds
+                  for place in args.only for method in args.methods]
+        compute(Runner(cells, programs, pathlib.Path(data), args.threads), cells, chosen)
+    wrong = report(cells, args)
+    print()
+    for text in wrong:
+        print(text)
+    return 1 if any(not args.report or "is missing" not in text for text in wrong) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
