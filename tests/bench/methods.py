@@ -3,9 +3,9 @@
 
 MiniLM; twenty virtual clients, five of them a round; label skew of Dirichlet 1.0 (mild) and 0.1 (most clients have one
 class or few). Runs are configs/methods/METHOD.yaml, which are for SST-2; for Banking77 they get the problem of
-configs/banking77.yaml and more rounds. `centralised` is `fedpeft-client train` of the same run with AdamW, and with as many
-steps as all clients of a round together. A row says how many parameters are trained and sent, what a run sends, and the test accuracy
-after the last round (with several seeds: mean ± half the range).
+configs/banking77.yaml and more rounds. `centralised` is `fedpeft-client train` of the same run with AdamW, and with as
+many steps as all clients of a round together. A row says how many parameters are trained and sent, what a run sends, and
+the test accuracy after the last round (with several seeds: mean ± half the range).
 
 A cell is a method, a data set, a place and a seed: one JSON file in the folder of cells. What is there is not computed
 again; a cell that was cut off is. Several of these may run at once: each takes cells that no other one has. The exit
@@ -268,7 +268,7 @@ def main():
     cells = Cells(args.cells)
     if not args.report:
         if not (data := os.environ.get("FEDPEFT_DATA")):
-            print("FEDPEFT_DATA: got nothing, want the folder of public data sets (tests/parity/README.md says what is in it)")
+            print("FEDPEFT_DATA: got nothing, want the folder of public data sets (see tests/parity/README.md)")
             return 2
         if (programs := Programs.of_environment()) is None:
             return 2
