@@ -111,17 +111,23 @@ Result<MethodConfig> MethodOf(const AdapterFolder& adapter, const BaseShape& bas
 
 namespace {
 
-void Describe(const PeftPlan& plan, const LoraConfig& lora, AdapterConfig& config) {
+/// What LoRA and AdaLoRA say alike of the linears they adapt.
+void DescribeLowRank(const PeftPlan& plan, const LoraConfig& lora, const std::vector<LoraSite>& sites,
+                     AdapterConfig& config) {
   config.r = lora.rank;
   config.lora_alpha = lora.alpha;
   config.lora_dropout = lora.dropout;
-  config.use_rslora = lora.use_rslora;
-  config.use_dora = lora.use_dora;
   config.target_modules =
       PeftTargets(plan, lora.target_modules.empty() ? DefaultTargets(plan.base) : lora.target_modules);
+  for (const LoraSite& one : sites) config.fan_in_fan_out = config.fan_in_fan_out || one.site.transposed;
+}
+
+void Describe(const PeftPlan& plan, const LoraConfig& lora, AdapterConfig& config) {
   const std::vector<LoraSite> sites = LoraSites(plan.base, lora).value();
+  DescribeLowRank(plan, lora, sites, config);
+  config.use_rslora = lora.use_rslora;
+  config.use_dora = lora.use_dora;
   for (const LoraSite& one : sites) {
-    config.fan_in_fan_out = config.fan_in_fan_out || one.site.transposed;
     if (one.rank != lora.rank) config.rank_pattern[one.site.path] = one.rank;
     if (one.alpha != lora.alpha) config.alpha_pattern[one.site.path] = one.alpha;
   }
@@ -129,18 +135,11 @@ void Describe(const PeftPlan& plan, const LoraConfig& lora, AdapterConfig& confi
 
 void Describe(const PeftPlan& plan, const AdaLoraConfig& adalora, AdapterConfig& config) {
   config.peft_type = PeftType::kAdaLora;
-  const LoraConfig& lora = adalora.lora;
-  config.r = lora.rank;
-  config.lora_alpha = lora.alpha;
-  config.lora_dropout = lora.dropout;
+  DescribeLowRank(plan, adalora.lora, AdaLoraSites(plan.base, adalora).value(), config);
   config.target_r = adalora.target_rank;
   config.beta1 = adalora.beta1;
   config.beta2 = adalora.beta2;
   config.orth_reg_weight = adalora.orthogonality;
-  config.target_modules =
-      PeftTargets(plan, lora.target_modules.empty() ? DefaultTargets(plan.base) : lora.target_modules);
-  const std::vector<LoraSite> sites = AdaLoraSites(plan.base, adalora).value();
-  for (const LoraSite& one : sites) config.fan_in_fan_out = config.fan_in_fan_out || one.site.transposed;
 }
 
 void Describe(const PeftPlan& plan, const Ia3Config& ia3, AdapterConfig& config) {

@@ -26,15 +26,9 @@ Status Check(const AdaLoraConfig& config) {
 
 Result<std::vector<LoraSite>> AdaLoraSites(const BaseShape& base, const AdaLoraConfig& config) {
   RETURN_IF_ERROR(Check(config));
-  Result<std::vector<LoraSite>> sites = LoraSites(base, config.lora);
-  if (!sites.ok()) {
-    std::string message = sites.status().message();
-    if (message.starts_with("peft.lora.rank")) message.replace(0, 14, "peft.adalora.initial_rank");
-    if (message.starts_with("peft.lora.")) message.replace(5, 4, "adalora");
-    return Status(sites.status().code(), message);
-  }
+  ASSIGN_OR_RETURN(std::vector<LoraSite> sites, LoraSitesNamed(base, config.lora, {"peft.adalora", "initial_rank"}));
   // Of peft, which avoids a division by zero that cannot be.
-  for (LoraSite& site : *sites) site.scale = site.alpha / (static_cast<double>(site.rank) + 1e-5);
+  for (LoraSite& site : sites) site.scale = site.alpha / (static_cast<double>(site.rank) + 1e-5);
   return sites;
 }
 

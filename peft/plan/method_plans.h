@@ -1,11 +1,13 @@
 // The tensors of each method on a base, in forward order. Internal to peft/plan: others use plan.h.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "peft/core/status.h"
 #include "peft/params/layout.h"
 #include "peft/plan/method.h"
+#include "peft/plan/plan.h"
 #include "peft/plan/sites.h"
 
 namespace fedpeft {
@@ -28,6 +30,14 @@ Result<std::vector<TensorSpec>> PlanTensors(const PlanContext& at, const PromptC
 Result<std::vector<TensorSpec>> PlanTensors(const PlanContext& at, const OffsetConfig& offset);
 Result<std::vector<TensorSpec>> PlanTensors(const PlanContext& at, const SparseConfig& sparse);
 Result<std::vector<TensorSpec>> PlanTensors(const PlanContext& at, const LlamaAdapterConfig& adapter);
+
+/// What a run calls the settings of a LoraConfig, for error messages: LoRA's own, or those of a method around it.
+struct LoraKeys {
+  std::string method = "peft.lora";
+  std::string rank = "rank";
+};
+/// LoraSites, with these names in its errors.
+Result<std::vector<LoraSite>> LoraSitesNamed(const BaseShape& base, const LoraConfig& lora, const LoraKeys& keys);
 
 /// Uniform in ±1/√in, what torch's linears and peft's LoRA start with (kaiming_uniform(√5)).
 InitLaw KaimingLaw(std::int64_t in);

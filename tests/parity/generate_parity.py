@@ -24,7 +24,7 @@ from transformers import AutoModelForCausalLM
 
 from model_cells import CELLS, encodes, make_base, quiet_torch
 from method_parity import randomise
-from method_references import METHODS
+from method_matrix import METHODS
 from programs import Programs
 from tokenizer_kinds import gpt2
 

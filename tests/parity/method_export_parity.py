@@ -23,8 +23,10 @@ from export_parity import (SETTINGS, TOLERANCE, base_model, check_in_of, check_m
                            federate, write_rows)
 from families_export_parity import write_tokenizer
 from language_export_parity import check_loss
-from method_references import METHODS, LlamaAdapter, Peft, virtual_tokens
+from method_matrix import METHODS, virtual_tokens
+from method_references import LlamaAdapter
 from model_cells import CELLS, make_base, quiet_torch
+from peft_methods import Peft
 from programs import Federation, Programs
 
 FAMILIES = ["bert", "gpt2", "llama"]

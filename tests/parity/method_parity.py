@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every method on every base: logits, each trainable tensor's gradient and the losses of ten AdamW steps, equal to
 `peft` on `transformers`; where peft lacks a method, to its published equations written as hooks on `transformers`
-(method_references.py).
+(method_references.py; the list is method_matrix.py).
 
 Small random bases (model_cells.py), one of each family, for classification and, of decoders, for language modelling;
 all trainable tensors random and none zero. The original gets each text by itself, so that nothing is padded: a prompt
@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from method_references import METHODS
+from method_matrix import METHODS
 from model_cells import CELLS, encodes, make_base, quiet_torch, write_run
 from model_parity import LABELS, LEARNING_RATE, STEPS, TOLERANCE, Helper, make_batch, no_dropout, worst, worst_loss
 

@@ -127,6 +127,16 @@ TEST(MethodPlanTest, LinearsMayHaveARankAndAnAlphaOfTheirOwn) {
   EXPECT_THAT(Refusal(With("llama", lost)), HasSubstr("matches none of the adapted linears"));
 }
 
+TEST(MethodPlanTest, AdaLoraComplainsByItsOwnKeys) {
+  const auto refusal = [](LoraConfig lora) {
+    return Refusal(With("llama", AdaLoraConfig{.lora = std::move(lora), .target_rank = 1}));
+  };
+  EXPECT_THAT(refusal({.rank = 41, .target_modules = {"q_proj"}}),
+              HasSubstr("peft.adalora.initial_rank: got 41, want at most 40"));
+  EXPECT_THAT(refusal({.dropout = 1}), HasSubstr("peft.adalora.dropout: got 1"));
+  EXPECT_THAT(refusal({.target_modules = {"query"}}), HasSubstr("peft.adalora.target_modules: "));
+}
+
 TEST(MethodPlanTest, AllLinearsLeaveTheHeadOut) {
   EXPECT_THAT(AdaptedLinears(Plan("roberta", {"all-linear"})).value(), SizeIs(6));
   EXPECT_THAT(AdaptedLinears(Plan("bert", {"all-linear"})).value(), SizeIs(7));  // the pooler too
