@@ -103,9 +103,10 @@ struct RowExamples {
 
 Result<RowExamples> MakeRowExamples(const RunSpec& run, const Tokenizer& tokenizer, const Table& table) {
   const bool language = run.problem.type == ProblemType::kLanguageModelling;
-  RowExamples rows;
-  ASSIGN_OR_RETURN(rows.examples, language ? MakeDocuments(run.problem, tokenizer, table)
-                                           : MakeExamples(run.problem, tokenizer, table, true));
+  Result<std::vector<Example>> examples =
+      language ? MakeDocuments(run.problem, tokenizer, table) : MakeExamples(run.problem, tokenizer, table, true);
+  if (!examples.ok()) return examples.status().Annotate(table.file);
+  RowExamples rows{std::move(*examples), {}};
   for (const Example& example : rows.examples) rows.labels.push_back(example.label);
   return rows;
 }
@@ -126,20 +127,23 @@ Result<DealtExamples> DealExamples(const RunSpec& run, const Tokenizer& tokenize
     return InvalidArgument("partition: got dirichlet, want iid or a column (it splits classes, and the run has none)");
   }
   ASSIGN_OR_RETURN(RowExamples rows, MakeRowExamples(run, tokenizer, tables.data));
-  ASSIGN_OR_RETURN(const auto parts, PartitionRows(partition, tables.data, rows.labels, clients, run.seed));
+  const auto parts = PartitionRows(partition, tables.data, rows.labels, clients, run.seed);
+  if (!parts.ok()) return parts.status().Annotate(tables.data.file);
   DealtExamples dealt;
   for (std::size_t client = range.first; client < range.end; ++client) {
-    dealt.data.push_back(Take(run, rows.examples, parts[client]));
+    dealt.data.push_back(Take(run, rows.examples, (*parts)[client]));
     if (dealt.data.back().empty()) {
-      return InvalidArgument("client " + std::to_string(client) + ": its rows have nothing to learn");
+      return InvalidArgument("client " + std::to_string(client) + ": its rows of " + tables.data.file +
+                             " have nothing to learn");
     }
   }
   if (!tables.held_out) return dealt;
   ASSIGN_OR_RETURN(RowExamples held_out, MakeRowExamples(run, tokenizer, *tables.held_out));
-  ASSIGN_OR_RETURN(const auto alike, PartitionAlike(partition, {*tables.held_out, held_out.labels},
-                                                    {tables.data, rows.labels}, parts, run.seed));
+  const auto alike =
+      PartitionAlike(partition, {*tables.held_out, held_out.labels}, {tables.data, rows.labels}, *parts, run.seed);
+  if (!alike.ok()) return alike.status().Annotate(tables.held_out->file);
   for (std::size_t client = range.first; client < range.end; ++client) {
-    dealt.held_out.push_back(Take(run, held_out.examples, alike[client]));
+    dealt.held_out.push_back(Take(run, held_out.examples, (*alike)[client]));
   }
   return dealt;
 }

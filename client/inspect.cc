@@ -77,11 +77,10 @@ Result<std::vector<std::string>> TrainingLines(const BaseInfo& base, const RunSp
   ASSIGN_OR_RETURN(const std::vector<Site> sites, AdaptedLinears(run.plan));
   ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
   ASSIGN_OR_RETURN(const RunViews views, RunViews::Make(run.plan, run.schedule, layout));
-  const ViewSpec& view = views.At(1);
   std::int64_t own = 0, head = 0;
   for (std::size_t i = 0; i < layout->tensors().size(); ++i) {
     const TensorSpec& spec = layout->tensors()[i];
-    if (view.train[i]) (spec.role == Role::kHead ? head : own) += spec.size();
+    if (views.shared()[i] || views.personal()[i]) (spec.role == Role::kHead ? head : own) += spec.size();
   }
   char share[64];
   std::snprintf(share, sizeof share, "%.3f %%",
@@ -92,7 +91,7 @@ Result<std::vector<std::string>> TrainingLines(const BaseInfo& base, const RunSp
                   std::to_string(own) + " parameters; head, " + std::to_string(head) + " (" + share +
                   " of the base's)");
   for (const std::string& line : LinearLines(sites)) lines.push_back("  " + line);
-  lines.push_back("a client's round: " + Bytes4(views.Update(1).size) + " up, " +
+  lines.push_back("a client's round, at most: " + Bytes4(views.max_update_bytes() / sizeof(float)) + " up, " +
                   Bytes4(views.max_broadcast_bytes() / sizeof(float)) + " down");
   ASSIGN_OR_RETURN(const MemoryForecast memory, ForecastMemory(base, run));
   lines.push_back("memory for training, at most: about " + MiB(memory.total()) + " (program " + MiB(memory.program) +

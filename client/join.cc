@@ -100,11 +100,10 @@ Result<std::unique_ptr<LocalRunner>> MakeRunner(const JoinOptions& options, cons
   const std::size_t clients = std::max<std::size_t>(1, options.virtual_clients);
   if (stop.stop_requested()) return Stopped();
   ASSIGN_OR_RETURN(const ClientRange range, ParseClientRange(options.client_range, clients));
-  Result<DealtExamples> data = DealExamples(run, base.tokenizer, tables, partition, clients, range);
-  if (!data.ok()) return data.status().Annotate(options.data);
+  ASSIGN_OR_RETURN(DealtExamples data, DealExamples(run, base.tokenizer, tables, partition, clients, range));
   if (stop.stop_requested()) return Stopped();
   ASSIGN_OR_RETURN(auto model, LoadRunBase(base, run));
-  return LocalRunner::Make(run, std::move(model), std::move(data->data), std::move(data->held_out));
+  return LocalRunner::Make(run, std::move(model), std::move(data.data), std::move(data.held_out));
 }
 
 /// With a certificate the coordinator reads the name there, unless --name insists on one; a made-up name would be

@@ -142,6 +142,8 @@ Status PredictTexts(const LoadedAdapter& adapter, const AdapterOptions& options)
 Status RunTrain(const TrainOptions& options) {
   ASSIGN_OR_RETURN(const configs::LoadedRun loaded, configs::LoadRun(options.run_yaml, options.set));
   ASSIGN_OR_RETURN(RunSpec run, TranslateRun(loaded.config));
+  const bool for_library = options.format == "adapters";
+  if (for_library) RETURN_IF_ERROR(CheckLibraryExport(run.plan).Annotate("--format"));
   ASSIGN_OR_RETURN(const BaseInfo base, OpenBase(options.compute.base));
   RETURN_IF_ERROR(CheckBaseIsRuns(base, run));
   RETURN_IF_ERROR(ResolvePrompt(base.tokenizer, run.plan));
@@ -166,7 +168,7 @@ Status RunTrain(const TrainOptions& options) {
     PrintEpoch(round, rounds, stats, counts);
   }
   const StringMap provenance = {{"fedpeft.run", run.name}};
-  if (options.format == "adapters") {
+  if (for_library) {
     RETURN_IF_ERROR(ExportLibraryAdapter(run, params, options.out, provenance));
   } else {
     RETURN_IF_ERROR(ExportAdapter(run, params, options.out, options.compute.base, provenance));

@@ -37,10 +37,7 @@ LocalRunner::LocalRunner(RunSpec run, std::shared_ptr<const ParamLayout> layout,
       held_out_(std::move(held_out)),
       start_(layout_),
       work_(layout_) {
-  const auto& shared = views_.shared();
-  if (std::find(shared.begin(), shared.end(), false) != shared.end()) {
-    initial_ = ParamVector::Initial(layout_, run_.seed);
-  }
+  if (!views_.all_shared()) initial_ = ParamVector::Initial(layout_, run_.seed);
 }
 
 Result<std::unique_ptr<LocalRunner>> LocalRunner::Make(RunSpec run, std::shared_ptr<const BaseModel> base,

@@ -45,9 +45,10 @@ void AddJoin(CLI::App& app, JoinOptions& options) {
                    "held-out examples: a trainer with some evaluates too, with its own parts of the model if the run "
                    "leaves it any");
   verb->add_option("--name", options.name, "this client's name (default: the state folder's, or a fresh one)");
-  verb->add_option("--state", options.state,
-                   "folder for the name and for updates not yet taken (default: a temporary one, so nothing outlives "
-                   "the process)");
+  verb->add_option(
+      "--state", options.state,
+      "folder for the name, each client's last update and its own parts of the model (default: a temporary "
+      "one, so nothing outlives the process)");
   verb->add_option("--role", "trainer or evaluator")
       ->check(CLI::IsMember({"trainer", "evaluator"}))
       ->default_val("trainer")
@@ -130,7 +131,9 @@ void AddPersonalise(CLI::App& app, PersonaliseOptions& options) {
   CLI::App* verb = app.add_subcommand(
       "personalise", "a run's adapter with the parts that this client kept for itself (peft.head: local, views)");
   verb->add_option("--base", options.base, "Hugging Face folder of the base model")->required();
-  verb->add_option("--adapter", options.adapter, "adapter folder, exported by the coordinator")->required();
+  verb->add_option("--adapter", options.adapter,
+                   "adapter folder, exported by the coordinator for the client's last round (export --round N)")
+      ->required();
   verb->add_option("--state", options.state, "the client's state folder, after the run")->required();
   verb->add_option("--client", options.client, "which client's (default: the only one in the folder)");
   verb->add_option("out", options.out, "adapter folder to write")->required();

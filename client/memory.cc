@@ -20,10 +20,8 @@ constexpr std::uint64_t kScoresAtOnce = 64 * kMiB, kCopiesOfScores = 3;
 /// What a joined client holds of the parameters: the round's start, the client's, those in training, gradients, AdamW's
 /// two moments; initial values where some are never sent, its own where it keeps any, AdaLoRA's two averages.
 std::uint64_t CopiesOfTrained(const RunSpec& run, const RunViews& views) {
-  const std::vector<bool>& shared = views.shared();
-  const bool initial = std::find(shared.begin(), shared.end(), false) != shared.end();
   const bool scores = std::holds_alternative<AdaLoraConfig>(run.plan.method);
-  return 6 + (initial ? 1u : 0u) + (views.any_personal() ? 1u : 0u) + (scores ? 2u : 0u);
+  return 6 + (views.all_shared() ? 0u : 1u) + (views.any_personal() ? 1u : 0u) + (scores ? 2u : 0u);
 }
 
 /// Numbers that a layer's forward pass keeps for each token: the outputs of its linears, which attention, activation

@@ -105,7 +105,7 @@ Result<std::string> FindPersonal(const PersonaliseOptions& options) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(options.state));
   std::vector<std::string> found;
   for (const std::string& name : names) {
-    if (name.starts_with("personal-")) found.push_back(name);
+    if (name.starts_with("personal-") && name.ends_with(".safetensors")) found.push_back(name);
   }
   if (found.size() == 1) return JoinPath(options.state, found.front());
   return FailedPrecondition(options.state + ": holds parts of " + std::to_string(found.size()) +
@@ -121,7 +121,8 @@ Status RunPersonalise(const PersonaliseOptions& options) {
   RETURN_IF_ERROR(CheckBaseIsAdapters(base, adapter.run).Annotate(options.adapter));
   ASSIGN_OR_RETURN(const std::string file, FindPersonal(options));
   RETURN_IF_ERROR(ReadPersonal(file, adapter.run_id, adapter.params));
-  RETURN_IF_ERROR(ExportAdapter(adapter.run, adapter.params, options.out, options.base));
+  const StringMap provenance = {{std::string(adapter_metadata::kRun), adapter.run_id}};
+  RETURN_IF_ERROR(ExportAdapter(adapter.run, adapter.params, options.out, options.base, provenance));
   std::printf("adapter with %s written to %s\n", file.c_str(), options.out.c_str());
   return OkStatus();
 }

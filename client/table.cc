@@ -151,7 +151,7 @@ Result<Table> ParseJsonLines(std::string_view name, std::string_view text) {
 }
 
 Table ParseText(std::string_view text) {
-  Table table{{"text"}, {}};
+  Table table{{"text"}, {}, {}};
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
@@ -194,7 +194,9 @@ Result<Table> ParseTable(std::string_view name, std::string_view text, TableForm
     return ParseSeparated(name, text, format, header);
   };
   Result<Table> table = parse();
-  if (table.ok() && table->rows.empty()) return InvalidArgument(std::string(name) + ": has no rows");
+  if (!table.ok()) return table;
+  table->file = name;
+  if (table->rows.empty()) return InvalidArgument(table->file + ": has no rows");
   return table;
 }
 

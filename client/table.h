@@ -19,6 +19,8 @@ struct Table {
   std::vector<std::string> columns;
   /// rows[i].size() == columns.size().
   std::vector<std::vector<std::string>> rows;
+  /// Where they are from, for messages.
+  std::string file = {};
 
   std::optional<std::size_t> Column(std::string_view name) const;
   /// Errors: kInvalidArgument listing the columns there are.

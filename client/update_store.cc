@@ -105,32 +105,76 @@ Status UpdateStore::Keep(const std::string& run_id, const std::string& client, c
   return ReplaceFile(PathOf(client), pieces);
 }
 
-std::optional<KeptUpdate> UpdateStore::Last(const std::string& run_id, const std::string& client) const {
-  const Result<std::string> content = ReadFile(PathOf(client), kMaxUpdateBytes);
-  if (!content.ok()) return std::nullopt;
-  const std::size_t line = content->find('\n');
-  if (line == std::string::npos) return std::nullopt;
-  const auto header = nlohmann::json::parse(content->substr(0, line), nullptr, /*allow_exceptions=*/false);
-  if (!header.is_object()) return std::nullopt;
-  const ByteSpan rest = AsBytes(std::string_view(*content).substr(line + 1));
-  const auto length = Field<std::uint64_t>(header, "payload_bytes");
-  if (length > rest.size()) return std::nullopt;
-  const ByteSpan payload = rest.first(length), personal = rest.subspan(length);
-  const std::optional<Digest> base = DigestFromHex(Field<std::string>(header, "base"));
+namespace {
+
+/// A kept file taken apart, its pieces not yet compared with their hashes.
+struct KeptFile {
+  std::string content;
+  nlohmann::json header;
+  /// Where the payload begins, and its bytes; the client's own tensors are the rest.
+  std::size_t begin = 0, length = 0;
+
+  ByteSpan payload() const { return AsBytes(std::string_view(content).substr(begin, length)); }
+  ByteSpan personal() const { return AsBytes(std::string_view(content).substr(begin + length)); }
+};
+
+Result<KeptFile> ReadKept(const std::string& path) {
+  KeptFile file;
+  ASSIGN_OR_RETURN(file.content, ReadFile(path, kMaxUpdateBytes));
+  const std::size_t line = file.content.find('\n');
+  file.header = nlohmann::json::parse(file.content.substr(0, line), nullptr, /*allow_exceptions=*/false);
+  if (line == std::string::npos || !file.header.is_object()) return DataLoss(path + ": begins with no header");
+  file.begin = line + 1;
+  file.length = Field<std::uint64_t>(file.header, "payload_bytes");
+  if (file.length > file.content.size() - file.begin) return DataLoss(path + ": ends within the update");
+  return file;
+}
+
+bool IsOf(const KeptFile& file, const std::string& run_id, const std::string& client) {
+  return Field<std::string>(file.header, "run") == run_id && Field<std::string>(file.header, "client") == client;
+}
+
+bool IsWhole(const KeptFile& file, const char* key, ByteSpan bytes) {
+  return Field<std::string>(file.header, key) == Hex(Sha256Of(bytes));
+}
+
+}  // namespace
+
+std::optional<KeptUpdate> UpdateStore::Find(const std::string& run_id, const std::string& client, std::uint32_t round,
+                                            const Digest& base) const {
+  const Result<KeptFile> file = ReadKept(PathOf(client));
+  if (!file.ok() || !IsOf(*file, run_id, client)) return std::nullopt;
+  const nlohmann::json& header = file->header;
+  if (Field<std::uint32_t>(header, "round") != round || Field<std::string>(header, "base") != Hex(base)) {
+    return std::nullopt;
+  }
   const std::optional<Digest> layout = DigestFromHex(Field<std::string>(header, "layout"));
-  const bool whole = base && layout && Field<std::string>(header, "run") == run_id &&
-                     Field<std::string>(header, "client") == client &&
-                     Field<std::string>(header, "payload") == Hex(Sha256Of(payload)) &&
-                     Field<std::string>(header, "personal") == Hex(Sha256Of(personal));
-  if (!whole) return std::nullopt;
-  KeptUpdate update{Field<std::uint32_t>(header, "round"),  *base, *layout, {}, Bytes(payload.begin(), payload.end()),
-                    Bytes(personal.begin(), personal.end())};
+  if (!layout || !IsWhole(*file, "payload", file->payload()) || !IsWhole(*file, "personal", file->personal())) {
+    return std::nullopt;
+  }
+  KeptUpdate update{round,
+                    base,
+                    *layout,
+                    {},
+                    Bytes(file->payload().begin(), file->payload().end()),
+                    Bytes(file->personal().begin(), file->personal().end())};
   update.stats.examples = Field<std::int64_t>(header, "examples");
   update.stats.steps = Field<std::int64_t>(header, "steps");
   update.stats.tokens = Field<std::int64_t>(header, "tokens");
   update.stats.loss = Field<double>(header, "loss");
   update.stats.seconds = Field<double>(header, "seconds");
   return update;
+}
+
+Result<Bytes> UpdateStore::Personal(const std::string& run_id, const std::string& client) const {
+  const std::string path = PathOf(client);
+  const Result<KeptFile> file = ReadKept(path);
+  if (file.status().code() == Code::kNotFound) return Bytes();
+  if (!file.ok()) return file.status();
+  if (!IsOf(*file, run_id, client)) return Bytes();
+  if (!IsWhole(*file, "personal", file->personal()))
+    return DataLoss(path + ": its own tensors are not those of its hash");
+  return Bytes(file->personal().begin(), file->personal().end());
 }
 
 void UpdateStore::Clear() {

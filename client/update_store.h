@@ -42,8 +42,12 @@ class UpdateStore {
 
   /// Replaces the client's kept update.
   Status Keep(const std::string& run_id, const std::string& client, const KeptUpdate& update);
-  /// What is kept of the client's last training in this run, if it is whole; a damaged or foreign file is nothing.
-  std::optional<KeptUpdate> Last(const std::string& run_id, const std::string& client) const;
+  /// The kept update, if it is of this run, round and base, and whole.
+  std::optional<KeptUpdate> Find(const std::string& run_id, const std::string& client, std::uint32_t round,
+                                 const Digest& base) const;
+  /// The client's own tensors after its last training in this run; empty before the first. Errors: kDataLoss for a
+  /// damaged file, and the file's.
+  Result<Bytes> Personal(const std::string& run_id, const std::string& client) const;
   /// Forgets every kept update; their run is over.
   void Clear();
 

@@ -90,12 +90,18 @@ Status Worker::FetchParams(const TaskKey& key, const BlobRef& ref) {
   });
 }
 
+Result<Bytes> Worker::PersonalOf(const TaskKey& key) const {
+  if (!runner_.keeps_personal()) return Bytes();
+  const Result<Bytes> personal = updates_.Personal(run_id_, key.client);
+  if (personal.ok()) return personal;
+  return personal.status().Annotate("own tensors: cannot be read (remove the file to begin them anew)");
+}
+
 Result<KeptUpdate> Worker::TrainOrFind(const TaskKey& key, const TrainWork& work, std::size_t index) {
-  std::optional<KeptUpdate> last = updates_.Last(run_id_, key.client);
-  if (last && last->round == key.round && last->base == work.params.sha256) return std::move(*last);
+  std::optional<KeptUpdate> found = updates_.Find(run_id_, key.client, key.round, work.params.sha256);
+  if (found) return std::move(*found);
   RETURN_IF_ERROR(FetchParams(key, work.params));
-  const Bytes personal = last ? std::move(last->personal) : Bytes();
-  last.reset();
+  ASSIGN_OR_RETURN(const Bytes personal, PersonalOf(key));
   ASSIGN_OR_RETURN(Runner::Update update, runner_.Train(index, key.client, key.round, {params_, personal},
                                                         tasks_.cancelled(), ProgressLog(key)));
   LogInfo("task.trained", {{"client", key.client},
@@ -145,10 +151,7 @@ Status Worker::Upload(const TaskKey& key, const KeptUpdate& update) {
 Status Worker::Evaluate(const TaskKey& key, const EvaluateWork& work) {
   ASSIGN_OR_RETURN(const std::size_t index, IndexOf(key));
   RETURN_IF_ERROR(FetchParams(key, work.params));
-  Bytes personal;
-  if (runner_.keeps_personal()) {
-    if (auto last = updates_.Last(run_id_, key.client)) personal = std::move(last->personal);
-  }
+  ASSIGN_OR_RETURN(const Bytes personal, PersonalOf(key));
   ASSIGN_OR_RETURN(const EvaluateStats stats,
                    runner_.Evaluate(index, key.round, {params_, personal}, tasks_.cancelled()));
   v1::SubmitRequest request;

@@ -62,6 +62,8 @@ class Worker {
   Result<std::size_t> IndexOf(const TaskKey& key) const;
   /// Makes `params_` those of `ref`.
   Status FetchParams(const TaskKey& key, const BlobRef& ref);
+  /// The client's own tensors after its last training; empty where the run leaves clients none.
+  Result<Bytes> PersonalOf(const TaskKey& key) const;
   Result<KeptUpdate> TrainOrFind(const TaskKey& key, const TrainWork& work, std::size_t index);
   Status Upload(const TaskKey& key, const KeptUpdate& update);
   /// Repeats `attempt` while its failure is a passing one and the task is still wanted. An attempt may set the wait

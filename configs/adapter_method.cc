@@ -70,9 +70,9 @@ bool GatesAsPeft(const BaseShape& base) {
 
 Result<MethodConfig> LlamaAdapterOf(const AdapterConfig& config, const BaseShape& base) {
   if (config.peft_type == PeftType::kAdaptionPrompt && !GatesAsPeft(base)) {
-    return Unimplemented(
-        "peft_type: got ADAPTION_PROMPT of this " + base.model_type +
-        " base, of which peft computes something else (want llama without attention_bias, or mistral)");
+    return Unimplemented("peft_type: got ADAPTION_PROMPT of this " + base.model_type +
+                         " base, of which peft computes something else (want llama without attention_bias, or mistral, "
+                         "whose heads together are as wide as the base)");
   }
   return MethodConfig(LlamaAdapterConfig{config.adapter_len, config.adapter_layers});
 }

@@ -67,12 +67,17 @@ Result<std::string> LibraryName(const TensorSpec& spec, const BaseShape& base, c
   return ModuleOf(*site, family) + adapter + "." + Suffix(spec);
 }
 
-Status ExportLibraryAdapter(const RunSpec& run, const ParamVector& params, const std::string& folder,
-                            const StringMap& provenance) {
-  if (!std::holds_alternative<BottleneckConfig>(run.plan.method)) {
-    return Unimplemented("a folder of the adapters library: the method is " + DescribeMethod(run.plan.method) +
+Status CheckLibraryExport(const PeftPlan& plan) {
+  if (!std::holds_alternative<BottleneckConfig>(plan.method)) {
+    return Unimplemented("a folder of the adapters library: the method is " + DescribeMethod(plan.method) +
                          ", want adapters (peft.method: adapter)");
   }
+  return FamilyOf(plan.base).status();
+}
+
+Status ExportLibraryAdapter(const RunSpec& run, const ParamVector& params, const std::string& folder,
+                            const StringMap& provenance) {
+  RETURN_IF_ERROR(CheckLibraryExport(run.plan));
   ASSIGN_OR_RETURN(const Family family, FamilyOf(run.plan.base));
   AdapterConfig config = DescribeAdapter(run);
   config.adapter_name = kAdapterName;

@@ -18,6 +18,9 @@ namespace fedpeft {
 Status ExportLibraryAdapter(const RunSpec& run, const ParamVector& params, const std::string& folder,
                             const StringMap& provenance = {});
 
+/// Whether there is such a folder for the plan. Errors: ExportLibraryAdapter's.
+Status CheckLibraryExport(const PeftPlan& plan);
+
 /// What that library calls the tensor `spec` of an adapter called `adapter`.
 /// Errors: kUnimplemented for a base that it has no adapters for.
 Result<std::string> LibraryName(const TensorSpec& spec, const BaseShape& base, const std::string& adapter);

@@ -77,6 +77,10 @@ std::uint64_t RunViews::max_update_bytes() const {
   return most;
 }
 
+bool RunViews::all_shared() const {
+  return std::find(shared_.begin(), shared_.end(), false) == shared_.end();
+}
+
 bool RunViews::any_personal() const {
   return std::find(personal_.begin(), personal_.end(), true) != personal_.end();
 }

@@ -37,6 +37,8 @@ class RunViews {
   /// By tensor: some round trains it without sharing it, so each client has its own.
   const std::vector<bool>& personal() const { return personal_; }
   bool any_personal() const;
+  /// Every tensor is shared in some round.
+  bool all_shared() const;
   /// By tensor: some round shares it.
   const std::vector<bool>& shared() const { return shared_; }
 

@@ -80,7 +80,7 @@ check_arguments() {
   [[ -f $BASE/config.json ]] || die "--base $BASE: has no config.json, want a model folder (scripts/setup.sh prepares one)"
   local summary
   summary=$("$SERVER" check "$RUN" "${SETTINGS[@]}") || die "$RUN: is not a run that can be served (see above)"
-  if [[ $summary == *"each client keeps its"* ]]; then PERSONAL=true; fi
+  if grep -q '^  personal ' <<<"$summary"; then PERSONAL=true; fi
 }
 
 # start_clients: process p of M holds the clients from N·p/M up to N·(p+1)/M.

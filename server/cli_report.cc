@@ -14,15 +14,15 @@
 namespace fedpeft::server {
 namespace {
 
-/// What stays with the clients, by parts.
+/// A line for what stays with the clients, by parts; none where nothing does.
 std::string Kept(const RunViews& views, const ParamLayout& layout) {
   std::set<std::string_view> parts;
   for (std::size_t i = 0; i < layout.tensors().size(); ++i) {
     if (views.personal()[i]) parts.insert(RoleName(layout.tensors()[i].role));
   }
   std::string text;
-  for (const std::string_view part : parts) text.append(text.empty() ? "; each client keeps its " : ", ").append(part);
-  return text;
+  for (const std::string_view part : parts) text.append(text.empty() ? "  personal    " : ", ").append(part);
+  return text.empty() ? text : text + "\n";
 }
 
 /// What both sides will agree on, for a run that is fit to be served.
@@ -31,14 +31,14 @@ Result<std::string> Summary(const RunArgs& args) {
   ASSIGN_OR_RETURN(const RunSpec run, TranslateRun(loaded.config));
   ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
   ASSIGN_OR_RETURN(const RunViews views, RunViews::Make(run.plan, run.schedule, layout));
-  return args.file + ": good\n" +                                                                                //
-         "  run         " + run.name + "\n" +                                                                    //
-         "  base        " + run.base_name + ", weights sha256 " + Hex(run.weights) + "\n" +                      //
-         "  labels      " + std::to_string(run.problem.labels.size()) + "\n" +                                   //
-         "  metric      " + std::string(MetricName(run.evaluation.metric)) + "\n" +                              //
-         "  layout      " + std::to_string(layout->tensors().size()) + " tensors, " +                            //
-         std::to_string(layout->size()) + " parameters, sha256 " + Hex(layout->digest()) + "\n" +                //
-         "  an update   " + std::to_string(views.max_update_bytes()) + " bytes" + Kept(views, *layout) + "\n" +  //
+  return args.file + ": good\n" +                                                                  //
+         "  run         " + run.name + "\n" +                                                      //
+         "  base        " + run.base_name + ", weights sha256 " + Hex(run.weights) + "\n" +        //
+         "  labels      " + std::to_string(run.problem.labels.size()) + "\n" +                     //
+         "  metric      " + std::string(MetricName(run.evaluation.metric)) + "\n" +                //
+         "  layout      " + std::to_string(layout->tensors().size()) + " tensors, " +              //
+         std::to_string(layout->size()) + " parameters, sha256 " + Hex(layout->digest()) + "\n" +  //
+         "  an update   " + std::to_string(views.max_update_bytes()) + " bytes\n" + Kept(views, *layout) +
          "  a broadcast " + std::to_string(views.max_broadcast_bytes()) + " bytes\n" +                           //
          "  rounds      " + std::to_string(run.total_rounds()) + " in " + std::to_string(run.schedule.size()) +  //
          (run.schedule.size() == 1 ? " phase\n" : " phases\n");

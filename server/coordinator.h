@@ -54,7 +54,7 @@ class Coordinator {
   const std::string& run_id() const;
   const RunSpec& run() const;
   const Digest& layout_digest() const;
-  /// What an update is long, in bytes; the bound for admission.
+  /// Bytes of the longest update; the bound for admission.
   std::uint64_t max_update_bytes() const;
   /// Whether clients keep parts of the model.
   bool personal() const;

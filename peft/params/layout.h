@@ -19,10 +19,11 @@ namespace fedpeft {
 enum class Role {
   kLoraA,
   kLoraB,
-  /// AdaLoRA's values between A and B; which of them are in use, which only goes down; and how important each was to a
-  /// client, which only goes up.
+  /// AdaLoRA's values between A and B.
   kLoraE,
+  /// Which of them are in use; only goes down.
   kRankMask,
+  /// How important each was to a client; only goes up.
   kRankScore,
   /// DoRA's length of each output's weights, less that of the base's: what starts from the base travels as an offset.
   kMagnitude,

@@ -1,5 +1,3 @@
-#include <cmath>
-
 #include "peft/plan/method_plans.h"
 #include "peft/plan/plan.h"
 

@@ -1,7 +1,6 @@
 #include "peft/plan/ranks.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 namespace fedpeft {

@@ -34,14 +34,20 @@ Status CheckParts(const PeftPlan& plan, const ViewConfig& config, const ParamLay
   return OkStatus();
 }
 
+/// The key that keeps a part from being shared.
+std::string UnsharingKey(const ViewConfig& config, std::string_view part) {
+  return Contains(config.local, part) ? "local" : Contains(config.frozen, part) ? "frozen" : "layers";
+}
+
 /// Ranks are chosen among all of a method's by what everybody shares.
-Status CheckRanks(const ParamLayout& layout, const ViewSpec& view) {
+Status CheckRanks(const ParamLayout& layout, const ViewSpec& view, const ViewConfig& config) {
   const std::vector<TensorSpec>& specs = layout.tensors();
   const bool ranked =
       std::any_of(specs.begin(), specs.end(), [](const TensorSpec& spec) { return spec.role == Role::kRankMask; });
   for (std::size_t i = 0; ranked && i < specs.size(); ++i) {
     if (view.share[i] || specs[i].role == Role::kHead || !IsTrained(specs[i].role)) continue;
-    return InvalidArgument("frozen: leaves " + std::string(RoleName(specs[i].role)) +
+    const std::string part(RoleName(specs[i].role));
+    return InvalidArgument(UnsharingKey(config, part) + ": leaves " + part +
                            " unshared, want all parts of a method that chooses its ranks shared in every round");
   }
   return OkStatus();
@@ -108,9 +114,10 @@ Result<ViewSpec> PlanView(const PeftPlan& plan, const ParamLayout& layout, const
     if (stays) view.train[i] = false;
     if (stays || Contains(config.local, part)) view.share[i] = false;
   }
-  RETURN_IF_ERROR(CheckRanks(layout, view));
+  RETURN_IF_ERROR(CheckRanks(layout, view, config));
   if (std::find(view.share.begin(), view.share.end(), true) != view.share.end()) return view;
-  return InvalidArgument("frozen: nothing is left to share, want a part that is trained and not local");
+  return InvalidArgument(std::string(config.frozen.empty() ? "local" : "frozen") +
+                         ": nothing is left to share, want a part that is trained and not local");
 }
 
 }  // namespace fedpeft

@@ -9,7 +9,7 @@ the test accuracy after the last round (with several seeds: mean ± half the ran
 
 A cell is a method, a data set, a place and a seed: one JSON file in the folder of cells. What is there is not computed
 again; a cell that was cut off is. Several of these may run at once: each takes cells that no other one has. The exit
-status is 1 when the last accuracy of a cell is hardly better than the first.
+status is 1 when cells are missing, or the last accuracy of one is hardly better than a guess.
 
 Usage: FEDPEFT_DATA=DIR build/venv/bin/python tests/bench/methods.py [--full] [--report] [--methods lora full] …
 """

@@ -49,15 +49,18 @@ class FakeRunner final : public Runner {
     if (stop) return Cancelled("training: stopped");
     if (start.params.size() != bytes_) return InvalidArgument("start: has another length");
     Update update{UpdateOf(round, bytes_), {}, {}, {}};
+    update.personal.assign(start.personal.begin(), start.personal.end());
+    update.personal.push_back(static_cast<std::uint8_t>(round));
     update.stats.examples = 10;
     return update;
   }
-  Result<EvaluateStats> Evaluate(std::size_t, std::uint32_t, const Start&, const std::atomic<bool>&) override {
+  /// As many right as trainings have left their mark on the client's own tensors.
+  Result<EvaluateStats> Evaluate(std::size_t, std::uint32_t, const Start& start, const std::atomic<bool>&) override {
     EvaluateStats stats;
-    stats.totals = testing::Counted(10, 9, 1);
+    stats.totals = testing::Counted(10, static_cast<std::int64_t>(start.personal.size()), 1);
     return stats;
   }
-  bool keeps_personal() const override { return false; }
+  bool keeps_personal() const override { return true; }
   std::uint32_t total_rounds() const override { return 3; }
   const Digest& layout_digest() const override { return layout_; }
   std::uint64_t max_broadcast_bytes() const override { return bytes_; }
@@ -179,11 +182,23 @@ TEST_F(SessionTest, TrainsEvaluatesAndEndsWithTheRun) {
   TakeUpdate(1);
   AskToEvaluate(1);
   const auto counted = coordinator().Next<TaskAnswered>();
-  EXPECT_EQ(std::get<server::EvaluateStats>(counted.outcome).totals.Get(sum::kCorrect), 9);
+  EXPECT_EQ(std::get<server::EvaluateStats>(counted.outcome).totals.Get(sum::kCorrect), 1);
   counted.answer(OkStatus());
   FinishRun(true);
   EXPECT_TRUE(client->Outcome().ok());
   EXPECT_THAT(coordinator().Next<ClientsLeft>().reason, HasSubstr("run finished"));
+}
+
+TEST_F(SessionTest, OwnTensorsGoOnFromTrainingToTraining) {
+  const auto client = Start();
+  for (const std::uint32_t round : {1u, 2u, 3u}) {
+    AskToTrain(round);
+    TakeUpdate(round);
+    AskToEvaluate(round);
+    const auto counted = coordinator().Next<TaskAnswered>();
+    EXPECT_EQ(std::get<server::EvaluateStats>(counted.outcome).totals.Get(sum::kCorrect), round);
+    counted.answer(OkStatus());
+  }
 }
 
 TEST_F(SessionTest, RepeatedTasksAreDoneOnce) {

@@ -19,14 +19,6 @@ KeptUpdate MakeUpdate(std::uint32_t round) {
   return update;
 }
 
-/// What is kept, if it is of this round and base.
-std::optional<KeptUpdate> Find(const UpdateStore& store, const std::string& run, const std::string& client,
-                               std::uint32_t round, const Digest& base) {
-  std::optional<KeptUpdate> last = store.Last(run, client);
-  if (!last || last->round != round || last->base != base) return std::nullopt;
-  return last;
-}
-
 TEST(UpdateStoreTest, UpdateOutlivesTheProcess) {
   const fedpeft::testing::TempFolder folder;
   const KeptUpdate update = MakeUpdate(4);
@@ -35,7 +27,7 @@ TEST(UpdateStoreTest, UpdateOutlivesTheProcess) {
     ASSERT_TRUE(store->Keep("run", "a/1", update).ok());
   }
   const Result<UpdateStore> store = UpdateStore::Open(folder.path());
-  const auto found = Find(*store, "run", "a/1", 4, update.base);
+  const auto found = store->Find("run", "a/1", 4, update.base);
   ASSERT_TRUE(found.has_value());
   EXPECT_EQ(found->payload, update.payload);
   EXPECT_EQ(found->personal, update.personal);
@@ -48,12 +40,15 @@ TEST(UpdateStoreTest, AnotherRunRoundClientOrBaseIsNotFound) {
   Result<UpdateStore> store = UpdateStore::Open(folder.path());
   const KeptUpdate update = MakeUpdate(4);
   ASSERT_TRUE(store->Keep("run", "a", update).ok());
-  EXPECT_FALSE(Find(*store, "other", "a", 4, update.base));
-  EXPECT_FALSE(Find(*store, "run", "b", 4, update.base));
-  EXPECT_FALSE(Find(*store, "run", "a", 5, update.base));
-  EXPECT_FALSE(Find(*store, "run", "a", 4, Digest{}));
+  EXPECT_FALSE(store->Find("other", "a", 4, update.base));
+  EXPECT_FALSE(store->Find("run", "b", 4, update.base));
+  EXPECT_FALSE(store->Find("run", "a", 5, update.base));
+  EXPECT_FALSE(store->Find("run", "a", 4, Digest{}));
+  EXPECT_EQ(store->Personal("run", "a").value(), update.personal);
+  EXPECT_EQ(store->Personal("other", "a").value(), Bytes());
+  EXPECT_EQ(store->Personal("run", "b").value(), Bytes());
   store->Clear();
-  EXPECT_FALSE(Find(*store, "run", "a", 4, update.base));
+  EXPECT_FALSE(store->Find("run", "a", 4, update.base));
 }
 
 TEST(UpdateStoreTest, DamagedFileIsNoUpdate) {
@@ -65,7 +60,8 @@ TEST(UpdateStoreTest, DamagedFileIsNoUpdate) {
   const std::string whole = *ReadFile(path, 1 << 20);
   for (std::size_t length = 0; length < whole.size(); ++length) {
     ASSERT_TRUE(WriteFileAtomically(path, AsBytes(std::string_view(whole).substr(0, length))).ok());
-    EXPECT_FALSE(Find(*store, "run", "a", 4, update.base)) << length;
+    EXPECT_FALSE(store->Find("run", "a", 4, update.base)) << length;
+    EXPECT_EQ(store->Personal("run", "a").status().code(), Code::kDataLoss) << length;
   }
 }
 

@@ -83,8 +83,8 @@ TEST(ViewTest, RanksAreChosenAmongWhatEverybodyShares) {
   // Of each linear A, E, B, mask and score.
   EXPECT_EQ(Letters(plan, {}), "sssffsssffss");
   EXPECT_EQ(Letters(plan, {.local = {"head"}}), "sssffsssffll");
-  EXPECT_THAT(Letters(plan, {.local = {"lora_b"}}), HasSubstr("leaves lora_b unshared"));
-  EXPECT_THAT(Letters(plan, {.layers = {1}}), HasSubstr("leaves lora_a unshared"));
+  EXPECT_THAT(Letters(plan, {.local = {"lora_b"}}), HasSubstr("local: leaves lora_b unshared"));
+  EXPECT_THAT(Letters(plan, {.layers = {1}}), HasSubstr("layers: leaves lora_a unshared"));
   EXPECT_THAT(Letters(plan, {.frozen = {"rank_mask"}}), HasSubstr("lora_a, lora_e, lora_b, head"));
 }
 

@@ -112,6 +112,19 @@ TEST_F(ServiceTest, CountsOfAPeerAreBoundedBeforeItIsBelieved) {
   crowd.clear_examples();
   EXPECT_EQ(TryJoin(crowd).error_code(), grpc::INVALID_ARGUMENT);
 
+  v1::JoinRequest apart = JoinRequestOf("apart");
+  apart.add_examples(100);
+  apart.add_held_out(10);
+  EXPECT_THAT(TryJoin(apart).error_message(), HasSubstr("held_out: got 1 entries"));
+  apart.add_held_out(10);
+  apart.add_held_out(10);
+  EXPECT_THAT(TryJoin(apart).error_message(), HasSubstr("held_out: got 3 entries"));
+  apart.mutable_held_out()->RemoveLast();
+  apart.set_role(v1::ROLE_EVALUATOR);
+  EXPECT_THAT(TryJoin(apart).error_message(), HasSubstr("none of an evaluator"));
+  apart.set_role(v1::ROLE_TRAINER);
+  EXPECT_EQ(TryJoin(apart).error_code(), grpc::OK);
+
   v1::NextTaskRequest poll;
   poll.set_session(Join("alice").token);
   const auto try_poll = [&](std::size_t keys) {
