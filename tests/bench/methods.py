@@ -3,8 +3,8 @@
 
 MiniLM; twenty virtual clients, five of them a round; label skew of Dirichlet 1.0 (mild) and 0.1 (most clients have one
 class or few). Runs are configs/methods/METHOD.yaml, which are for SST-2; for Banking77 they get the problem of
-configs/banking77.yaml and more rounds. `centralised` is `fedpeft-client train` of the same run with AdamW, and with as
-many steps as all clients of a round together. A row says how many parameters are trained and sent, what a run sends, and
+configs/banking77.yaml and twice the rounds. `centralised` is `fedpeft-client train` of the same run with AdamW, on as
+many examples as all clients together. A row says how many parameters are trained and sent, what a run sends, and
 the test accuracy after the last round (with several seeds: mean ± half the range).
 
 A cell is a method, a data set, a place and a seed: one JSON file in the folder of cells. What is there is not computed
@@ -39,7 +39,9 @@ METHODS = ("lora", "adapter", "prefix", "prompt", "bitfit", "full")
 CENTRALISED = "centralised"
 PLACES = ("dirichlet:1.0", "dirichlet:0.1", CENTRALISED)
 CLIENTS = 20
-# In one place there is no server that scales the steps: AdamW, at these rates.
+EVALUATIONS = 5  # in a run; the last one is reported
+# In one place there is no server that scales the steps: AdamW, at these rates, on batches of this size.
+CENTRALISED_BATCH = 16
 CENTRALISED_RATES = {"lora": 2e-3, "adapter": 1e-3, "prefix": 3e-2, "prompt": 0.3, "bitfit": 3e-3, "full": 1e-4}
 LEARNS_BY = 0.1  # a start is a guess (1 of 2, 1 of 77); the least that a cell has to gain on it
 TRAIN_LINE = re.compile(r"^round (\d+)/\d+  loss ([\d.]+)  test accuracy ([\d.]+)  test loss ([\d.]+).*?  ([\d.]+) s",
@@ -53,19 +55,18 @@ class Data:
     title: str
     train: str
     test: str
-    rounds: int
+    length: int  # in rounds of the method's run
 
-    def settings(self):
+    def problem(self):
         """What a run for SST-2 has to change."""
-        settings = {"schedule.0.rounds": self.rounds}
-        if self is not SST2:
-            problem = yaml.safe_load((ROOT / f"configs/{self.name}.yaml").read_text(encoding="utf-8"))["problem"]
-            settings |= {f"problem.{key}": json.dumps(value) for key, value in problem.items()}
-        return settings
+        if self is SST2:
+            return {}
+        problem = yaml.safe_load((ROOT / f"configs/{self.name}.yaml").read_text(encoding="utf-8"))["problem"]
+        return {f"problem.{key}": json.dumps(value) for key, value in problem.items()}
 
 
-SST2 = Data("sst2", "SST-2", "sst2/train.tsv", "sst2/test.tsv", rounds=50)
-BANKING77 = Data("banking77", "Banking77", "banking77/train.csv", "banking77/test.csv", rounds=100)
+SST2 = Data("sst2", "SST-2", "sst2/train.tsv", "sst2/test.tsv", length=1)
+BANKING77 = Data("banking77", "Banking77", "banking77/train.csv", "banking77/test.csv", length=2)
 DATA = (SST2, BANKING77)
 
 
@@ -86,15 +87,17 @@ class Cell:
 
     def settings(self):
         """What the cell changes of the method's run."""
-        settings = {"seed": self.seed, **self.data.settings()}
         run = yaml.safe_load(self.run.read_text(encoding="utf-8"))
-        if self.place == CENTRALISED:  # a round of it is all rounds up to an evaluation
-            every, train = run["evaluation"]["every"], run["train"]
-            settings["schedule.0.rounds"] = self.data.rounds // every
-            settings["train.steps"] = train["steps"] * run["schedule"][0]["participation"]["cohort"] * every
-            settings |= {"train.optimizer": "adamw", "train.learning_rate": CENTRALISED_RATES[self.method]}
+        train, rounds = run["train"], run["schedule"][0]["rounds"] * self.data.length
+        settings = {"seed": self.seed, **self.data.problem()}
+        if self.place == CENTRALISED:  # a round of it is all that is between two evaluations
+            examples = train["batch_size"] * train["steps"] * run["schedule"][0]["participation"]["cohort"] * rounds
+            settings |= {"schedule.0.rounds": EVALUATIONS, "train.batch_size": CENTRALISED_BATCH,
+                         "train.steps": examples // (CENTRALISED_BATCH * EVALUATIONS), "train.optimizer": "adamw",
+                         "train.learning_rate": CENTRALISED_RATES[self.method]}
         else:  # however busy the machine is, everybody is in, and all is evaluated
-            settings |= {"evaluation.min_evaluators": 1, "evaluation.deadline_s": 7200,
+            settings |= {"schedule.0.rounds": rounds, "evaluation.every": rounds // EVALUATIONS,
+                         "evaluation.min_evaluators": 1, "evaluation.deadline_s": 7200,
                          "schedule.0.participation.deadline_s": 7200}
         return settings
 
@@ -204,7 +207,7 @@ def report(cells, args):
     wrong = []
     for data in args.data:
         seeds = args.seeds
-        print(f"\n{data.title}, {data.rounds} rounds, seeds {', '.join(map(str, seeds))}: test accuracy in %\n")
+        print(f"\n{data.title}, seeds {', '.join(map(str, seeds))}: test accuracy in %\n")
         print(f"| method | parameters | MB up | MB down | {' | '.join(args.only)} |")
         print(f"| --- | ---: | ---: | ---: | {' | '.join('---:' for _ in args.only)} |")
         for method in args.methods:
