@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds and runs the benchmarks that need no base model: what coordination costs, and the sum's speed.
+# Builds and runs the benchmarks that need no base model: what coordination costs, and the speed of sums and masks.
 #
 # Usage: scripts/bench.sh [--rounds N] [CLIENTS...]
 #   --rounds N  rounds a measurement (default 50)
@@ -59,8 +59,9 @@ coordination() {
 
 parse_arguments "$@"
 end_children_on_exit
-"$ROOT/scripts/build.sh" fedpeft-server round_bench integer_sum_bench
+"$ROOT/scripts/build.sh" fedpeft-server round_bench integer_sum_bench masks_bench
 header "Rounds without training"
 for clients in "${COHORTS[@]}"; do coordination "$clients"; done
 header "The integer sum"
 watched "$BUILD/tests/bench/integer_sum_bench"
+watched "$BUILD/tests/bench/masks_bench"
