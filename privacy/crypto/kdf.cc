@@ -1,5 +1,8 @@
 #include "privacy/crypto/kdf.h"
 
+#include <openssl/core_names.h>
+#include <openssl/params.h>
+
 #include "peft/core/check.h"
 #include "privacy/crypto/openssl.h"
 
@@ -9,22 +12,28 @@ namespace {
 
 constexpr std::size_t kMostBytes = 255 * 32;
 
-int Size(ByteSpan bytes) {
-  return static_cast<int>(bytes.size());
+using Kdf = std::unique_ptr<EVP_KDF, OpensslFree<EVP_KDF_free>>;
+using KdfContext = std::unique_ptr<EVP_KDF_CTX, OpensslFree<EVP_KDF_CTX_free>>;
+
+OSSL_PARAM Octets(const char* name, ByteSpan bytes) {
+  return OSSL_PARAM_construct_octet_string(name, const_cast<std::uint8_t*>(bytes.data()), bytes.size());
 }
 
 }  // namespace
 
 void HkdfSha256(ByteSpan key_material, ByteSpan salt, ByteSpan info, MutableByteSpan out) {
   FEDPEFT_CHECK(!out.empty() && out.size() <= kMostBytes);
-  const PkeyContext context(EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, nullptr));
-  std::size_t size = out.size();
-  FEDPEFT_CHECK(context && EVP_PKEY_derive_init(context.get()) == 1 &&
-                EVP_PKEY_CTX_set_hkdf_md(context.get(), EVP_sha256()) == 1 &&
-                (salt.empty() || EVP_PKEY_CTX_set1_hkdf_salt(context.get(), salt.data(), Size(salt)) == 1) &&
-                EVP_PKEY_CTX_set1_hkdf_key(context.get(), key_material.data(), Size(key_material)) == 1 &&
-                (info.empty() || EVP_PKEY_CTX_add1_hkdf_info(context.get(), info.data(), Size(info)) == 1) &&
-                EVP_PKEY_derive(context.get(), out.data(), &size) == 1 && size == out.size());
+  static const Kdf hkdf(EVP_KDF_fetch(nullptr, "HKDF", nullptr));
+  const KdfContext context(EVP_KDF_CTX_new(hkdf.get()));
+  char digest[] = "SHA256";
+  const OSSL_PARAM params[] = {
+      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
+      Octets(OSSL_KDF_PARAM_KEY, key_material),
+      Octets(OSSL_KDF_PARAM_INFO, info),
+      salt.empty() ? OSSL_PARAM_construct_end() : Octets(OSSL_KDF_PARAM_SALT, salt),
+      OSSL_PARAM_construct_end(),
+  };
+  FEDPEFT_CHECK(context && EVP_KDF_derive(context.get(), out.data(), out.size(), params) == 1);
 }
 
 SecretKey DeriveKey(ByteSpan key_material, ByteSpan salt, ByteSpan info) {
