@@ -1,0 +1,516 @@
+#include "privacy/secagg/server_session.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <utility>
+
+#include "peft/core/check.h"
+#include "privacy/crypto/aead.h"
+#include "privacy/crypto/signature.h"
+#include "privacy/secagg/bitmap.h"
+#include "privacy/secagg/field.h"
+#include "privacy/secagg/graph.h"
+#include "privacy/secagg/session_keys.h"
+#include "privacy/secagg/shamir.h"
+#include "proto/secure_aggregation.pb.h"
+
+namespace fedpeft::privacy {
+
+namespace {
+
+constexpr std::size_t kMaxCertificate = 8192;
+
+using Stage = ServerSession::Stage;
+
+Bytes Encoded(const v1::SecureStep& step) {
+  Bytes bytes(step.ByteSizeLong());
+  FEDPEFT_CHECK(step.SerializeToArray(bytes.data(), static_cast<int>(bytes.size())));
+  return bytes;
+}
+
+std::string Text(ByteSpan bytes) {
+  return std::string(AsText(bytes));
+}
+
+Status Want(bool good, const char* what) {
+  return good ? OkStatus() : InvalidArgument(what);
+}
+
+/// A client, from the first stage on.
+struct Member {
+  std::string id;
+  /// Messages of it are wanted. What it gave before it left stays: its vector in the sum, its shares.
+  bool here = true;
+  /// Its answer to this stage is in.
+  bool answered = false;
+  /// Of answers, by stage: what comes again is not a second one.
+  std::map<Stage, Digest> answers;
+
+  v1::AdvertisedKeys keys;
+  // Of the cohort, from the second stage on.
+  std::vector<std::uint32_t> neighbours;
+  std::vector<std::string> sealed;
+  Digest commitment{};
+  bool shared = false;
+  bool uploaded = false;
+  std::string survivor_signature;
+};
+
+/// A secret of a member that has to be put together: its seed, or its private mask key if it was lost.
+struct Wanted {
+  bool seed = true;
+  std::vector<HeldShare> shares;
+  std::optional<SecretKey> found;
+};
+
+}  // namespace
+
+struct ServerSession::State {
+  explicit State(Setup given) : setup(std::move(given)) {
+    std::ranges::sort(setup.clients);
+    for (std::string& client : setup.clients) {
+      const auto [at, added] = places.emplace(client, static_cast<std::uint32_t>(members.size()));
+      FEDPEFT_CHECK(added);
+      members.emplace_back().id = client;
+    }
+  }
+
+  Setup setup;
+  Stage stage = Stage::kAdvertise;
+  bool started = false;
+  /// By place; the cohort once keys are in.
+  std::vector<Member> members;
+  std::map<std::string, std::uint32_t> places;
+  /// Who is out, while messages of theirs may still come.
+  std::set<std::string> out;
+  Bytes config_bytes;
+  Digest root{};
+  SessionId session{};
+  GraphParameters parameters;
+  Bytes survivors;
+  /// By place: what the unmasking needs.
+  std::map<std::uint32_t, Wanted> wanted;
+  std::optional<Instant> deadline;
+
+  // Of the call in progress.
+  Instant now{};
+  std::vector<SecureAction> actions;
+
+  const SessionConfig& config() const { return setup.config; }
+  void Begin();
+  void Open(Stage next);
+  void Take(const SecureAnswered& event);
+  Status TakeAnswer(std::uint32_t place, const v1::SecureAnswer& answer);
+  Status TakeKeys(Member& member, const v1::AdvertisedKeys& keys) const;
+  Status TakeSealed(Member& member, const v1::SealedShares& shares) const;
+  Status TakeSignature(Member& member, const std::string& signature) const;
+  Status TakeUnmask(std::uint32_t place, const v1::UnmaskShares& shares);
+  void Drop(std::uint32_t place, std::string reason);
+  void Gone(const std::string& client);
+  /// Takes all steps that need no further event.
+  void Advance();
+  bool AllAnswered() const;
+  std::size_t Answered() const;
+  std::size_t Needed() const;
+  void CloseStage();
+  void DealCohort();
+  void ForwardShares();
+  void CloseUploads();
+  void AskSignatures();
+  void AskUnmask();
+  void Unmask(bool last_chance);
+  bool Recovered(std::uint32_t place, Wanted& secret);
+  SecureFinished Finished();
+  void Abort(std::string reason);
+  void Ask(const Member& member, const v1::SecureStep& step) {
+    actions.emplace_back(SecureAsk{member.id, Encoded(step)});
+  }
+};
+
+ServerSession::ServerSession(Setup setup) : state_(std::make_unique<State>(std::move(setup))) {}
+ServerSession::~ServerSession() = default;
+ServerSession::ServerSession(ServerSession&&) noexcept = default;
+ServerSession& ServerSession::operator=(ServerSession&&) noexcept = default;
+
+Stage ServerSession::stage() const {
+  return state_->stage;
+}
+std::uint32_t ServerSession::cohort() const {
+  return static_cast<std::uint32_t>(state_->members.size());
+}
+GraphParameters ServerSession::parameters() const {
+  return state_->parameters;
+}
+std::optional<Instant> ServerSession::Wakeup() const {
+  return state_->deadline;
+}
+
+bool ServerSession::WantsUpload(const std::string& client) const {
+  if (state_->stage != Stage::kUpload || state_->out.contains(client)) return false;
+  const auto at = state_->places.find(client);
+  return at != state_->places.end() && state_->members[at->second].here && !state_->members[at->second].uploaded;
+}
+
+std::vector<SecureAction> ServerSession::Handle(Instant now, const SecureEvent& event) {
+  State& state = *state_;
+  state.now = now;
+  if (!state.started) state.Begin();
+  if (state.stage != Stage::kFinished && state.stage != Stage::kAborted) {
+    if (const auto* answered = std::get_if<SecureAnswered>(&event)) state.Take(*answered);
+    if (const auto* uploaded = std::get_if<SecureUploaded>(&event)) {
+      FEDPEFT_CHECK(WantsUpload(uploaded->client));
+      Member& member = state.members[state.places.at(uploaded->client)];
+      member.uploaded = member.answered = true;
+    }
+    if (const auto* departed = std::get_if<SecureDeparted>(&event)) state.Gone(departed->client);
+    state.Advance();
+  }
+  return std::exchange(state.actions, {});
+}
+
+void ServerSession::State::Begin() {
+  started = true;
+  config_bytes = config().Encode();
+  v1::SecureStep step;
+  step.set_config(Text(config_bytes));
+  for (const Member& member : members) Ask(member, step);
+  Open(Stage::kAdvertise);
+}
+
+void ServerSession::State::Open(Stage next) {
+  stage = next;
+  for (Member& member : members) member.answered = false;
+  deadline = now + (next == Stage::kUpload ? setup.upload_deadline : setup.deadline);
+}
+
+void ServerSession::State::Abort(std::string reason) {
+  stage = Stage::kAborted;
+  deadline.reset();
+  wanted.clear();
+  actions.emplace_back(SecureAborted{std::move(reason)});
+}
+
+void ServerSession::State::Drop(std::uint32_t place, std::string reason) {
+  Member& member = members[place];
+  member.here = false;
+  out.insert(member.id);
+  actions.emplace_back(SecureDrop{member.id, std::move(reason)});
+}
+
+void ServerSession::State::Gone(const std::string& client) {
+  const auto at = places.find(client);
+  if (at == places.end() || !members[at->second].here) return;
+  Drop(at->second, "left");
+}
+
+// ---- answers
+
+void ServerSession::State::Take(const SecureAnswered& event) {
+  const auto at = places.find(event.client);
+  if (at == places.end() || !members[at->second].here) return;
+  Member& member = members[at->second];
+  const Digest hash = Sha256Of(event.answer);
+  for (const auto& [of, known] : member.answers) {
+    if (known == hash) return;  // it comes again
+  }
+  v1::SecureAnswer answer;
+  if (!answer.ParseFromArray(event.answer.data(), static_cast<int>(event.answer.size()))) {
+    return Drop(at->second, "sent what is no answer");
+  }
+  if (member.answered || member.answers.contains(stage)) return Drop(at->second, "answered twice, and differently");
+  const Status taken = TakeAnswer(at->second, answer);
+  if (!taken.ok()) return Drop(at->second, taken.message());
+  member.answers.emplace(stage, hash);
+  member.answered = true;
+}
+
+Status ServerSession::State::TakeAnswer(std::uint32_t place, const v1::SecureAnswer& answer) {
+  Member& member = members[place];
+  using Case = v1::SecureAnswer::AnswerCase;
+  switch (stage) {
+    case Stage::kAdvertise:
+      RETURN_IF_ERROR(Want(answer.answer_case() == Case::kKeys, "sent another answer than keys"));
+      return TakeKeys(member, answer.keys());
+    case Stage::kShare:
+      RETURN_IF_ERROR(Want(answer.answer_case() == Case::kShares, "sent another answer than shares"));
+      return TakeSealed(member, answer.shares());
+    case Stage::kSign:
+      RETURN_IF_ERROR(Want(answer.answer_case() == Case::kSignature, "sent another answer than a signature"));
+      return TakeSignature(member, answer.signature());
+    case Stage::kUnmask:
+      RETURN_IF_ERROR(Want(answer.answer_case() == Case::kUnmasked, "sent another answer than shares of secrets"));
+      return TakeUnmask(place, answer.unmasked());
+    case Stage::kUpload:
+    case Stage::kFinished:
+    case Stage::kAborted:
+      break;
+  }
+  return InvalidArgument("sent an answer where a masked vector is wanted");
+}
+
+Status ServerSession::State::TakeKeys(Member& member, const v1::AdvertisedKeys& keys) const {
+  RETURN_IF_ERROR(CheckPublicKey(config().suite, AsBytes(keys.channel_key())));
+  RETURN_IF_ERROR(CheckPublicKey(config().suite, AsBytes(keys.mask_key())));
+  RETURN_IF_ERROR(Want(keys.signature().size() <= kMaxSignatureBytes && keys.certificate().size() <= kMaxCertificate,
+                       "sent a signature or certificate that is too long"));
+  member.keys = keys;
+  return OkStatus();
+}
+
+Status ServerSession::State::TakeSealed(Member& member, const v1::SealedShares& shares) const {
+  RETURN_IF_ERROR(Want(shares.sealed_size() == static_cast<int>(member.neighbours.size()),
+                       "sent another number of shares than it has neighbours"));
+  for (const std::string& sealed : shares.sealed()) {
+    RETURN_IF_ERROR(Want(sealed.size() == kSharePairBytes + kSealBytes, "sent shares of another length"));
+  }
+  RETURN_IF_ERROR(Want(shares.seed_commitment().size() == sizeof(Digest), "sent no commitment to its seed"));
+  std::ranges::copy(AsBytes(shares.seed_commitment()), member.commitment.begin());
+  member.sealed.assign(shares.sealed().begin(), shares.sealed().end());
+  member.shared = true;
+  return OkStatus();
+}
+
+Status ServerSession::State::TakeSignature(Member& member, const std::string& signature) const {
+  // Clients check it; all that matters here is that it is not large.
+  RETURN_IF_ERROR(Want(!signature.empty() && signature.size() <= kMaxSignatureBytes, "sent no signature"));
+  member.survivor_signature = signature;
+  return OkStatus();
+}
+
+Status ServerSession::State::TakeUnmask(std::uint32_t place, const v1::UnmaskShares& shares) {
+  const Member& member = members[place];
+  RETURN_IF_ERROR(Want(shares.shares_size() == static_cast<int>(member.neighbours.size()),
+                       "sent another number of shares than it has neighbours"));
+  for (std::size_t i = 0; i < member.neighbours.size(); ++i) {
+    const std::size_t size = members[member.neighbours[i]].shared ? kShareBytes : 0;
+    RETURN_IF_ERROR(Want(shares.shares(static_cast<int>(i)).size() == size, "sent a share of another length"));
+  }
+  RETURN_IF_ERROR(Want(shares.own_seed_share().size() == kShareBytes, "sent no share of its own seed"));
+  const auto give = [&](std::uint32_t of, const std::string& share) {
+    wanted.at(of).shares.push_back({place + 1, Share(AsBytes(share).first<kShareBytes>())});
+  };
+  for (std::size_t i = 0; i < member.neighbours.size(); ++i) {
+    if (members[member.neighbours[i]].shared) give(member.neighbours[i], shares.shares(static_cast<int>(i)));
+  }
+  give(place, shares.own_seed_share());
+  return OkStatus();
+}
+
+// ---- stages
+
+std::size_t ServerSession::State::Answered() const {
+  return static_cast<std::size_t>(std::ranges::count(members, true, &Member::answered));
+}
+
+bool ServerSession::State::AllAnswered() const {
+  return std::ranges::all_of(members, [](const Member& member) { return member.answered || !member.here; });
+}
+
+/// The fewest that a stage may go on with.
+std::size_t ServerSession::State::Needed() const {
+  const auto clients = static_cast<std::uint32_t>(members.size());
+  if (stage == Stage::kSign) return SignatureQuorum(config(), clients);
+  const std::uint32_t lost = stage == Stage::kAdvertise ? clients : FractionOf(config().max_drop_out, clients);
+  return std::max(config().min_clients, clients - lost);
+}
+
+void ServerSession::State::Advance() {
+  const bool late = now >= *deadline;
+  if (stage == Stage::kUnmask) return Unmask(late || AllAnswered());
+  if (!late && !AllAnswered()) return;
+  if (Answered() < Needed()) {
+    return Abort("got " + std::to_string(Answered()) + " clients' answers, want " + std::to_string(Needed()));
+  }
+  for (std::uint32_t place = 0; place < members.size(); ++place) {
+    if (members[place].here && !members[place].answered) Drop(place, "was too late");
+  }
+  CloseStage();
+}
+
+void ServerSession::State::CloseStage() {
+  switch (stage) {
+    case Stage::kAdvertise:
+      return DealCohort();
+    case Stage::kShare:
+      return ForwardShares();
+    case Stage::kUpload:
+      return CloseUploads();
+    case Stage::kSign:
+      return AskUnmask();
+    case Stage::kUnmask:
+    case Stage::kFinished:
+    case Stage::kAborted:
+      break;
+  }
+  FEDPEFT_CHECK(false);
+}
+
+void ServerSession::State::DealCohort() {
+  std::erase_if(members, [](const Member& member) { return !member.answered; });
+  places.clear();
+  std::vector<Digest> leaves;
+  std::string leaf_bytes;
+  for (const Member& member : members) {
+    places.emplace(member.id, static_cast<std::uint32_t>(leaves.size()));
+    leaves.push_back(KeyLeaf(member.id, AsBytes(member.keys.channel_key()), AsBytes(member.keys.mask_key()),
+                             AsBytes(member.keys.signature())));
+    leaf_bytes += AsText(leaves.back());
+  }
+  const auto clients = static_cast<std::uint32_t>(members.size());
+  const Result<GraphParameters> found = FindGraphParameters(config().CohortOf(clients));
+  if (!found.ok()) return Abort(found.status().message());
+  parameters = *found;
+  root = MerkleRoot(leaves);
+  session = SessionIdOf(ConfigHash(config_bytes), root);
+  const NeighbourGraph graph(clients, parameters.degree, root);
+  for (std::uint32_t place = 0; place < clients; ++place) {
+    members[place].neighbours = graph.NeighboursOf(place);
+    v1::SecureStep step;
+    v1::Cohort& cohort = *step.mutable_cohort();
+    cohort.set_place(place);
+    cohort.set_leaves(leaf_bytes);
+    for (const std::uint32_t other : members[place].neighbours) {
+      v1::Neighbour& neighbour = *cohort.add_neighbours();
+      neighbour.set_place(other);
+      neighbour.set_client_id(members[other].id);
+      *neighbour.mutable_keys() = members[other].keys;
+    }
+    Ask(members[place], step);
+  }
+  Open(Stage::kShare);
+}
+
+void ServerSession::State::ForwardShares() {
+  for (std::uint32_t place = 0; place < members.size(); ++place) {
+    if (!members[place].here) continue;
+    v1::SecureStep step;
+    for (const std::uint32_t other : members[place].neighbours) {
+      std::string& sealed = *step.mutable_shares()->add_sealed();
+      if (!members[other].shared) continue;
+      const auto& neighbours = members[other].neighbours;
+      const auto at = std::ranges::lower_bound(neighbours, place) - neighbours.begin();
+      sealed = std::move(members[other].sealed[static_cast<std::size_t>(at)]);
+    }
+    Ask(members[place], step);
+  }
+  for (Member& member : members) std::vector<std::string>().swap(member.sealed);
+  Open(Stage::kUpload);
+}
+
+void ServerSession::State::CloseUploads() {
+  survivors = EmptyBitmap(static_cast<std::uint32_t>(members.size()));
+  for (std::uint32_t place = 0; place < members.size(); ++place) {
+    if (members[place].uploaded) SetBit(survivors, place);
+  }
+  for (std::uint32_t place = 0; place < members.size(); ++place) {
+    const Member& member = members[place];
+    // One that was lost after it shared has its masks in its neighbours' vectors, as far as these are in the sum.
+    const auto masks_someone = [this](std::uint32_t other) { return members[other].uploaded; };
+    const bool masks_sum = member.shared && std::ranges::any_of(member.neighbours, masks_someone);
+    if (member.uploaded || masks_sum) wanted[place].seed = member.uploaded;
+  }
+  if (config().signed_survivors) return AskSignatures();
+  AskUnmask();
+}
+
+void ServerSession::State::AskSignatures() {
+  v1::SecureStep step;
+  step.mutable_survivors()->set_bitmap(Text(survivors));
+  for (const Member& member : members) {
+    if (member.here) Ask(member, step);
+  }
+  Open(Stage::kSign);
+}
+
+void ServerSession::State::AskUnmask() {
+  v1::SecureStep step;
+  v1::UnmaskRequest& request = *step.mutable_unmask();
+  request.set_bitmap(Text(survivors));
+  for (std::uint32_t place = 0; place < members.size(); ++place) {
+    const Member& member = members[place];
+    if (member.survivor_signature.empty()) continue;
+    v1::SurvivorSignature& signature = *request.add_signatures();
+    signature.set_place(place);
+    signature.set_client_id(member.id);
+    *signature.mutable_keys() = member.keys;
+    signature.set_signature(member.survivor_signature);
+  }
+  for (const Member& member : members) {
+    if (member.here) Ask(member, step);
+  }
+  Open(Stage::kUnmask);
+}
+
+/// Whether the secret is there, or comes from the shares that are.
+bool ServerSession::State::Recovered(std::uint32_t place, Wanted& secret) {
+  if (secret.found) return true;
+  if (secret.shares.size() < parameters.threshold) return false;
+  const Member& member = members[place];
+  const auto fits = [&](const SecretKey& candidate) {
+    if (secret.seed) return SeedCommitment(session, place, candidate) == member.commitment;
+    const Result<AgreementKey> key = AgreementKey::Of(config().suite, candidate);
+    return key.ok() && AsText(key->public_key()) == member.keys.mask_key();
+  };
+  // A share with a word out of range is as wrong as any other, and must not hide the right ones.
+  std::erase_if(secret.shares, [&](const HeldShare& held) {
+    for (std::size_t i = 0; i < kSecretWords; ++i) {
+      if (LoadLe<std::uint64_t>(held.share.bytes(), 8 * i) < field::kPrime) continue;
+      actions.emplace_back(SecureBlame{members[held.x - 1].id, "gave a share of " + member.id + " that is none"});
+      return true;
+    }
+    return false;
+  });
+  if (secret.shares.size() < parameters.threshold) return false;
+  Result<privacy::Recovered> recovered = Recover(secret.shares, parameters.threshold, fits);
+  if (!recovered.ok()) return false;
+  for (const std::uint32_t x : recovered->wrong) {
+    actions.emplace_back(SecureBlame{members[x - 1].id, "gave a wrong share of " + member.id + "'s secret"});
+  }
+  secret.found = std::move(recovered->secret);
+  secret.shares.clear();
+  return true;
+}
+
+void ServerSession::State::Unmask(bool last_chance) {
+  const auto enough = [this](const auto& entry) {
+    return entry.second.found || entry.second.shares.size() >= parameters.threshold;
+  };
+  if (!last_chance && !std::ranges::all_of(wanted, enough)) return;
+  for (auto& [place, secret] : wanted) {
+    if (Recovered(place, secret)) continue;
+    if (!last_chance) return;  // wrong shares: more may come
+    return Abort("the secret of " + members[place].id + " has " + std::to_string(secret.shares.size()) +
+                 " shares of which it does not come, want " + std::to_string(parameters.threshold) + " right ones");
+  }
+  stage = Stage::kFinished;
+  deadline.reset();
+  actions.emplace_back(Finished());
+  wanted.clear();
+}
+
+SecureFinished ServerSession::State::Finished() {
+  SecureFinished finished;
+  for (auto& [place, secret] : wanted) {
+    const Member& member = members[place];
+    if (secret.seed) {
+      finished.clients.push_back(member.id);
+      finished.masks.push_back({SelfMaskKey(*secret.found, session, place, config().model), /*subtract=*/true});
+      continue;
+    }
+    const AgreementKey key = std::move(*AgreementKey::Of(config().suite, *secret.found));
+    for (const std::uint32_t other : member.neighbours) {
+      if (!members[other].uploaded) continue;
+      const std::string& peer = members[other].keys.mask_key();
+      const Result<SecretKey> agreed = key.Agree(AsBytes(peer));
+      FEDPEFT_CHECK(agreed.ok());  // both were checked when they came
+      // The neighbour added it if the lost one is before it in the cohort.
+      finished.masks.push_back({PairMaskKey(*agreed, session, {place, AsBytes(member.keys.mask_key())},
+                                            {other, AsBytes(peer)}, config().model),
+                                /*subtract=*/place < other});
+    }
+  }
+  return finished;
+}
+
+}  // namespace fedpeft::privacy

@@ -1,0 +1,107 @@
+// ServerSession: the coordinator's side of one execution of secure aggregation, as a value. It is told what happened
+// and says what to do; it owns no thread, socket or clock, and sees no vector: masked uploads are added up elsewhere,
+// and in the end it says which masks to take off that sum. No answer of a client crashes it, or makes a wrong sum:
+// whoever sends nonsense is dropped like one that is gone, and where too little is left there is no sum.
+//
+//   advertise keys → share keys → masked vectors → [signatures of survivors →] unmask → finished
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "peft/core/clock.h"
+#include "peft/core/status.h"
+#include "privacy/secagg/masks.h"
+#include "privacy/secagg/session_config.h"
+
+namespace fedpeft::privacy {
+
+// ---- what happened
+
+/// A serialised SecureAnswer came.
+struct SecureAnswered {
+  std::string client;
+  Bytes answer;
+};
+/// The client's masked vector is in the sum. Pre: WantsUpload said so, and nothing has been handled since.
+struct SecureUploaded {
+  std::string client;
+};
+/// It is gone, for the rest of this execution.
+struct SecureDeparted {
+  std::string client;
+};
+/// Time passed: the first call of all, and when Wakeup() is due.
+struct SecureTick {};
+using SecureEvent = std::variant<SecureAnswered, SecureUploaded, SecureDeparted, SecureTick>;
+
+// ---- what to do
+
+/// Send a serialised SecureStep.
+struct SecureAsk {
+  std::string client;
+  Bytes step;
+};
+/// The client is out of this execution; its later messages are not wanted.
+struct SecureDrop {
+  std::string client;
+  std::string reason;
+};
+/// Shares that were not of the secret they were for: their sender is broken or lies. It changes nothing.
+struct SecureBlame {
+  std::string client;
+  std::string reason;
+};
+/// Whose vectors the sum is of, and the masks that make it theirs when they are added to it.
+struct SecureFinished {
+  std::vector<std::string> clients;
+  std::vector<Mask> masks;
+};
+/// There is no sum.
+struct SecureAborted {
+  std::string reason;
+};
+using SecureAction = std::variant<SecureAsk, SecureDrop, SecureBlame, SecureFinished, SecureAborted>;
+
+class ServerSession {
+ public:
+  enum class Stage { kAdvertise, kShare, kUpload, kSign, kUnmask, kFinished, kAborted };
+
+  struct Setup {
+    SessionConfig config;
+    /// Who is ready; distinct.
+    std::vector<std::string> clients;
+    /// For each stage.
+    Duration deadline = std::chrono::seconds(60);
+    /// For uploads.
+    Duration upload_deadline = std::chrono::seconds(600);
+  };
+
+  explicit ServerSession(Setup setup);
+  ~ServerSession();
+  ServerSession(ServerSession&&) noexcept;
+  ServerSession& operator=(ServerSession&&) noexcept;
+
+  /// `now` never goes back. The first call asks everybody for keys.
+  std::vector<SecureAction> Handle(Instant now, const SecureEvent& event);
+  /// When a SecureTick is wanted at the latest.
+  std::optional<Instant> Wakeup() const;
+
+  /// Whether this client's masked vector may be added now. One that is not is late, or of nobody.
+  bool WantsUpload(const std::string& client) const;
+  Stage stage() const;
+  /// Of the cohort, from the second stage on: how many there are, and what they share by.
+  std::uint32_t cohort() const;
+  GraphParameters parameters() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace fedpeft::privacy

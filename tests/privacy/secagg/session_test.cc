@@ -1,0 +1,209 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "privacy/secagg/shamir.h"
+#include "proto/secure_aggregation.pb.h"
+#include "tests/privacy/secagg/sessions.h"
+#include "tests/support/mutate.h"
+
+namespace fedpeft::privacy {
+namespace {
+
+using testing::Elements;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::Last;
+using testing::SecureFederation;
+using ::testing::SizeIs;
+using testing::SmallConfig;
+
+void ExpectExactSum(SecureFederation& federation, std::size_t clients) {
+  ASSERT_TRUE(federation.finished().has_value()) << federation.aborted().value_or("not over");
+  EXPECT_THAT(federation.finished()->clients, SizeIs(clients));
+  EXPECT_EQ(federation.Unmasked(), federation.Expected());
+}
+
+TEST(SecureSessionTest, P1SumsExactlyWithoutDropOuts) {
+  for (const std::uint32_t clients : {5u, 20u, 100u}) {
+    SecureFederation federation(SmallConfig(50, 24, clients), clients, clients);
+    federation.Run();
+    ExpectExactSum(federation, clients);
+    EXPECT_THAT(federation.dropped(), IsEmpty());
+    EXPECT_EQ(federation.finished()->masks.size(), clients) << "nothing is put together but seeds";
+  }
+}
+
+struct Losses {
+  const char* label;
+  Last last;
+  std::size_t in_sum;
+  bool keys_recovered;
+};
+
+// 20 clients, of which 4 are lost at each stage in turn.
+TEST(SecureSessionTest, F1ToF6LosesClientsAtEachStage) {
+  const Losses cases[] = {{"F1: before keys", Last::kNothing, 16, false},
+                          {"F2: after keys", Last::kAdvertise, 16, false},
+                          {"F3: after shares", Last::kShare, 16, true},
+                          {"F5: after the upload", Last::kUpload, 20, false}};
+  for (const Losses& loss : cases) {
+    SCOPED_TRACE(loss.label);
+    SecureFederation federation(SmallConfig(100, 20, 20), 20, 1);
+    for (const std::size_t i : {3u, 7u, 8u, 19u}) federation.client(i).last = loss.last;
+    federation.Run();
+    ExpectExactSum(federation, loss.in_sum);
+    EXPECT_EQ(federation.finished()->masks.size() > loss.in_sum, loss.keys_recovered);
+  }
+}
+
+TEST(SecureSessionTest, F3F11AbortsWhenTooManyAreLost) {
+  // Of 20, the threshold is 12: 9 lost after they shared leave 11 shares.
+  auto config = SmallConfig(10, 20, 20);
+  config.max_drop_out = 0.4;
+  for (const std::size_t lost : {8u, 9u}) {
+    SecureFederation federation(config, 20, 2);
+    for (std::size_t i = 0; i < lost; ++i) federation.client(i).last = Last::kUpload;
+    federation.Run();
+    if (lost == 8) {
+      ExpectExactSum(federation, 20);
+    } else {
+      ASSERT_TRUE(federation.aborted().has_value());
+      EXPECT_THAT(*federation.aborted(), HasSubstr("want 12"));
+    }
+  }
+}
+
+TEST(SecureSessionTest, F8KeepsTheSmallestSum) {
+  auto config = SmallConfig(10, 20, 20);
+  config.min_clients = 16;
+  for (const std::size_t lost : {4u, 5u}) {
+    SecureFederation federation(config, 20, 3);
+    for (std::size_t i = 0; i < lost; ++i) federation.client(i).last = Last::kShare;
+    federation.Run();
+    if (lost == 4) {
+      ExpectExactSum(federation, 16);
+    } else {
+      EXPECT_THAT(federation.aborted().value_or(""), HasSubstr("got 15 clients' answers, want 16"));
+    }
+  }
+}
+
+// Two neighbours that are both lost after they shared: the mask between them is in nobody's vector.
+TEST(SecureSessionTest, P5MasksBetweenLostNeighboursAreLeftAlone) {
+  SecureFederation federation(SmallConfig(100, 24, 10), 10, 4);
+  federation.client(2).last = Last::kShare;
+  federation.client(3).last = Last::kShare;
+  federation.Run();
+  ExpectExactSum(federation, 8);
+  EXPECT_EQ(federation.finished()->masks.size(), 8u + 2 * 8);
+}
+
+TEST(SecureSessionTest, SparseGraphsLoseClientsToo) {
+  auto config = SmallConfig(20, 24, 100);
+  config.max_drop_out = 0.1;
+  SecureFederation federation(config, 100, 5);
+  for (std::size_t i = 0; i < 100; i += 10) federation.client(i).last = static_cast<Last>(1 + i / 10 % 3);
+  federation.Run();
+  ASSERT_TRUE(federation.finished().has_value()) << *federation.aborted();
+  EXPECT_EQ(federation.Unmasked(), federation.Expected());
+  EXPECT_EQ(federation.server().parameters(), (GraphParameters{32, 22}));
+}
+
+TEST(SecureSessionTest, P3VectorsOfTwoSessionsDiffer) {
+  std::vector<Elements> seen;
+  for (const std::uint64_t seed : {6u, 7u}) {
+    SecureFederation federation(SmallConfig(1000, 24, 5), 5, seed);
+    federation.network = [&](SecureFederation::Packet& packet) {
+      if (packet.upload && packet.client == 0) seen.push_back(packet.vector);
+      return 1;
+    };
+    federation.client(0).input.assign(1000, 0);
+    federation.Run();
+    ExpectExactSum(federation, 5);
+  }
+  ASSERT_THAT(seen, SizeIs(2));
+  int equal = 0;
+  for (std::size_t i = 0; i < 1000; ++i) equal += seen[0][i] == seen[1][i];
+  EXPECT_LT(equal, 3);
+}
+
+// A wrong share names its sender, and the round goes on.
+TEST(SecureSessionTest, H4WrongSharesAreBlamedAndSurvived) {
+  SecureFederation federation(SmallConfig(10, 24, 20), 20, 8);
+  federation.network = [](SecureFederation::Packet& packet) {
+    v1::SecureAnswer answer;
+    if (packet.client != 0 || packet.to_client || packet.upload) return 1;
+    FEDPEFT_CHECK(answer.ParseFromArray(packet.bytes.data(), static_cast<int>(packet.bytes.size())));
+    if (!answer.has_unmasked()) return 1;
+    for (std::string& share : *answer.mutable_unmasked()->mutable_shares()) share[0] = static_cast<char>(share[0] ^ 1);
+    const std::string text = answer.SerializeAsString();
+    packet.bytes.assign(text.begin(), text.end());
+    return 1;
+  };
+  federation.Run();
+  ExpectExactSum(federation, 20);
+  ASSERT_FALSE(federation.blamed().empty());
+  for (const SecureBlame& blame : federation.blamed()) EXPECT_EQ(blame.client, "client-0");
+}
+
+TEST(SecureSessionTest, P7TheSameAgainIsNoHarmAndSomethingElseIsOut) {
+  SecureFederation same(SmallConfig(10, 24, 8), 8, 9);
+  same.network = [](SecureFederation::Packet&) { return 2; };
+  same.Run();
+  ExpectExactSum(same, 8);
+  EXPECT_THAT(same.dropped(), IsEmpty());
+}
+
+TEST(SecureSessionTest, A10PolicyRefusesSmallCohorts) {
+  ClientPolicy policy;
+  policy.min_clients = 6;
+  SecureFederation federation(SmallConfig(10, 24, 8), 8, 10, policy);
+  federation.Run();
+  EXPECT_TRUE(federation.aborted().has_value());
+  EXPECT_THAT(federation.client(0).gave_up->message(), HasSubstr("this client's policy wants at least 6"));
+}
+
+// Sessions with everything at once: losses at random stages, messages reordered, doubled, changed. Either the sum over
+// those that the coordinator names, exactly, or none.
+TEST(SecureSessionTest, P2NeverAWrongSum) {
+  constexpr int kBits[] = {8, 12, 16, 20, 24, 32};
+  constexpr std::uint64_t kSizes[] = {1, 7, 1000};
+  RandomStream draws(11, "sessions");
+  int finished = 0, aborted = 0;
+  for (std::uint64_t i = 0; i < 2000; ++i) {
+    const auto clients = static_cast<std::uint32_t>(5 + draws.NextBelow(8));
+    const std::uint64_t size = i % 400 == 0 ? 65537 : kSizes[draws.NextBelow(3)];
+    SecureFederation federation(SmallConfig(size, kBits[draws.NextBelow(6)], clients), clients, i);
+    const std::uint64_t loss = draws.NextBelow(4), damage = draws.NextBelow(3);
+    for (std::size_t c = 0; c < clients; ++c) {
+      if (draws.NextBelow(10) < loss) federation.client(c).last = static_cast<Last>(draws.NextBelow(5));
+    }
+    federation.shuffled = draws.NextBelow(2) == 0;
+    RandomStream noise(i, "noise");
+    std::set<std::size_t> liars;
+    federation.network = [&](SecureFederation::Packet& packet) {
+      if (damage > 0 && noise.NextBelow(60) == 0) {  // a client that sends nonsense, or that is sent some
+        if (packet.upload || packet.bytes.empty()) return 1;
+        testing::Mutate(noise, packet.bytes);
+      }
+      return damage == 2 && noise.NextBelow(10) == 0 ? 2 : 1;
+    };
+    federation.Run();
+    if (federation.finished()) {
+      ++finished;
+      ASSERT_GE(federation.finished()->clients.size(), kFewestClients) << i;
+      ASSERT_EQ(federation.Unmasked(), federation.Expected()) << i;
+    } else {
+      ++aborted;
+    }
+  }
+  EXPECT_GT(finished, 400);
+  EXPECT_GT(aborted, 100);
+}
+
+}  // namespace
+}  // namespace fedpeft::privacy
