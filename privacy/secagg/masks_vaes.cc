@@ -4,6 +4,7 @@
 
 #if defined(__x86_64__)
 
+#include <cpuid.h>
 #include <immintrin.h>
 
 #define FEDPEFT_VAES __attribute__((target("avx512f,avx512bw,avx512vl,vaes,aes")))
@@ -102,7 +103,11 @@ FEDPEFT_VAES void Apply(const RoundKeys& keys, std::uint64_t block, std::span<st
 }  // namespace
 
 bool Available() {
-  return __builtin_cpu_supports("vaes") && __builtin_cpu_supports("aes") && __builtin_cpu_supports("avx512f") &&
+  // VAES by its bit: not all compilers' __builtin_cpu_supports knows its name. AVX-512 also needs the system's consent,
+  // which that asks for. A processor with VAES has AES.
+  constexpr unsigned kVaesBit = 1u << 9;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) == 1 && (c & kVaesBit) != 0 && __builtin_cpu_supports("avx512f") &&
          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
 }
 

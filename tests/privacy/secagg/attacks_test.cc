@@ -13,13 +13,18 @@
 #include "privacy/secagg/shamir.h"
 #include "proto/secure_aggregation.pb.h"
 #include "tests/privacy/random.h"
+#include "tests/privacy/secagg/identities.h"
 #include "tests/privacy/secagg/sessions.h"
 
 namespace fedpeft::privacy {
 namespace {
 
 using ::testing::AnyOf;
+using testing::Enrolled;
 using ::testing::HasSubstr;
+using testing::IdentityOf;
+using testing::IndexOf;
+using testing::NameOf;
 using testing::SecureFederation;
 using testing::SeededRandom;
 using testing::SmallConfig;
@@ -38,27 +43,6 @@ template <typename Message>
 Bytes BytesOf(const Message& message) {
   const std::string text = message.SerializeAsString();
   return {text.begin(), text.end()};
-}
-
-/// Names in the order of places.
-std::string NameOf(std::size_t i) {
-  return "client-" + std::to_string(1000 + i);
-}
-std::size_t IndexOf(std::string_view name) {
-  return std::stoul(std::string(name.substr(name.find('-') + 1))) - 1000;
-}
-
-/// Client i's identity, and a root that vouches for those of all.
-SigningKey IdentityOf(std::size_t i) {
-  SecretKey secret;
-  secret.mutable_bytes()[0] = static_cast<std::uint8_t>(i + 1);
-  return SigningKey::Ed25519(secret);
-}
-Result<VerifyingKey> Enrolled(std::string_view client_id, ByteSpan certificate) {
-  const std::size_t i = IndexOf(client_id);
-  if (AsText(certificate) != AsText(IdentityOf(i).public_key()))
-    return PermissionDenied("certificate: is not enrolled");
-  return VerifyingKey::FromDer(Suite::kX25519, certificate);
 }
 
 /// Clients by hand: each step is given to them as a test likes. A twin is the same client once more, with the same
