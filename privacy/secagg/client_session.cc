@@ -21,6 +21,8 @@ enum class Stage { kNew, kAdvertised, kShared, kMasking, kSigned, kAnswered };
 struct Peer {
   std::uint32_t place = 0;
   Bytes channel_key, mask_key;
+  /// What its shares for this client are sealed with.
+  SecretKey opening;
   /// It sent its shares: its mask is in this client's vector.
   bool shared = false;
   Share seed_share, key_share;
@@ -89,14 +91,13 @@ struct ClientSession::State {
   Result<v1::SecureAnswer> TakeCohort(const v1::Cohort& cohort);
   Status CheckNeighbours(const v1::Cohort& cohort, const NeighbourGraph& graph);
   Status CheckKeys(const std::string& client_id, const v1::AdvertisedKeys& keys) const;
-  v1::SealedShares SealShares();
+  Result<v1::SealedShares> SealShares();
   Status TakeShares(const v1::ForwardedShares& shares);
   Status OpenShares(Peer& peer, ByteSpan sealed);
   Status CheckSurvivors(ByteSpan bitmap) const;
   Result<v1::SecureAnswer> TakeSurvivors(const v1::Survivors& message);
   Status CheckSignatures(const v1::UnmaskRequest& request) const;
   Result<v1::SecureAnswer> TakeUnmask(const v1::UnmaskRequest& request);
-  SecretKey SealKey(const AgreementKey& own, const Peer& peer, bool outgoing) const;
   KeyEnd Self(const AgreementKey& key) const { return {place, key.public_key()}; }
   void WipeSecrets();
 };
@@ -292,30 +293,26 @@ Result<v1::SecureAnswer> ClientSession::State::TakeCohort(const v1::Cohort& coho
   const NeighbourGraph graph(static_cast<std::uint32_t>(clients), parameters.degree, root);
   RETURN_IF_ERROR(CheckNeighbours(cohort, graph));
   v1::SecureAnswer answer;
-  *answer.mutable_shares() = SealShares();
+  ASSIGN_OR_RETURN(*answer.mutable_shares(), SealShares());
   stage = Stage::kShared;
   return answer;
 }
 
-SecretKey ClientSession::State::SealKey(const AgreementKey& own, const Peer& peer, bool outgoing) const {
-  Result<SecretKey> agreed = own.Agree(peer.channel_key);
-  if (!agreed.ok()) return {};  // a key that nothing opens: the peer's shares are then refused as anybody's
-  const KeyEnd other{peer.place, peer.channel_key};
-  return outgoing ? ShareKey(*agreed, session, Self(own), other) : ShareKey(*agreed, session, other, Self(own));
-}
-
-v1::SealedShares ClientSession::State::SealShares() {
+Result<v1::SealedShares> ClientSession::State::SealShares() {
   seed = RandomSecret<32>(*setup.random);
   const SecretPolynomials seed_shares(seed, threshold, *setup.random);
   const SecretPolynomials key_shares(mask->secret(), threshold, *setup.random);
   own_seed_share = seed_shares.At(place + 1);
   v1::SealedShares shares;
-  for (const Peer& peer : peers) {
+  for (Peer& peer : peers) {
     Secret<kSharePairBytes> pair;
     const Share seed_share = seed_shares.At(peer.place + 1), key_share = key_shares.At(peer.place + 1);
     std::ranges::copy(seed_share.bytes(), pair.mutable_bytes().begin());
     std::ranges::copy(key_share.bytes(), pair.mutable_bytes().begin() + kShareBytes);
-    const SecretKey key = SealKey(*channel, peer, /*outgoing=*/true);
+    ASSIGN_OR_RETURN(const SecretKey agreed, channel->Agree(peer.channel_key));
+    const KeyEnd other{peer.place, peer.channel_key};
+    peer.opening = ShareKey(agreed, session, other, Self(*channel));
+    const SecretKey key = ShareKey(agreed, session, Self(*channel), other);
     shares.add_sealed(Text(Seal(key, *setup.random, ShareLabel(session, place, peer.place), pair.bytes())));
   }
   shares.set_seed_commitment(Text(SeedCommitment(session, place, seed)));
@@ -326,8 +323,7 @@ v1::SealedShares ClientSession::State::SealShares() {
 
 Status ClientSession::State::OpenShares(Peer& peer, ByteSpan sealed) {
   Secret<kSharePairBytes> pair;
-  const SecretKey key = SealKey(*channel, peer, /*outgoing=*/false);
-  const Status opened = Open(key, ShareLabel(session, peer.place, place), sealed, pair.mutable_bytes());
+  const Status opened = Open(peer.opening, ShareLabel(session, peer.place, place), sealed, pair.mutable_bytes());
   if (!opened.ok()) {
     return PermissionDenied("secure aggregation: shares of neighbour " + std::to_string(peer.place) + ": " +
                             opened.message());
