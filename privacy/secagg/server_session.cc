@@ -7,6 +7,7 @@
 
 #include "peft/core/check.h"
 #include "privacy/crypto/aead.h"
+#include "privacy/crypto/certificate.h"
 #include "privacy/crypto/signature.h"
 #include "privacy/secagg/bitmap.h"
 #include "privacy/secagg/field.h"
@@ -18,8 +19,6 @@
 namespace fedpeft::privacy {
 
 namespace {
-
-constexpr std::size_t kMaxCertificate = 8192;
 
 using Stage = ServerSession::Stage;
 
@@ -252,8 +251,9 @@ Status ServerSession::State::TakeAnswer(std::uint32_t place, const v1::SecureAns
 Status ServerSession::State::TakeKeys(Member& member, const v1::AdvertisedKeys& keys) const {
   RETURN_IF_ERROR(CheckPublicKey(config().suite, AsBytes(keys.channel_key())));
   RETURN_IF_ERROR(CheckPublicKey(config().suite, AsBytes(keys.mask_key())));
-  RETURN_IF_ERROR(Want(keys.signature().size() <= kMaxSignatureBytes && keys.certificate().size() <= kMaxCertificate,
-                       "sent a signature or certificate that is too long"));
+  RETURN_IF_ERROR(
+      Want(keys.signature().size() <= kMaxSignatureBytes && keys.certificate().size() <= kMaxCertificateBytes,
+           "sent a signature or certificate that is too long"));
   member.keys = keys;
   return OkStatus();
 }
