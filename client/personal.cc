@@ -5,6 +5,7 @@
 
 #include "client/base.h"
 #include "client/commands.h"
+#include "client/update_store.h"
 #include "configs/adapter.h"
 #include "peft/core/files.h"
 #include "peft/io/adapter_folder.h"
@@ -44,9 +45,7 @@ Result<OwnTensors> DecodeOwn(std::shared_ptr<const ParamLayout> layout, ByteSpan
 }
 
 std::string PersonalPath(const std::string& state, const std::string& client) {
-  std::string name = client;
-  std::replace(name.begin(), name.end(), '/', '+');  // as the kept updates' names
-  return JoinPath(state, "personal-" + name + ".safetensors");
+  return JoinPath(state, "personal-" + FileNameOf(client) + ".safetensors");
 }
 
 namespace {

@@ -92,10 +92,14 @@ Result<std::string> UpdateStore::Name(const std::string& wanted) {
   return name;
 }
 
-std::string UpdateStore::PathOf(const std::string& client) const {
+std::string FileNameOf(const std::string& client) {
   std::string name = client;
-  std::replace(name.begin(), name.end(), '/', '+');  // '+' cannot be in a client's name
-  return JoinPath(folder_, std::string(kUpdatePrefix) + name);
+  std::replace(name.begin(), name.end(), '/', '+');
+  return name;
+}
+
+std::string UpdateStore::PathOf(const std::string& client) const {
+  return JoinPath(folder_, std::string(kUpdatePrefix) + FileNameOf(client));
 }
 
 Status UpdateStore::Keep(const std::string& run_id, const std::string& client, const KeptUpdate& update) {

@@ -27,6 +27,9 @@ struct KeptUpdate {
   Bytes personal;
 };
 
+/// A client's name as part of a file's: that of virtual client X/0 has a '/', which becomes '+', which no name has.
+std::string FileNameOf(const std::string& client);
+
 /// One folder, one process (locked).
 class UpdateStore {
  public:

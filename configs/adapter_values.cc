@@ -121,9 +121,14 @@ Result<ParamVector> TakeParams(const AdapterFolder& adapter, const std::shared_p
     }
   }
   for (const auto& [name, i] : names) {
+    const TensorView& view = file.tensors().find(name)->second;
+    if (!kept[i]) {
+      RETURN_IF_ERROR(CopyFloats(view, params.tensor(i)));
+      continue;
+    }
     const PayloadLayout held = InFile(*layout, i, kept);
     std::vector<float> values(held.size);
-    RETURN_IF_ERROR(CopyFloats(file.tensors().find(name)->second, values));
+    RETURN_IF_ERROR(CopyFloats(view, values));
     Put(*layout, held, values, params.values());
   }
   return params;

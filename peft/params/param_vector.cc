@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <new>
+#include <string_view>
+#include <utility>
 
 #include "peft/core/random.h"
 
@@ -59,6 +62,7 @@ void Put(const ParamLayout& layout, const PayloadLayout& payload, std::span<cons
 KeptRanks KeptRanksOf(const ParamVector& params) {
   const std::vector<TensorSpec>& specs = params.layout()->tensors();
   KeptRanks kept(specs.size());
+  std::map<std::string_view, std::vector<std::uint32_t>> reduced;  // by site
   for (std::size_t i = 0; i < specs.size(); ++i) {
     if (specs[i].role != Role::kRankMask) continue;
     std::vector<std::uint32_t> ranks;
@@ -66,10 +70,11 @@ KeptRanks KeptRanksOf(const ParamVector& params) {
     for (std::uint32_t k = 0; k < mask.size(); ++k) {
       if (mask[k] != 0) ranks.push_back(k);
     }
-    if (ranks.size() == mask.size()) continue;
-    for (std::size_t j = 0; j < specs.size(); ++j) {
-      if (specs[j].site == specs[i].site && specs[j].role != Role::kRankMask) kept[j] = ranks;
-    }
+    if (ranks.size() < mask.size()) reduced.emplace(specs[i].site, std::move(ranks));
+  }
+  for (std::size_t i = 0; i < specs.size() && !reduced.empty(); ++i) {
+    const auto ranks = reduced.find(specs[i].site);
+    if (ranks != reduced.end() && specs[i].role != Role::kRankMask) kept[i] = ranks->second;
   }
   return kept;
 }
