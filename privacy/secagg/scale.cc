@@ -1,0 +1,40 @@
+#include "privacy/secagg/scale.h"
+
+#include <algorithm>
+#include <string>
+
+#include "privacy/secagg/quantize.h"
+
+namespace fedpeft::privacy {
+
+namespace {
+
+constexpr int kWidths[] = {16, 20, 24, 28, 32};
+constexpr std::int64_t kGoodLevel = (1 << 12) - 1;
+constexpr std::int64_t kLeastLevel = (1 << 7) - 1;
+
+}  // namespace
+
+Result<int> AutomaticBits(std::uint64_t max_contributions, std::uint64_t max_weight) {
+  for (const int bits : kWidths) {
+    const Result<std::int64_t> level = LargestLevel({bits, max_contributions, max_weight});
+    if (level.ok() && (*level >= kGoodLevel || (bits == kWidths[4] && *level >= kLeastLevel))) return bits;
+  }
+  return InvalidArgument("secure_aggregation.bits: " + std::to_string(max_contributions) + " clients of weight " +
+                         std::to_string(max_weight) +
+                         " leave a value less than 7 of 32 bits (lower the cohort or reducer.max_weight)");
+}
+
+double NextRange(const RangeFeedback& feedback) {
+  double factor = 1;
+  if (feedback.saturated * 1000 > feedback.values) {
+    factor = 4;
+  } else if (feedback.saturated > 0) {
+    factor = 2;
+  } else if (feedback.largest_mean * 16 < feedback.range) {
+    factor = 0.5;
+  }
+  return std::clamp(feedback.range * factor, 0x1p-40, 0x1p40);
+}
+
+}  // namespace fedpeft::privacy
