@@ -24,9 +24,11 @@ Status Denied(std::string_view client_id, const std::string& what) {
   return PermissionDenied("certificate of " + std::string(client_id) + ": " + what);
 }
 
-/// The next certificate of the text; null behind the last one.
-Certificate Next(BIO* pem) {
+/// The next certificate of the text; null behind the last one, or where one begins that is none.
+Certificate Next(BIO* pem, bool* bad = nullptr) {
+  ERR_clear_error();
   Certificate certificate(PEM_read_bio_X509(pem, nullptr, nullptr, nullptr));
+  if (bad) *bad = !certificate && ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE;
   ERR_clear_error();
   return certificate;
 }
@@ -85,11 +87,12 @@ Result<EnrolmentRoots> EnrolmentRoots::FromPem(const std::string& pem) {
   FEDPEFT_CHECK(state->store);
   const Bio bio = Reader(pem);
   int count = 0;
-  while (const Certificate certificate = Next(bio.get())) {
+  bool bad = false;
+  while (const Certificate certificate = Next(bio.get(), &bad)) {
     FEDPEFT_CHECK(X509_STORE_add_cert(state->store.get(), certificate.get()) == 1);
     ++count;
   }
-  if (count == 0 || BIO_ctrl_pending(bio.get()) > 0) {
+  if (count == 0 || bad) {
     return InvalidArgument("enrolment roots: got something that is no certificate, want PEM certificates");
   }
   return EnrolmentRoots(std::move(state));

@@ -113,7 +113,7 @@ Result<AgreementKey> AgreementKey::Of(Suite suite, const SecretKey& secret) {
     FEDPEFT_CHECK(state->key && EVP_PKEY_get_raw_public_key(state->key.get(), state->public_key.data(), &size) == 1 &&
                   size == state->public_key.size());
   } else {
-    const BigNumber number(BN_bin2bn(bytes.data(), static_cast<int>(bytes.size()), nullptr));
+    const BigNumber number(BN_bin2bn(bytes.data(), static_cast<int>(bytes.size()), BN_secure_new()));
     FEDPEFT_CHECK(number);
     BN_set_flags(number.get(), BN_FLG_CONSTTIME);
     if (BN_is_zero(number.get()) || BN_cmp(number.get(), EC_GROUP_get0_order(P256())) >= 0) {

@@ -1,8 +1,11 @@
 #include "privacy/crypto/signature.h"
 
 #include <openssl/bio.h>
+#include <openssl/obj_mac.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+
+#include <string_view>
 
 #include "peft/core/check.h"
 #include "privacy/crypto/openssl.h"
@@ -15,7 +18,9 @@ using Bio = std::unique_ptr<BIO, OpensslFree<BIO_free>>;
 
 bool IsOf(Suite suite, const EVP_PKEY* key) {
   if (suite == Suite::kX25519) return EVP_PKEY_is_a(key, "ED25519") == 1;
-  return EVP_PKEY_is_a(key, "EC") == 1 && EVP_PKEY_get_bits(key) == 256;
+  char group[32] = "";
+  return EVP_PKEY_is_a(key, "EC") == 1 && EVP_PKEY_get_group_name(key, group, sizeof(group), nullptr) == 1 &&
+         std::string_view(group) == SN_X9_62_prime256v1;
 }
 
 /// Ed25519 hashes by itself.
@@ -48,6 +53,13 @@ Result<SigningKey> SigningKey::FromPem(Suite suite, const std::string& pem) {
   const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   Pkey key(PEM_read_bio_PrivateKey(bio.get(), nullptr, NoPassphrase, nullptr));
   if (!key || !IsOf(suite, key.get())) return WrongKey("private key", suite);
+  return SigningKey(std::make_unique<State>(State{std::move(key)}));
+}
+
+SigningKey SigningKey::Generate(Suite suite, RandomSource& random) {
+  if (suite == Suite::kX25519) return Ed25519(RandomSecret<32>(random));
+  Pkey key(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"));
+  FEDPEFT_CHECK(key);
   return SigningKey(std::make_unique<State>(State{std::move(key)}));
 }
 

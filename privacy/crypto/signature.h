@@ -19,6 +19,8 @@ class SigningKey {
  public:
   /// Errors: kInvalidArgument when it is not an unencrypted PEM private key, or of another kind than the suite's.
   static Result<SigningKey> FromPem(Suite suite, const std::string& pem);
+  /// A new one. P-256's comes of OpenSSL's own generator.
+  static SigningKey Generate(Suite suite, RandomSource& random);
   /// Ed25519 by RFC 8032's 32 bytes.
   static SigningKey Ed25519(const SecretKey& secret);
   ~SigningKey();

@@ -22,6 +22,13 @@ inline bool HasBit(ByteSpan bitmap, std::uint32_t place) {
 inline void SetBit(MutableByteSpan bitmap, std::uint32_t place) {
   bitmap[place / 8] = static_cast<std::uint8_t>(bitmap[place / 8] | 1u << place % 8);
 }
+/// Pre: of the same clients.
+inline bool IsSubset(ByteSpan part, ByteSpan whole) {
+  for (std::size_t i = 0; i < part.size(); ++i) {
+    if ((part[i] & ~whole[i]) != 0) return false;
+  }
+  return true;
+}
 inline std::uint32_t CountBits(ByteSpan bitmap) {
   std::uint32_t count = 0;
   for (const std::uint8_t byte : bitmap) count += static_cast<std::uint32_t>(std::popcount(byte));

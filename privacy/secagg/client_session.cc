@@ -1,6 +1,7 @@
 #include "privacy/secagg/client_session.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 #include <variant>
 
@@ -15,7 +16,7 @@ namespace fedpeft::privacy {
 
 namespace {
 
-enum class Stage { kNew, kAdvertised, kShared, kMasking, kSigned, kAnswered };
+enum class Stage { kNew, kAdvertised, kShared, kMasking, kMasked, kSigned, kAnswered };
 
 /// A neighbour, and what it gave this client to keep.
 struct Peer {
@@ -37,6 +38,10 @@ Status Malformed(const char* what) {
 
 std::string Text(ByteSpan bytes) {
   return std::string(AsText(bytes));
+}
+
+PublicKeys KeysOf(const v1::AdvertisedKeys& keys) {
+  return {AsBytes(keys.channel_key()), AsBytes(keys.mask_key()), AsBytes(keys.signing_key())};
 }
 
 void WipeText(std::string& text) {
@@ -73,6 +78,8 @@ struct ClientSession::State {
   SessionConfig config;
   Digest config_hash{};
   std::optional<AgreementKey> channel, mask;
+  std::optional<SigningKey> signer;
+  Bytes signing_key;
   Bytes signature;
 
   SessionId session{};
@@ -83,7 +90,8 @@ struct ClientSession::State {
   SecretKey seed;
   Share own_seed_share;
   std::vector<Mask> masks;
-  Bytes survivors;
+  /// Who shared, and whose vectors are in the sum, as this client was told.
+  Bytes shared, survivors;
 
   Result<std::optional<Bytes>> Take(ByteSpan bytes);
   Result<v1::SecureAnswer> TakeConfig(ByteSpan bytes);
@@ -96,9 +104,12 @@ struct ClientSession::State {
   Status OpenShares(Peer& peer, ByteSpan sealed);
   Status CheckSurvivors(ByteSpan bitmap) const;
   Result<v1::SecureAnswer> TakeSurvivors(const v1::Survivors& message);
+  bool IsSignature(const v1::SurvivorSignature& entry, ByteSpan statement) const;
   Status CheckSignatures(const v1::UnmaskRequest& request) const;
   Result<v1::SecureAnswer> TakeUnmask(const v1::UnmaskRequest& request);
   KeyEnd Self(const AgreementKey& key) const { return {place, key.public_key()}; }
+  PublicKeys OwnKeys() const { return {channel->public_key(), mask->public_key(), signing_key}; }
+  std::uint32_t clients() const { return static_cast<std::uint32_t>(leaves.size()); }
   void WipeSecrets();
 };
 
@@ -114,6 +125,12 @@ bool ClientSession::masking() const {
 void ClientSession::AddMasksTo(std::uint64_t first, std::span<std::uint32_t> elements) const {
   FEDPEFT_CHECK(masking());
   AddMasks(state_->masks, first, elements);
+}
+
+void ClientSession::Masked() {
+  FEDPEFT_CHECK(masking());
+  state_->stage = Stage::kMasked;
+  state_->masks.clear();
 }
 
 const SessionConfig& ClientSession::config() const {
@@ -142,6 +159,7 @@ Result<std::optional<Bytes>> ClientSession::Handle(ByteSpan step) {
 void ClientSession::State::WipeSecrets() {
   channel.reset();
   mask.reset();
+  signer.reset();
   masks.clear();
   peers.clear();
   seed = SecretKey();
@@ -164,10 +182,10 @@ Result<std::optional<Bytes>> ClientSession::State::Take(ByteSpan bytes) {
       RETURN_IF_ERROR(TakeShares(step.shares()));
       return std::optional<Bytes>();
     case v1::SecureStep::kSurvivors:
-      if (at(Stage::kMasking) && config.signed_survivors) return Encoded(TakeSurvivors(step.survivors()));
+      if (at(Stage::kMasked) && config.signs()) return Encoded(TakeSurvivors(step.survivors()));
       break;
     case v1::SecureStep::kUnmask:
-      if (at(config.signed_survivors ? Stage::kSigned : Stage::kMasking)) return Encoded(TakeUnmask(step.unmask()));
+      if (at(config.signs() ? Stage::kSigned : Stage::kMasked)) return Encoded(TakeUnmask(step.unmask()));
       break;
     case v1::SecureStep::STEP_NOT_SET:
       return Malformed("got an empty step");
@@ -191,11 +209,8 @@ Status ClientSession::State::CheckPolicy() const {
     return Refuse("max_corrupt is " + std::to_string(config.max_corrupt) + ", this client's policy wants at least " +
                   std::to_string(policy.min_corrupt));
   }
-  if (policy.semi_malicious && config.threat == Threat::kCurious && !config.signed_survivors) {
+  if (policy.semi_malicious && config.threat == Threat::kCurious) {
     return Refuse("a coordinator that lies about survivors is not guarded against, this client's policy wants that");
-  }
-  if (config.signed_survivors && (setup.identity.key == nullptr || !setup.check)) {
-    return Refuse("survivors are to be signed, and this client has no identity or no root to check others' with");
   }
   return OkStatus();
 }
@@ -206,13 +221,15 @@ Result<v1::SecureAnswer> ClientSession::State::TakeConfig(ByteSpan bytes) {
   config_hash = ConfigHash(bytes);
   channel = AgreementKey::Generate(config.suite, *setup.random);
   mask = AgreementKey::Generate(config.suite, *setup.random);
+  signer = SigningKey::Generate(config.suite, *setup.random);
+  signing_key = signer->public_key();
   v1::SecureAnswer answer;
   v1::AdvertisedKeys& keys = *answer.mutable_keys();
   keys.set_channel_key(Text(channel->public_key()));
   keys.set_mask_key(Text(mask->public_key()));
+  keys.set_signing_key(Text(signing_key));
   if (setup.identity.key != nullptr) {
-    signature = setup.identity.key->Sign(
-        AdvertisedStatement(config_hash, setup.client_id, channel->public_key(), mask->public_key()));
+    signature = setup.identity.key->Sign(AdvertisedStatement(config_hash, setup.client_id, OwnKeys()));
     keys.set_signature(Text(signature));
     keys.set_certificate(Text(setup.identity.certificate));
   }
@@ -229,9 +246,8 @@ Status ClientSession::State::CheckKeys(const std::string& client_id, const v1::A
   }
   if (!setup.check) return OkStatus();
   ASSIGN_OR_RETURN(const VerifyingKey identity, setup.check(client_id, AsBytes(keys.certificate())));
-  const Bytes statement =
-      AdvertisedStatement(config_hash, client_id, AsBytes(keys.channel_key()), AsBytes(keys.mask_key()));
-  return identity.Verify(statement, AsBytes(keys.signature())).Annotate("keys of " + client_id);
+  return identity.Verify(AdvertisedStatement(config_hash, client_id, KeysOf(keys)), AsBytes(keys.signature()))
+      .Annotate("keys of " + client_id);
 }
 
 Status ClientSession::State::CheckNeighbours(const v1::Cohort& cohort, const NeighbourGraph& graph) {
@@ -245,8 +261,7 @@ Status ClientSession::State::CheckNeighbours(const v1::Cohort& cohort, const Nei
     const v1::Neighbour& neighbour = cohort.neighbours(static_cast<int>(i));
     if (neighbour.place() != expected[i]) return Refuse("got other neighbours than the cohort's keys make");
     RETURN_IF_ERROR(CheckKeys(neighbour.client_id(), neighbour.keys()));
-    const Digest leaf = KeyLeaf(neighbour.client_id(), AsBytes(neighbour.keys().channel_key()),
-                                AsBytes(neighbour.keys().mask_key()), AsBytes(neighbour.keys().signature()));
+    const Digest leaf = KeyLeaf(neighbour.client_id(), KeysOf(neighbour.keys()), AsBytes(neighbour.keys().signature()));
     if (leaf != leaves[expected[i]]) return Refuse("got a neighbour's keys that are not the cohort's");
     ids.push_back(neighbour.client_id());
     keys.push_back(neighbour.keys().channel_key());
@@ -278,7 +293,7 @@ Result<v1::SecureAnswer> ClientSession::State::TakeCohort(const v1::Cohort& coho
     std::ranges::copy(AsBytes(cohort.leaves()).subspan(i * sizeof(Digest), sizeof(Digest)), leaves[i].begin());
   }
   place = cohort.place();
-  if (leaves[place] != KeyLeaf(setup.client_id, channel->public_key(), mask->public_key(), signature)) {
+  if (leaves[place] != KeyLeaf(setup.client_id, OwnKeys(), signature)) {
     return Refuse("the cohort has other keys for this client than its own");
   }
   ASSIGN_OR_RETURN(const GraphParameters parameters,
@@ -336,9 +351,16 @@ Status ClientSession::State::OpenShares(Peer& peer, ByteSpan sealed) {
 
 Status ClientSession::State::TakeShares(const v1::ForwardedShares& shares) {
   if (shares.sealed_size() != static_cast<int>(peers.size())) return Malformed("got another number of shares");
+  shared.assign(shares.shared().begin(), shares.shared().end());
+  if (!IsBitmap(shared, clients())) return Malformed("got no bitmap of the cohort");
+  if (!HasBit(shared, place)) return Refuse("this client is said to have shared nothing");
   std::uint32_t here = 1;
   for (std::size_t i = 0; i < peers.size(); ++i) {
     const std::string& sealed = shares.sealed(static_cast<int>(i));
+    if (sealed.empty() == HasBit(shared, peers[i].place)) {
+      return Refuse("neighbour " + std::to_string(peers[i].place) +
+                    " is said to have shared, and has not, or the reverse");
+    }
     if (sealed.empty()) continue;
     RETURN_IF_ERROR(OpenShares(peers[i], AsBytes(sealed)));
     ++here;
@@ -361,17 +383,13 @@ Status ClientSession::State::TakeShares(const v1::ForwardedShares& shares) {
 // ---- survivors → signature, unmask → shares
 
 Status ClientSession::State::CheckSurvivors(ByteSpan bitmap) const {
-  const auto clients = static_cast<std::uint32_t>(leaves.size());
-  if (!IsBitmap(bitmap, clients)) return Malformed("got no bitmap of the cohort");
+  if (!IsBitmap(bitmap, clients())) return Malformed("got no bitmap of the cohort");
   if (!HasBit(bitmap, place)) return Refuse("this client's vector is said to be lost");
-  if (CountBits(bitmap) < config.min_clients) {
+  if (const std::uint32_t fewest = config.FewestOf(clients()); CountBits(bitmap) < fewest) {
     return Refuse("the sum is of " + std::to_string(CountBits(bitmap)) + " clients, want at least " +
-                  std::to_string(config.min_clients));
+                  std::to_string(fewest));
   }
-  for (const Peer& peer : peers) {
-    if (!peer.shared && HasBit(bitmap, peer.place))
-      return Refuse("a neighbour that sent no shares is said to be there");
-  }
+  if (!IsSubset(bitmap, shared)) return Refuse("a client that sent no shares is said to be there");
   return OkStatus();
 }
 
@@ -379,36 +397,41 @@ Result<v1::SecureAnswer> ClientSession::State::TakeSurvivors(const v1::Survivors
   RETURN_IF_ERROR(CheckSurvivors(AsBytes(message.bitmap())));
   survivors.assign(message.bitmap().begin(), message.bitmap().end());
   v1::SecureAnswer answer;
-  answer.set_signature(Text(setup.identity.key->Sign(SurvivorStatement(session, survivors))));
+  answer.set_signature(Text(signer->Sign(SurvivorStatement(session, shared, survivors))));
   stage = Stage::kSigned;
   return answer;
 }
 
+/// Whether it is a signature of that statement by a client of the cohort.
+bool ClientSession::State::IsSignature(const v1::SurvivorSignature& entry, ByteSpan statement) const {
+  if (entry.place() >= clients()) return false;
+  const v1::AdvertisedKeys& keys = entry.keys();
+  if (KeyLeaf(entry.client_id(), KeysOf(keys), AsBytes(keys.signature())) != leaves[entry.place()]) return false;
+  if (setup.check) {
+    const Result<VerifyingKey> identity = setup.check(entry.client_id(), AsBytes(keys.certificate()));
+    const Bytes advertised = AdvertisedStatement(config_hash, entry.client_id(), KeysOf(keys));
+    if (!identity.ok() || !identity->Verify(advertised, AsBytes(keys.signature())).ok()) return false;
+  }
+  const Result<VerifyingKey> key = VerifyingKey::FromDer(config.suite, AsBytes(keys.signing_key()));
+  return key.ok() && key->Verify(statement, AsBytes(entry.signature())).ok();
+}
+
+/// What is no signature does not count, and each client counts once: nobody can make the others refuse.
 Status ClientSession::State::CheckSignatures(const v1::UnmaskRequest& request) const {
   if (AsText(survivors) != request.bitmap()) return Refuse("other survivors are to be unmasked than were signed");
-  const auto clients = static_cast<std::uint32_t>(leaves.size());
-  const Bytes statement = SurvivorStatement(session, survivors);
-  std::vector<bool> signed_by(clients);
-  std::uint32_t count = 0;
+  const Bytes statement = SurvivorStatement(session, shared, survivors);
+  std::set<std::string_view> signers;
   for (const v1::SurvivorSignature& entry : request.signatures()) {
-    if (entry.place() >= clients || signed_by[entry.place()]) return Refuse("got a survivor's signature twice");
-    const v1::AdvertisedKeys& keys = entry.keys();
-    const Digest leaf =
-        KeyLeaf(entry.client_id(), AsBytes(keys.channel_key()), AsBytes(keys.mask_key()), AsBytes(keys.signature()));
-    if (leaf != leaves[entry.place()]) return Refuse("got the signature of somebody who is not in the cohort");
-    ASSIGN_OR_RETURN(const VerifyingKey identity, setup.check(entry.client_id(), AsBytes(keys.certificate())));
-    RETURN_IF_ERROR(identity.Verify(statement, AsBytes(entry.signature())));
-    signed_by[entry.place()] = true;
-    ++count;
+    if (!signers.contains(entry.client_id()) && IsSignature(entry, statement)) signers.insert(entry.client_id());
   }
-  const std::uint32_t quorum = SignatureQuorum(config, clients);
-  if (count >= quorum) return OkStatus();
-  return Refuse("survivors are signed by " + std::to_string(count) + ", want " + std::to_string(quorum));
+  const std::uint32_t quorum = SignatureQuorum(config, clients());
+  if (signers.size() >= quorum) return OkStatus();
+  return Refuse("survivors are signed by " + std::to_string(signers.size()) + ", want " + std::to_string(quorum));
 }
 
 Result<v1::SecureAnswer> ClientSession::State::TakeUnmask(const v1::UnmaskRequest& request) {
   RETURN_IF_ERROR(CheckSurvivors(AsBytes(request.bitmap())));
-  if (config.signed_survivors) RETURN_IF_ERROR(CheckSignatures(request));
+  if (config.signs()) RETURN_IF_ERROR(CheckSignatures(request));
   v1::SecureAnswer answer;
   v1::UnmaskShares& shares = *answer.mutable_unmasked();
   for (const Peer& peer : peers) {

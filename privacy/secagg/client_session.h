@@ -3,11 +3,11 @@
 // check: graph, session and keys are computed here, and a client answers one question about others' secrets, once.
 //
 //   config → keys      cohort → sealed shares      shares → (masks are ready: the masked vector is uploaded)
-//   [survivors → signature]      unmask → shares of others' secrets; everything secret is then wiped
+//   survivors → signature, unless the coordinator is only curious
+//   unmask → shares of others' secrets; everything secret is then wiped
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,10 +47,6 @@ struct ClientIdentity {
   Bytes certificate;
 };
 
-/// The key that a certificate gives that client. Errors: kPermissionDenied when it is not the client's, or not signed
-/// by a root that this client trusts.
-using CheckCertificate = std::function<Result<VerifyingKey>(std::string_view client_id, ByteSpan certificate)>;
-
 class ClientSession {
  public:
   struct Setup {
@@ -74,11 +70,13 @@ class ClientSession {
   /// session is then over: everything secret is wiped, and each further step gets the same error.
   Result<std::optional<Bytes>> Handle(ByteSpan step);
 
-  /// The masks are there, and not answered for.
+  /// The masks are there, and the vector is not yet uploaded.
   bool masking() const;
   /// Adds this client's masks to elements `first`, … of its vector. Pre: masking(); AddMasks's.
   /// Threads: any number at once, on pieces of their own.
   void AddMasksTo(std::uint64_t first, std::span<std::uint32_t> elements) const;
+  /// The masked vector is complete, and on its way: what follows is answered from now on. Pre: masking().
+  void Masked();
 
   /// From the first step on.
   const SessionConfig& config() const;

@@ -105,7 +105,7 @@ std::uint32_t FractionOf(double fraction, std::uint32_t clients) {
 
 Result<GraphParameters> FindGraphParameters(const CohortSpec& cohort) {
   RETURN_IF_ERROR(CheckCohort(cohort));
-  const bool lies = cohort.threat == Threat::kSemiMalicious && !cohort.signed_survivors;
+  const bool lies = cohort.threat == Threat::kSemiMalicious;
   const std::uint32_t n = cohort.clients;
   const std::uint32_t corrupt = FractionOf(cohort.max_corrupt, n), lost = FractionOf(cohort.max_drop_out, n);
   const auto refused = [&] {

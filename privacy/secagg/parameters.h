@@ -12,7 +12,8 @@ namespace fedpeft::privacy {
 enum class Threat {
   /// It follows the protocol and looks at what it gets.
   kCurious,
-  /// It also lies about who is still there, after the keys were dealt honestly.
+  /// It also lies about who shared and who is still there, after the keys were dealt honestly. Survivors then sign what
+  /// they were told before anything is unmasked, on top of the stricter bounds.
   kSemiMalicious,
 };
 
@@ -24,9 +25,6 @@ struct CohortSpec {
   /// The fraction of clients that may be lost after they have shared their secrets.
   double max_drop_out = 0;
   Threat threat = Threat::kSemiMalicious;
-  /// Survivors sign who they are before anything is unmasked: a coordinator that lies is then found out, and the bounds
-  /// of kCurious are enough.
-  bool signed_survivors = false;
 };
 
 struct GraphParameters {

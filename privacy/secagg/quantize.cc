@@ -75,7 +75,7 @@ std::uint64_t Quantizer::Encode(std::span<const float> values, std::uint64_t wei
   WithUniforms(values.size(), random, [&](std::size_t i, double uniform) {
     const double scaled = static_cast<double>(values[i]) * scale;
     saturated += std::fabs(scaled) > level;
-    const double rounded = std::floor(std::clamp(scaled, -level, level) + uniform);
+    const double rounded = std::min(std::floor(std::clamp(scaled, -level, level) + uniform), level);
     elements[i] = static_cast<std::uint32_t>(static_cast<std::int64_t>(rounded) * static_cast<std::int64_t>(weight));
   });
   return saturated;

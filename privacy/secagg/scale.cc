@@ -27,14 +27,14 @@ Result<int> AutomaticBits(std::uint64_t max_contributions, std::uint64_t max_wei
 
 double NextRange(const RangeFeedback& feedback) {
   double factor = 1;
-  if (feedback.saturated * 1000 > feedback.values) {
+  if (feedback.saturated > feedback.values / 1000) {
     factor = 4;
   } else if (feedback.saturated > 0) {
     factor = 2;
   } else if (feedback.largest_mean * 16 < feedback.range) {
     factor = 0.5;
   }
-  return std::clamp(feedback.range * factor, 0x1p-40, 0x1p40);
+  return std::clamp(feedback.range * factor, 0x1p-40, std::max(feedback.limit, 0x1p-40));
 }
 
 }  // namespace fedpeft::privacy

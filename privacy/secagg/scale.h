@@ -21,11 +21,13 @@ struct RangeFeedback {
   /// Values of all clients, and how many of them were beyond the range.
   std::uint64_t values = 0;
   std::uint64_t saturated = 0;
+  /// No range is beyond it: clients that lie about what saturates coarsen the grid no further.
+  double limit = 0x1p40;
 };
 
 /// The range of the next round: four times this one where more than one value in a thousand was beyond it, twice where
 /// any was, half where none was and the mean stays below a sixteenth. Single clients' values are larger than their
-/// mean, so that what is left of the range is theirs. Within [2^−40, 2^40].
+/// mean, so that what is left of the range is theirs. Within [2^−40, limit].
 double NextRange(const RangeFeedback& feedback);
 
 }  // namespace fedpeft::privacy

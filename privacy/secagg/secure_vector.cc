@@ -47,8 +47,9 @@ Result<std::vector<std::uint32_t>> SecureVectorLayout::Encode(std::span<const fl
                                                               std::span<const std::int64_t> counters,
                                                               RandomSource& random) const {
   FEDPEFT_CHECK(values.size() == spec_.values && counters.size() == spec_.counters);
-  if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); })) {
-    return InvalidArgument("update: got a value that is not finite");
+  if (counters[0] < 1 || static_cast<std::uint64_t>(counters[0]) > spec_.budget.max_weight) {
+    return InvalidArgument("update: got a weight of " + std::to_string(counters[0]) + ", want 1 to " +
+                           std::to_string(spec_.budget.max_weight));
   }
   std::vector<float> rotated;
   if (spec_.rotation) {
@@ -56,6 +57,10 @@ Result<std::vector<std::uint32_t>> SecureVectorLayout::Encode(std::span<const fl
     rotated.resize(coded_values());
     Rotate(SecretKey(*spec_.rotation), rotated);
     values = rotated;
+  }
+  // Rotated too: large values may have added up to none.
+  if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); })) {
+    return InvalidArgument("update: got a value that is not finite");
   }
   std::vector<std::uint32_t> elements(elements_);
   const auto weight = static_cast<std::uint64_t>(counters[0]);
@@ -109,6 +114,10 @@ Result<SecureMean> MaskedSum::Finish(std::uint64_t clients) const {
       static_cast<std::uint64_t>(weight) > clients * spec.budget.max_weight) {
     return DataLoss("secure sum: got a weight of " + std::to_string(weight) + " for " + std::to_string(clients) +
                     " clients, want 1 to " + std::to_string(spec.budget.max_weight) + " each");
+  }
+  const std::int64_t saturated = result.counters.back();
+  if (saturated < 0 || static_cast<std::uint64_t>(saturated) > clients * layout_.coded_values()) {
+    return DataLoss("secure sum: got " + std::to_string(saturated) + " saturated values, want at most all");
   }
   const double unit = std::ldexp(1.0 / static_cast<double>(weight), -spec.exponent);
   result.mean.resize(layout_.coded_values());

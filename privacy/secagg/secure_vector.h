@@ -50,7 +50,7 @@ class SecureVectorLayout {
   std::size_t counters() const { return spec_.counters + 1; }
 
   /// A client's vector without its masks. `counters` has spec().counters numbers, the first being `weight`.
-  /// Pre: as many values; 1 ≤ weight ≤ max_weight. Errors: kInvalidArgument for a value that is not finite.
+  /// Pre: as many values. Errors: kInvalidArgument for a weight outside [1, max_weight], or a value that is not finite.
   Result<std::vector<std::uint32_t>> Encode(std::span<const float> values, std::span<const std::int64_t> counters,
                                             RandomSource& random) const;
 
@@ -89,7 +89,7 @@ class MaskedSum {
   void Unmask(std::span<const Mask> masks, unsigned threads, MaskKernel kernel = FastestMaskKernel());
 
   /// The mean over the weights. Errors: kDataLoss when the sum is not one of `clients` honest vectors: a canary is not
-  /// zero, or the weights cannot be theirs.
+  /// zero, or the weights or what saturated cannot be theirs.
   Result<SecureMean> Finish(std::uint64_t clients) const;
 
   const SecureVectorLayout& layout() const { return layout_; }

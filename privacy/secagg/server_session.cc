@@ -22,10 +22,14 @@ namespace {
 
 using Stage = ServerSession::Stage;
 
-Bytes Encoded(const v1::SecureStep& step) {
-  Bytes bytes(step.ByteSizeLong());
-  FEDPEFT_CHECK(step.SerializeToArray(bytes.data(), static_cast<int>(bytes.size())));
+std::shared_ptr<const Bytes> Encoded(const v1::SecureStep& step) {
+  auto bytes = std::make_shared<Bytes>(step.ByteSizeLong());
+  FEDPEFT_CHECK(step.SerializeToArray(bytes->data(), static_cast<int>(bytes->size())));
   return bytes;
+}
+
+PublicKeys KeysOf(const v1::AdvertisedKeys& keys) {
+  return {AsBytes(keys.channel_key()), AsBytes(keys.mask_key()), AsBytes(keys.signing_key())};
 }
 
 std::string Text(ByteSpan bytes) {
@@ -60,6 +64,8 @@ struct Member {
 struct Wanted {
   bool seed = true;
   std::vector<HeldShare> shares;
+  /// So many of them did not give it.
+  std::size_t tried = 0;
   std::optional<SecretKey> found;
 };
 
@@ -87,7 +93,7 @@ struct ServerSession::State {
   Digest root{};
   SessionId session{};
   GraphParameters parameters;
-  Bytes survivors;
+  Bytes shared, survivors;
   /// By place: what the unmasking needs.
   std::map<std::uint32_t, Wanted> wanted;
   std::optional<Instant> deadline;
@@ -122,8 +128,15 @@ struct ServerSession::State {
   bool Recovered(std::uint32_t place, Wanted& secret);
   SecureFinished Finished();
   void Abort(std::string reason);
-  void Ask(const Member& member, const v1::SecureStep& step) {
-    actions.emplace_back(SecureAsk{member.id, Encoded(step)});
+  void Ask(const Member& member, std::shared_ptr<const Bytes> step) {
+    actions.emplace_back(SecureAsk{member.id, std::move(step)});
+  }
+  /// The same to everybody who is here.
+  void AskAll(const v1::SecureStep& step) {
+    const auto bytes = Encoded(step);
+    for (const Member& member : members) {
+      if (member.here) Ask(member, bytes);
+    }
   }
 };
 
@@ -173,7 +186,7 @@ void ServerSession::State::Begin() {
   config_bytes = config().Encode();
   v1::SecureStep step;
   step.set_config(Text(config_bytes));
-  for (const Member& member : members) Ask(member, step);
+  AskAll(step);
   Open(Stage::kAdvertise);
 }
 
@@ -251,10 +264,18 @@ Status ServerSession::State::TakeAnswer(std::uint32_t place, const v1::SecureAns
 Status ServerSession::State::TakeKeys(Member& member, const v1::AdvertisedKeys& keys) const {
   RETURN_IF_ERROR(CheckPublicKey(config().suite, AsBytes(keys.channel_key())));
   RETURN_IF_ERROR(CheckPublicKey(config().suite, AsBytes(keys.mask_key())));
+  RETURN_IF_ERROR(Want(keys.channel_key() != keys.mask_key(), "sent one key as two"));
+  RETURN_IF_ERROR(VerifyingKey::FromDer(config().suite, AsBytes(keys.signing_key())).status());
   RETURN_IF_ERROR(
       Want(keys.signature().size() <= kMaxSignatureBytes && keys.certificate().size() <= kMaxCertificateBytes,
            "sent a signature or certificate that is too long"));
+  if (setup.check) {
+    ASSIGN_OR_RETURN(const VerifyingKey identity, setup.check(member.id, AsBytes(keys.certificate())));
+    const Bytes statement = AdvertisedStatement(ConfigHash(config_bytes), member.id, KeysOf(keys));
+    RETURN_IF_ERROR(identity.Verify(statement, AsBytes(keys.signature())));
+  }
   member.keys = keys;
+  member.keys.DiscardUnknownFields();  // neighbours are sent them
   return OkStatus();
 }
 
@@ -272,8 +293,8 @@ Status ServerSession::State::TakeSealed(Member& member, const v1::SealedShares& 
 }
 
 Status ServerSession::State::TakeSignature(Member& member, const std::string& signature) const {
-  // Clients check it; all that matters here is that it is not large.
-  RETURN_IF_ERROR(Want(!signature.empty() && signature.size() <= kMaxSignatureBytes, "sent no signature"));
+  ASSIGN_OR_RETURN(const VerifyingKey key, VerifyingKey::FromDer(config().suite, AsBytes(member.keys.signing_key())));
+  RETURN_IF_ERROR(key.Verify(SurvivorStatement(session, shared, survivors), AsBytes(signature)));
   member.survivor_signature = signature;
   return OkStatus();
 }
@@ -311,8 +332,7 @@ bool ServerSession::State::AllAnswered() const {
 std::size_t ServerSession::State::Needed() const {
   const auto clients = static_cast<std::uint32_t>(members.size());
   if (stage == Stage::kSign) return SignatureQuorum(config(), clients);
-  const std::uint32_t lost = stage == Stage::kAdvertise ? clients : FractionOf(config().max_drop_out, clients);
-  return std::max(config().min_clients, clients - lost);
+  return stage == Stage::kAdvertise ? config().min_clients : config().FewestOf(clients);
 }
 
 void ServerSession::State::Advance() {
@@ -347,14 +367,22 @@ void ServerSession::State::CloseStage() {
 }
 
 void ServerSession::State::DealCohort() {
-  std::erase_if(members, [](const Member& member) { return !member.answered; });
+  std::set<std::string> keys;
+  for (std::uint32_t place = 0; place < members.size(); ++place) {
+    const Member& member = members[place];
+    if (!member.here || !member.answered) continue;
+    const bool fresh = !keys.contains(member.keys.channel_key()) && !keys.contains(member.keys.mask_key());
+    keys.insert({member.keys.channel_key(), member.keys.mask_key()});
+    if (!fresh) Drop(place, "sent another client's key");
+  }
+  std::erase_if(members, [](const Member& member) { return !member.here || !member.answered; });
+  if (members.size() < config().min_clients) return Abort("got too few clients with keys of their own");
   places.clear();
   std::vector<Digest> leaves;
   std::string leaf_bytes;
   for (const Member& member : members) {
     places.emplace(member.id, static_cast<std::uint32_t>(leaves.size()));
-    leaves.push_back(KeyLeaf(member.id, AsBytes(member.keys.channel_key()), AsBytes(member.keys.mask_key()),
-                             AsBytes(member.keys.signature())));
+    leaves.push_back(KeyLeaf(member.id, KeysOf(member.keys), AsBytes(member.keys.signature())));
     leaf_bytes += AsText(leaves.back());
   }
   const auto clients = static_cast<std::uint32_t>(members.size());
@@ -376,15 +404,20 @@ void ServerSession::State::DealCohort() {
       neighbour.set_client_id(members[other].id);
       *neighbour.mutable_keys() = members[other].keys;
     }
-    Ask(members[place], step);
+    Ask(members[place], Encoded(step));
   }
   Open(Stage::kShare);
 }
 
 void ServerSession::State::ForwardShares() {
+  shared = EmptyBitmap(static_cast<std::uint32_t>(members.size()));
+  for (std::uint32_t place = 0; place < members.size(); ++place) {
+    if (members[place].shared) SetBit(shared, place);
+  }
   for (std::uint32_t place = 0; place < members.size(); ++place) {
     if (!members[place].here) continue;
     v1::SecureStep step;
+    step.mutable_shares()->set_shared(Text(shared));
     for (const std::uint32_t other : members[place].neighbours) {
       std::string& sealed = *step.mutable_shares()->add_sealed();
       if (!members[other].shared) continue;
@@ -392,7 +425,7 @@ void ServerSession::State::ForwardShares() {
       const auto at = std::ranges::lower_bound(neighbours, place) - neighbours.begin();
       sealed = std::move(members[other].sealed[static_cast<std::size_t>(at)]);
     }
-    Ask(members[place], step);
+    Ask(members[place], Encoded(step));
   }
   for (Member& member : members) std::vector<std::string>().swap(member.sealed);
   Open(Stage::kUpload);
@@ -410,16 +443,14 @@ void ServerSession::State::CloseUploads() {
     const bool masks_sum = member.shared && std::ranges::any_of(member.neighbours, masks_someone);
     if (member.uploaded || masks_sum) wanted[place].seed = member.uploaded;
   }
-  if (config().signed_survivors) return AskSignatures();
+  if (config().signs()) return AskSignatures();
   AskUnmask();
 }
 
 void ServerSession::State::AskSignatures() {
   v1::SecureStep step;
   step.mutable_survivors()->set_bitmap(Text(survivors));
-  for (const Member& member : members) {
-    if (member.here) Ask(member, step);
-  }
+  AskAll(step);
   Open(Stage::kSign);
 }
 
@@ -427,7 +458,8 @@ void ServerSession::State::AskUnmask() {
   v1::SecureStep step;
   v1::UnmaskRequest& request = *step.mutable_unmask();
   request.set_bitmap(Text(survivors));
-  for (std::uint32_t place = 0; place < members.size(); ++place) {
+  const auto quorum = static_cast<int>(SignatureQuorum(config(), static_cast<std::uint32_t>(members.size())));
+  for (std::uint32_t place = 0; place < members.size() && request.signatures_size() < quorum; ++place) {
     const Member& member = members[place];
     if (member.survivor_signature.empty()) continue;
     v1::SurvivorSignature& signature = *request.add_signatures();
@@ -436,16 +468,14 @@ void ServerSession::State::AskUnmask() {
     *signature.mutable_keys() = member.keys;
     signature.set_signature(member.survivor_signature);
   }
-  for (const Member& member : members) {
-    if (member.here) Ask(member, step);
-  }
+  AskAll(step);
   Open(Stage::kUnmask);
 }
 
 /// Whether the secret is there, or comes from the shares that are.
 bool ServerSession::State::Recovered(std::uint32_t place, Wanted& secret) {
   if (secret.found) return true;
-  if (secret.shares.size() < parameters.threshold) return false;
+  if (secret.shares.size() < parameters.threshold || secret.shares.size() == secret.tried) return false;
   const Member& member = members[place];
   const auto fits = [&](const SecretKey& candidate) {
     if (secret.seed) return SeedCommitment(session, place, candidate) == member.commitment;
@@ -463,6 +493,7 @@ bool ServerSession::State::Recovered(std::uint32_t place, Wanted& secret) {
   });
   if (secret.shares.size() < parameters.threshold) return false;
   Result<privacy::Recovered> recovered = Recover(secret.shares, parameters.threshold, fits);
+  secret.tried = secret.shares.size();
   if (!recovered.ok()) return false;
   for (const std::uint32_t x : recovered->wrong) {
     actions.emplace_back(SecureBlame{members[x - 1].id, "gave a wrong share of " + member.id + "'s secret"});

@@ -3,7 +3,9 @@
 // and in the end it says which masks to take off that sum. No answer of a client crashes it, or makes a wrong sum:
 // whoever sends nonsense is dropped like one that is gone, and where too little is left there is no sum.
 //
-//   advertise keys → share keys → masked vectors → [signatures of survivors →] unmask → finished
+//   advertise keys → share keys → masked vectors → signatures of survivors → unmask → finished
+//
+// (no signatures where the coordinator is taken to be only curious)
 #pragma once
 
 #include <cstdint>
@@ -42,17 +44,18 @@ using SecureEvent = std::variant<SecureAnswered, SecureUploaded, SecureDeparted,
 
 // ---- what to do
 
-/// Send a serialised SecureStep.
+/// Send a serialised SecureStep. One that goes to many is shared.
 struct SecureAsk {
   std::string client;
-  Bytes step;
+  std::shared_ptr<const Bytes> step;
 };
 /// The client is out of this execution; its later messages are not wanted.
 struct SecureDrop {
   std::string client;
   std::string reason;
 };
-/// Shares that were not of the secret they were for: their sender is broken or lies. It changes nothing.
+/// Shares that were not of the secret they were for: this client, or the one whose secret it is and who dealt them, is
+/// broken or lies. It changes nothing.
 struct SecureBlame {
   std::string client;
   std::string reason;
@@ -76,6 +79,8 @@ class ServerSession {
     SessionConfig config;
     /// Who is ready; distinct.
     std::vector<std::string> clients;
+    /// What clients check each other's identities with, so that a bad one is out before it spoils its neighbours'.
+    CheckCertificate check;
     /// For each stage.
     Duration deadline = std::chrono::seconds(60);
     /// For uploads.

@@ -1,7 +1,6 @@
 #include "privacy/secagg/session_config.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "privacy/secagg/ring.h"
 #include "proto/secure_aggregation.pb.h"
@@ -10,7 +9,7 @@ namespace fedpeft::privacy {
 
 namespace {
 
-constexpr int kMaxExponent = 200;
+constexpr int kMaxExponent = 100;
 
 std::string Raw(const Digest& digest) {
   return std::string(AsText(digest));
@@ -28,7 +27,7 @@ Status ToDigest(const std::string& bytes, const char* what, Digest& digest) {
 
 Status CheckNumbers(const SessionConfig& config) {
   RETURN_IF_ERROR(Want(config.elements >= 1 && config.elements <= kMaxSecureElements, "elements: out of range"));
-  RETURN_IF_ERROR(Want(std::abs(config.exponent) <= kMaxExponent, "exponent: out of range"));
+  RETURN_IF_ERROR(Want(config.exponent >= -kMaxExponent && config.exponent <= kMaxExponent, "exponent: out of range"));
   RETURN_IF_ERROR(Want(config.min_clients >= kFewestClients, "min_clients: want at least 5"));
   return LargestLevel(config.budget).status();
 }
@@ -54,7 +53,6 @@ Bytes SessionConfig::Encode() const {
   message.set_max_corrupt(max_corrupt);
   message.set_max_drop_out(max_drop_out);
   message.set_threat(threat == Threat::kCurious ? v1::SecureConfig::CURIOUS : v1::SecureConfig::SEMI_MALICIOUS);
-  message.set_signed_survivors(signed_survivors);
   const std::string bytes = message.SerializeAsString();
   return {bytes.begin(), bytes.end()};
 }
@@ -84,13 +82,12 @@ Result<SessionConfig> SessionConfig::Decode(ByteSpan bytes) {
   config.max_corrupt = message.max_corrupt();
   config.max_drop_out = message.max_drop_out();
   config.threat = message.threat() == v1::SecureConfig::CURIOUS ? Threat::kCurious : Threat::kSemiMalicious;
-  config.signed_survivors = message.signed_survivors();
   RETURN_IF_ERROR(CheckNumbers(config));
   return config;
 }
 
 std::uint32_t SignatureQuorum(const SessionConfig& config, std::uint32_t clients) {
-  return static_cast<std::uint32_t>(std::floor((1 + config.max_corrupt) * clients / 2)) + 1;
+  return (clients + FractionOf(config.max_corrupt, clients)) / 2 + 1;
 }
 
 }  // namespace fedpeft::privacy

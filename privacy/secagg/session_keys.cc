@@ -37,17 +37,15 @@ Digest ConfigHash(ByteSpan config) {
   return (Label("cfg") << config).hash();
 }
 
-Bytes AdvertisedStatement(const Digest& config_hash, std::string_view client_id, ByteSpan channel_key,
-                          ByteSpan mask_key) {
-  return (Label("adv") << config_hash << client_id << channel_key << mask_key).bytes();
+Bytes AdvertisedStatement(const Digest& config_hash, std::string_view client_id, const PublicKeys& keys) {
+  return (Label("adv") << config_hash << client_id << keys.channel << keys.mask << keys.signing).bytes();
 }
 
-Digest KeyLeaf(std::string_view client_id, ByteSpan channel_key, ByteSpan mask_key, ByteSpan signature) {
+Digest KeyLeaf(std::string_view client_id, const PublicKeys& keys, ByteSpan signature) {
   Sha256 hash;
-  for (const ByteSpan part :
-       {AsBytes(std::string_view("\0", 1)), AsBytes(client_id), channel_key, mask_key, signature}) {
-    hash.Update(part);
-  }
+  hash.Update(AsBytes(std::string_view("\0", 1)));
+  hash.Update(AsBytes(client_id));
+  for (const ByteSpan part : {keys.channel, keys.mask, keys.signing, signature}) hash.Update(part);
   return hash.Finish();
 }
 
@@ -66,8 +64,8 @@ SessionId SessionIdOf(const Digest& config_hash, const Digest& root) {
   return (Label("sid") << config_hash << root).hash();
 }
 
-Bytes SurvivorStatement(const SessionId& session, ByteSpan bitmap) {
-  return (Label("surv") << session << Sha256Of(bitmap)).bytes();
+Bytes SurvivorStatement(const SessionId& session, ByteSpan shared, ByteSpan survivors) {
+  return (Label("surv") << session << Sha256Of(shared) << Sha256Of(survivors)).bytes();
 }
 
 Digest SeedCommitment(const SessionId& session, std::uint32_t client, const SecretKey& seed) {

@@ -22,13 +22,19 @@ using SessionId = Digest;
 /// SHA-256("fedpeft/secagg/v1/cfg" ‖ config), of the bytes as sent.
 Digest ConfigHash(ByteSpan config);
 
-/// What a client signs with its identity when it advertises keys:
-/// "fedpeft/secagg/v1/adv" ‖ config_hash ‖ client id ‖ channel key ‖ mask key.
-Bytes AdvertisedStatement(const Digest& config_hash, std::string_view client_id, ByteSpan channel_key,
-                          ByteSpan mask_key);
+/// The public keys that a client advertises.
+struct PublicKeys {
+  ByteSpan channel;
+  ByteSpan mask;
+  ByteSpan signing;
+};
 
-/// SHA-256(0x00 ‖ client id ‖ channel key ‖ mask key ‖ signature).
-Digest KeyLeaf(std::string_view client_id, ByteSpan channel_key, ByteSpan mask_key, ByteSpan signature);
+/// What a client signs with its identity when it advertises keys:
+/// "fedpeft/secagg/v1/adv" ‖ config_hash ‖ client id ‖ channel key ‖ mask key ‖ signing key.
+Bytes AdvertisedStatement(const Digest& config_hash, std::string_view client_id, const PublicKeys& keys);
+
+/// SHA-256(0x00 ‖ client id ‖ channel key ‖ mask key ‖ signing key ‖ signature).
+Digest KeyLeaf(std::string_view client_id, const PublicKeys& keys, ByteSpan signature);
 
 /// The Merkle tree hash of RFC 6962, section 2.1, over leaves that are hashes already. Pre: at least one.
 Digest MerkleRoot(std::span<const Digest> leaves);
@@ -36,8 +42,9 @@ Digest MerkleRoot(std::span<const Digest> leaves);
 /// SHA-256("fedpeft/secagg/v1/sid" ‖ config_hash ‖ root).
 SessionId SessionIdOf(const Digest& config_hash, const Digest& root);
 
-/// What the survivors' signatures are of: "fedpeft/secagg/v1/surv" ‖ sid ‖ SHA-256(bitmap).
-Bytes SurvivorStatement(const SessionId& session, ByteSpan bitmap);
+/// What the survivors' signatures are of: "fedpeft/secagg/v1/surv" ‖ sid ‖ SHA-256(bitmap of those who shared) ‖
+/// SHA-256(bitmap of those who survive).
+Bytes SurvivorStatement(const SessionId& session, ByteSpan shared, ByteSpan survivors);
 
 /// SHA-256("fedpeft/secagg/v1/commit" ‖ sid ‖ client ‖ seed), by which a put-together seed is known to be the client's.
 Digest SeedCommitment(const SessionId& session, std::uint32_t client, const SecretKey& seed);

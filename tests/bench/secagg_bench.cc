@@ -119,7 +119,7 @@ class Execution {
     auto* const ask = std::get_if<SecureAsk>(&action);
     if (ask == nullptr) return;
     Client& client = clients_.at(ask->client);
-    const Result<std::optional<Bytes>> answer = at_clients_([&] { return client.session.Handle(ask->step); });
+    const Result<std::optional<Bytes>> answer = at_clients_([&] { return client.session.Handle(*ask->step); });
     FEDPEFT_CHECK(answer.ok());
     SecureEvent event = SecureTick{};
     if (answer->has_value()) {
@@ -139,6 +139,7 @@ class Execution {
       const std::int64_t counters[] = {1, 0, 0, 0, 0, 0};
       std::vector<std::uint32_t> elements = *vector_.Encode(client.values, counters, RandomSource::System());
       client.session.AddMasksTo(0, elements);
+      client.session.Masked();
       Bytes bytes(vector_.packed_bytes());
       PackRing(elements, kBits, bytes);
       return bytes;

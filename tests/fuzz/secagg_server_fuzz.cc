@@ -1,5 +1,5 @@
-// An answer from a hostile client, at the stage that the first byte chooses: never a crash. With that byte's highest bit
-// the others go on to the end without it.
+// An answer from a hostile client, at the stage that the first byte chooses: never a crash. With that byte's highest
+// bit the others go on to the end without it.
 #include <cstdint>
 #include <cstdlib>
 

@@ -81,14 +81,14 @@ class Clients {
         auto* const ask = std::get_if<SecureAsk>(&action);
         if (ask == nullptr) continue;
         const std::size_t i = IndexOf(ask->client);
-        const auto kind = StepOf(ask->step).step_case();
+        const auto kind = StepOf(*ask->step).step_case();
         if (kind == until) {
-          held.emplace(i, std::move(ask->step));
+          held.emplace(i, *ask->step);
           continue;
         }
-        if (kind == v1::SecureStep::kCohort) cohorts_[i] = StepOf(ask->step).cohort();
-        const auto answer = Give(i, ask->step);
-        (void)Give(i, ask->step, /*twin=*/true);
+        if (kind == v1::SecureStep::kCohort) cohorts_[i] = StepOf(*ask->step).cohort();
+        const auto answer = Give(i, *ask->step);
+        (void)Give(i, *ask->step, /*twin=*/true);
         FEDPEFT_CHECK(answer.ok());
         if (*answer && kind == v1::SecureStep::kCohort) shares_[i] = AnswerOf(**answer).shares();
         const SecureEvent event =
@@ -101,7 +101,10 @@ class Clients {
   }
 
   Result<std::optional<Bytes>> Give(std::size_t i, const Bytes& step, bool twin = false) {
-    return sessions_.at({i, twin})->Handle(step);
+    ClientSession& session = *sessions_.at({i, twin});
+    Result<std::optional<Bytes>> answer = session.Handle(step);
+    if (session.masking()) session.Masked();
+    return answer;
   }
   Status Refusal(std::size_t i, const v1::SecureStep& step) { return Give(i, BytesOf(step)).status(); }
   ServerSession& server() { return *server_; }
@@ -132,6 +135,13 @@ Bytes UnmaskStep(const Bytes& bitmap) {
   v1::SecureStep step;
   step.mutable_unmask()->set_bitmap(std::string(AsText(bitmap)));
   return BytesOf(step);
+}
+
+/// A coordinator that is trusted not to lie: nobody signs survivors. The control of attacks that lie about them.
+SessionConfig CuriousConfig(std::uint32_t clients) {
+  auto config = SmallConfig(4, 24, clients);
+  config.threat = Threat::kCurious;
+  return config;
 }
 
 /// Tells some of the victim's neighbours that it is there and others that it is lost; `corrupt` of them give it both.
@@ -174,15 +184,55 @@ bool SplitsShares(const SessionConfig& config, std::uint32_t clients, std::size_
 }
 
 TEST(SecureAttackTest, A3SplittingSharesFailsWhereTheBoundGuardsAgainstIt) {
-  auto config = SmallConfig(4, 24, 30);
-  // Everybody is everybody's neighbour: 29 of them and the victim; 3 of 30 are corrupt. Guarded: a secret takes 17
-  // shares, and there are 33 for two secrets.
-  EXPECT_FALSE(SplitsShares(config, 30, 3));
-  EXPECT_TRUE(SplitsShares(config, 30, 4)) << "one more than the bound guards against";
+  // Everybody is everybody's neighbour: 29 of them and the victim; 3 of 30 are corrupt. A secret takes 17 shares, and
+  // there are 33 for two secrets.
+  EXPECT_FALSE(SplitsShares(CuriousConfig(30), 30, 3));
+  EXPECT_TRUE(SplitsShares(CuriousConfig(30), 30, 4)) << "one more than the bound guards against";
+}
+
+std::uint32_t PlaceOf(const v1::Cohort& cohort, int i) {
+  return cohort.neighbours(i).place();
+}
+bool IsNeighbour(const v1::Cohort& cohort, std::uint32_t place) {
+  for (int i = 0; i < cohort.neighbours_size(); ++i) {
+    if (PlaceOf(cohort, i) == place) return true;
+  }
+  return false;
+}
+
+/// All but the victim's neighbours, and the one who is told so.
+Bytes AloneWith(const v1::Cohort& victims, std::uint32_t clients, std::uint32_t told) {
+  Bytes bitmap = EmptyBitmap(clients);
+  for (std::uint32_t place = 0; place < clients; ++place) {
+    if (place == told || !IsNeighbour(victims, place)) SetBit(bitmap, place);
+  }
+  return bitmap;
+}
+
+// Nobody is corrupt, and no two secrets of one client are asked for: each client is told of other survivors, so that
+// all together give the victim's seed, and the private mask keys of all its neighbours. That is the victim's vector.
+TEST(SecureAttackTest, A3DifferentSurvivorsForEachGiveAVectorAway) {
+  constexpr std::uint32_t kClients = 200, kVictim = 0;
+  Clients federation(CuriousConfig(kClients), kClients);
+  federation.UntilStep(v1::SecureStep::kUnmask);
+  const v1::Cohort& victims = federation.cohort(kVictim);
+  const std::uint32_t threshold = federation.server().parameters().threshold;
+  std::map<std::uint32_t, std::uint32_t> shares;  // by whose secret it is
+  for (std::uint32_t place = 0; place < kClients; ++place) {
+    const auto answer = federation.Give(place, UnmaskStep(AloneWith(victims, kClients, place)));
+    ASSERT_TRUE(answer.ok()) << answer.status().ToString();
+    const v1::Cohort& cohort = federation.cohort(place);
+    for (int i = 0; i < cohort.neighbours_size(); ++i) {
+      const std::uint32_t of = PlaceOf(cohort, i);
+      if (of == kVictim || IsNeighbour(victims, of)) ++shares[of];  // of the victim its seed, of the others their keys
+    }
+  }
+  EXPECT_GE(shares.at(kVictim), threshold);
+  for (int i = 0; i < victims.neighbours_size(); ++i) EXPECT_GE(shares.at(PlaceOf(victims, i)), threshold);
 }
 
 TEST(SecureAttackTest, A4AnswersOneUnmaskRequest) {
-  Clients federation(SmallConfig(4, 24, 8), 8);
+  Clients federation(CuriousConfig(8), 8);
   federation.UntilStep(v1::SecureStep::kUnmask);
   EXPECT_TRUE(federation.Give(0, UnmaskStep(AllOf(8))).ok());
   const Result<std::optional<Bytes>> same = federation.Give(0, UnmaskStep(AllOf(8)));
@@ -193,21 +243,31 @@ TEST(SecureAttackTest, A4AnswersOneUnmaskRequest) {
 
 TEST(SecureAttackTest, A4RefusesSurvivorsThatCannotBe) {
   const auto refusal = [](const Bytes& bitmap) {
-    Clients federation(SmallConfig(4, 24, 8), 8);
+    Clients federation(CuriousConfig(8), 8);
     federation.UntilStep(v1::SecureStep::kUnmask);
     return federation.Give(0, UnmaskStep(bitmap)).status();
   };
   EXPECT_THAT(refusal(AllOf(8, 0)).message(), HasSubstr("this client's vector is said to be lost"));
-  EXPECT_THAT(refusal({0x0f}).message(), HasSubstr("the sum is of 4 clients, want at least 5"));
+  EXPECT_THAT(refusal({0x0f}).message(), HasSubstr("the sum is of 4 clients, want at least 6"));
   EXPECT_EQ(refusal({0xff, 0x01}).code(), Code::kInvalidArgument);
   EXPECT_EQ(refusal({}).code(), Code::kInvalidArgument);
 }
 
 TEST(SecureAttackTest, A4RefusesASurvivorThatNeverShared) {
-  Clients federation(SmallConfig(4, 24, 8), 8);
+  Clients federation(CuriousConfig(8), 8);
   auto steps = federation.UntilStep(v1::SecureStep::kShares);
   v1::SecureStep step = StepOf(steps.at(0));
   step.mutable_shares()->mutable_sealed(2)->clear();  // place 3's
+  EXPECT_THAT(federation
+                  .Refusal(1,
+                           [&] {
+                             v1::SecureStep other = StepOf(steps.at(1));
+                             other.mutable_shares()->mutable_sealed(2)->clear();
+                             return other;
+                           }())
+                  .message(),
+              HasSubstr("neighbour 3 is said to have shared, and has not"));
+  step.mutable_shares()->set_shared(std::string(AsText(AllOf(8, 3))));
   ASSERT_TRUE(federation.Give(0, BytesOf(step)).ok());
   EXPECT_THAT(federation.Give(0, UnmaskStep(AllOf(8))).status().message(), HasSubstr("sent no shares"));
 }
@@ -246,8 +306,10 @@ v1::SecureStep Forged(const Bytes& honest) {
   v1::Neighbour& neighbour = *cohort.mutable_neighbours(0);
   const AgreementKey key = AgreementKey::Generate(Suite::kX25519, random);
   neighbour.mutable_keys()->set_mask_key(std::string(AsText(key.public_key())));
-  const Digest leaf = KeyLeaf(neighbour.client_id(), AsBytes(neighbour.keys().channel_key()), key.public_key(),
-                              AsBytes(neighbour.keys().signature()));
+  const Digest leaf =
+      KeyLeaf(neighbour.client_id(),
+              {AsBytes(neighbour.keys().channel_key()), key.public_key(), AsBytes(neighbour.keys().signing_key())},
+              AsBytes(neighbour.keys().signature()));
   cohort.mutable_leaves()->replace(sizeof(Digest) * neighbour.place(), sizeof(Digest), AsText(leaf));
   return step;
 }
@@ -294,12 +356,6 @@ TEST(SecureAttackTest, A8AnotherModelIsAnotherSession) {
   EXPECT_EQ(other.Give(0, steps.at(0)).status().code(), Code::kPermissionDenied);
 }
 
-SessionConfig SignedConfig(std::uint32_t clients) {
-  auto config = SmallConfig(4, 24, clients);
-  config.signed_survivors = true;
-  return config;
-}
-
 /// Gives everybody those survivors to sign; their signatures, as an unmask step's.
 v1::SecureStep SignedBy(Clients& federation, const Bytes& bitmap, std::uint32_t from, std::uint32_t to) {
   v1::SecureStep survivors, unmask;
@@ -323,39 +379,70 @@ v1::SecureStep SignedBy(Clients& federation, const Bytes& bitmap, std::uint32_t 
 
 TEST(SecureAttackTest, A7TwoSetsOfSurvivorsAreNotBothSigned) {
   constexpr std::uint32_t kClients = 10;
-  Clients federation(SignedConfig(kClients), kClients, /*identities=*/true);
+  Clients federation(SmallConfig(4, 24, kClients), kClients, /*identities=*/true);
   federation.UntilStep(v1::SecureStep::kSurvivors);
   const v1::SecureStep one = SignedBy(federation, AllOf(kClients), 0, 5);
   const v1::SecureStep other = SignedBy(federation, AllOf(kClients, 0), 5, 10);
   EXPECT_THAT(federation.Refusal(0, one).message(), HasSubstr("signed by 5, want 6"));
   EXPECT_THAT(federation.Refusal(9, other).message(), HasSubstr("signed by 5, want 6"));
-  Clients agreed(SignedConfig(kClients), kClients, /*identities=*/true);
+  Clients agreed(SmallConfig(4, 24, kClients), kClients, /*identities=*/true);
   agreed.UntilStep(v1::SecureStep::kSurvivors);
   EXPECT_TRUE(agreed.Refusal(0, SignedBy(agreed, AllOf(kClients), 0, 6)).ok());
 }
 
 TEST(SecureAttackTest, A7SignaturesCountOnceAndAreOfTheCohort) {
   constexpr std::uint32_t kClients = 10;
-  const auto refusal = [&](const std::function<void(v1::UnmaskRequest&)>& change) {
-    Clients federation(SignedConfig(kClients), kClients, /*identities=*/true);
+  const auto refusal = [&](std::uint32_t signers, const std::function<void(v1::UnmaskRequest&)>& change) {
+    Clients federation(SmallConfig(4, 24, kClients), kClients, /*identities=*/true);
     federation.UntilStep(v1::SecureStep::kSurvivors);
-    v1::SecureStep step = SignedBy(federation, AllOf(kClients), 0, 6);
+    v1::SecureStep step = SignedBy(federation, AllOf(kClients), 0, signers);
     change(*step.mutable_unmask());
     return federation.Refusal(0, step);
   };
-  EXPECT_TRUE(refusal([](auto&) {}).ok());
-  EXPECT_THAT(refusal([](auto& unmask) { *unmask.mutable_signatures(1) = unmask.signatures(0); }).message(),
-              HasSubstr("twice"));
-  EXPECT_THAT(refusal([](auto& unmask) { unmask.mutable_signatures(1)->set_client_id("client-1007"); }).message(),
-              HasSubstr("not in the cohort"));
-  EXPECT_THAT(refusal([](auto& unmask) { unmask.mutable_signatures(1)->set_place(1u << 30); }).message(),
-              HasSubstr("twice"));
-  EXPECT_EQ(refusal([](auto& unmask) {
-              unmask.mutable_signatures(2)->set_signature(unmask.signatures(1).signature());
-            }).code(),
-            Code::kPermissionDenied);
-  EXPECT_THAT(refusal([](auto& unmask) { unmask.set_bitmap(std::string(AsText(AllOf(kClients, 9)))); }).message(),
-              HasSubstr("other survivors are to be unmasked than were signed"));
+  EXPECT_TRUE(refusal(6, [](auto&) {}).ok());
+  const std::function<void(v1::UnmaskRequest&)> bad[] = {
+      [](auto& unmask) { *unmask.mutable_signatures(1) = unmask.signatures(0); },
+      [](auto& unmask) { unmask.mutable_signatures(1)->set_client_id("client-1007"); },
+      [](auto& unmask) { unmask.mutable_signatures(1)->set_place(1u << 30); },
+      [](auto& unmask) { unmask.mutable_signatures(2)->set_signature(unmask.signatures(1).signature()); },
+      [](auto& unmask) { unmask.mutable_signatures(2)->mutable_keys()->clear_certificate(); },
+  };
+  for (const auto& change : bad) {
+    EXPECT_THAT(refusal(6, change).message(), HasSubstr("signed by 5, want 6"));
+    EXPECT_TRUE(refusal(7, change).ok()) << "a bad one does not spoil the others'";
+  }
+  const auto other_survivors = [](auto& unmask) { unmask.set_bitmap(std::string(AsText(AllOf(10, 9)))); };
+  EXPECT_THAT(refusal(6, other_survivors).message(), HasSubstr("other survivors are to be unmasked than were signed"));
+}
+
+// The same, against a coordinator that is taken to lie: what each is told has to be signed by most, and is signed by
+// one.
+TEST(SecureAttackTest, A3DifferentSurvivorsForEachAreNotSigned) {
+  constexpr std::uint32_t kClients = 30;
+  Clients federation(SmallConfig(4, 24, kClients), kClients);
+  federation.UntilStep(v1::SecureStep::kSurvivors);
+  for (std::uint32_t place = 0; place < kClients; ++place) {
+    const Bytes told = AllOf(kClients, (place + 1) % kClients);
+    EXPECT_THAT(federation.Refusal(place, SignedBy(federation, told, place, place + 1)).message(),
+                HasSubstr("signed by 1, want 17"));
+  }
+}
+
+// A client that is told of fewer neighbours' shares than there are would leave their masks out: what it signs is not
+// what the others sign.
+TEST(SecureAttackTest, A3WhoSharedIsSignedForToo) {
+  constexpr std::uint32_t kClients = 10;
+  Clients federation(SmallConfig(4, 24, kClients), kClients);
+  auto steps = federation.UntilStep(v1::SecureStep::kShares);
+  v1::SecureStep fewer = StepOf(steps.at(0));
+  fewer.mutable_shares()->mutable_sealed(8)->clear();  // place 9's
+  fewer.mutable_shares()->set_shared(std::string(AsText(AllOf(kClients, 9))));
+  for (std::uint32_t place = 0; place < kClients; ++place) {
+    ASSERT_TRUE(federation.Give(place, place == 0 ? BytesOf(fewer) : steps.at(place)).ok());
+  }
+  const v1::SecureStep unmask = SignedBy(federation, AllOf(kClients, 9), 0, 9);
+  EXPECT_THAT(federation.Refusal(0, unmask).message(), HasSubstr("signed by 1, want 6"));
+  EXPECT_TRUE(federation.Refusal(1, unmask).ok()) << "the others agree";
 }
 
 TEST(SecureAttackTest, A10PolicyRefusesWeakConfigurations) {
@@ -377,7 +464,6 @@ TEST(SecureAttackTest, A10PolicyRefusesWeakConfigurations) {
   EXPECT_THAT(refusal([](auto&, auto& policy) { policy.min_corrupt = 0.2; }).message(), HasSubstr("max_corrupt"));
   EXPECT_THAT(refusal([](auto& config, auto&) { config.threat = Threat::kCurious; }).message(),
               HasSubstr("lies about survivors"));
-  EXPECT_THAT(refusal([](auto& config, auto&) { config.signed_survivors = true; }).message(), HasSubstr("no identity"));
 }
 
 // Each step where another one is due: refused, and then for good.
@@ -385,7 +471,6 @@ TEST(SecureAttackTest, P6StepsOutOfOrderEndTheSession) {
   const v1::SecureStep::StepCase kinds[] = {v1::SecureStep::kConfig, v1::SecureStep::kCohort, v1::SecureStep::kShares,
                                             v1::SecureStep::kSurvivors, v1::SecureStep::kUnmask};
   for (const auto due : kinds) {
-    if (due == v1::SecureStep::kSurvivors) continue;  // of signed sessions
     for (const auto sent : kinds) {
       if (sent == due) continue;
       Clients federation(SmallConfig(4, 24, 6), 6);
@@ -405,7 +490,7 @@ TEST(SecureAttackTest, P6StepsOutOfOrderEndTheSession) {
 
 // And at the coordinator: whoever answers what was not asked is out, and the others go on.
 TEST(SecureAttackTest, P6AnswersOutOfOrderDropTheClient) {
-  for (int stage = 0; stage < 4; ++stage) {
+  for (int stage = 0; stage < 5; ++stage) {
     for (int kind = 0; kind < 4; ++kind) {
       SecureFederation federation(SmallConfig(4, 24, 8), 8, 1);
       int sent = 0;
@@ -426,7 +511,7 @@ TEST(SecureAttackTest, P6AnswersOutOfOrderDropTheClient) {
       ASSERT_TRUE(wrong);
       ASSERT_TRUE(federation.finished().has_value()) << stage << " " << kind << " " << *federation.aborted();
       EXPECT_EQ(federation.Unmasked(), federation.Expected());
-      EXPECT_EQ(federation.finished()->clients.size(), stage == 3 ? 8u : 7u);
+      EXPECT_EQ(federation.finished()->clients.size(), stage >= 3 ? 8u : 7u);
       ASSERT_EQ(federation.dropped().size(), 1u);
       EXPECT_EQ(federation.dropped()[0].client, "client-0");
     }

@@ -23,10 +23,10 @@ struct Row {
 };
 constexpr double kDropOuts[] = {0.05, 0.1, 0.2, 0.3};
 
-void ExpectRows(std::span<const Row> rows, bool signed_survivors, Threat threat = Threat::kSemiMalicious) {
+void ExpectRows(std::span<const Row> rows, Threat threat) {
   for (const Row& row : rows) {
     for (std::size_t i = 0; i < std::size(kDropOuts); ++i) {
-      const GraphParameters found = Found({row.clients, row.corrupt, kDropOuts[i], threat, signed_survivors});
+      const GraphParameters found = Found({row.clients, row.corrupt, kDropOuts[i], threat});
       EXPECT_EQ(found.degree, row.parameters[i].degree) << row.clients << " " << row.corrupt << " " << kDropOuts[i];
       EXPECT_EQ(found.threshold, row.parameters[i].threshold) << row.clients << " " << row.corrupt << " " << i;
     }
@@ -47,10 +47,10 @@ TEST(ParametersTest, G2EqualsTheTableOfASemiMaliciousCoordinator) {
       {0.2, 1000, {{{94, 74}, {140, 104}, {306, 209}, {642, 409}}}},
       {0.2, 10000, {{{116, 91}, {184, 136}, {486, 331}, {1802, 1148}}}},
   };
-  ExpectRows(rows, /*signed_survivors=*/false);
+  ExpectRows(rows, Threat::kSemiMalicious);
 }
 
-TEST(ParametersTest, G2EqualsTheTableOfSignedSurvivorsAndACuriousCoordinator) {
+TEST(ParametersTest, G2EqualsTheTableOfACuriousCoordinator) {
   const Row rows[] = {
       {0.1, 100, {{{16, 11}, {22, 12}, {28, 12}, {34, 12}}}},
       {0.1, 500, {{{32, 21}, {42, 24}, {58, 28}, {76, 31}}}},
@@ -59,8 +59,7 @@ TEST(ParametersTest, G2EqualsTheTableOfSignedSurvivorsAndACuriousCoordinator) {
       {0.2, 1000, {{{52, 37}, {68, 44}, {98, 54}, {140, 67}}}},
       {0.2, 10000, {{{62, 44}, {80, 51}, {122, 67}, {182, 87}}}},
   };
-  ExpectRows(rows, /*signed_survivors=*/true);
-  ExpectRows(rows, /*signed_survivors=*/false, Threat::kCurious);
+  ExpectRows(rows, Threat::kCurious);
 }
 
 TEST(ParametersTest, G5SmallCohortsHaveCompleteGraphs) {
@@ -82,17 +81,6 @@ TEST(ParametersTest, G5RefusesWhatCannotHold) {
   for (const double bad : {-0.1, 1.0, std::numeric_limits<double>::quiet_NaN()}) {
     EXPECT_EQ(refusal({100, bad, 0.1}).code(), Code::kInvalidArgument);
     EXPECT_EQ(refusal({100, 0.1, bad}).code(), Code::kInvalidArgument);
-  }
-}
-
-// The bound that makes lies about survivors useless, for every cohort: all of a client's corrupt neighbours answer
-// twice.
-TEST(ParametersTest, A3NoNeighbourhoodAnswersForBothSecrets) {
-  for (std::uint32_t clients = kFewestClients; clients <= kCompleteGraphClients; ++clients) {
-    const Result<GraphParameters> found = FindGraphParameters({clients, 0.1, 0.1});
-    if (!found.ok()) continue;
-    const std::uint32_t corrupt = std::max(1u, FractionOf(0.1, clients));
-    EXPECT_GT(2 * found->threshold, found->degree + 1 + corrupt) << clients;
   }
 }
 

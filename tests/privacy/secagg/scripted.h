@@ -52,8 +52,8 @@ class ScriptedExecution {
     privacy::ServerSession::Setup setup;
     setup.config = SmallConfig(8, 24, kClients);
     setup.config.max_drop_out = 0.2;
-    setup.config.signed_survivors = true;
     for (std::size_t i = 0; i < kClients; ++i) setup.clients.push_back(NameOf(i));
+    setup.check = Enrolled;
     return std::make_unique<privacy::ServerSession>(std::move(setup));
   }
 
@@ -68,9 +68,10 @@ class ScriptedExecution {
       for (privacy::SecureAction& action : actions) {
         auto& ask = std::get<privacy::SecureAsk>(action);
         const std::size_t i = IndexOf(ask.client);
-        const Result<std::optional<Bytes>> answer = players_[i].session->Handle(ask.step);
+        const Result<std::optional<Bytes>> answer = players_[i].session->Handle(*ask.step);
         FEDPEFT_CHECK(answer.ok());
-        if (i == 0) steps_[at] = ask.step;
+        if (players_[i].session->masking()) players_[i].session->Masked();
+        if (i == 0) steps_[at] = *ask.step;
         answers_[{i, at}] = answer->value_or(Bytes());
         const privacy::SecureEvent event = *answer ? privacy::SecureEvent(privacy::SecureAnswered{ask.client, **answer})
                                                    : privacy::SecureEvent(privacy::SecureUploaded{ask.client});

@@ -49,7 +49,8 @@ TEST(SecureSessionTest, F1ToF6LosesClientsAtEachStage) {
   const Losses cases[] = {{"F1: before keys", Last::kNothing, 16, false},
                           {"F2: after keys", Last::kAdvertise, 16, false},
                           {"F3: after shares", Last::kShare, 16, true},
-                          {"F5: after the upload", Last::kUpload, 20, false}};
+                          {"F5: after the upload", Last::kUpload, 20, false},
+                          {"F6: after the signature", Last::kSign, 20, false}};
   for (const Losses& loss : cases) {
     SCOPED_TRACE(loss.label);
     SecureFederation federation(SmallConfig(100, 20, 20), 20, 1);
@@ -175,7 +176,7 @@ TEST(SecureSessionTest, P2NeverAWrongSum) {
   RandomStream draws(11, "sessions");
   int finished = 0, aborted = 0;
   for (std::uint64_t i = 0; i < 2000; ++i) {
-    const auto clients = static_cast<std::uint32_t>(5 + draws.NextBelow(8));
+    const auto clients = static_cast<std::uint32_t>(5 + draws.NextBelow(5));
     const std::uint64_t size = i % 400 == 0 ? 65537 : kSizes[draws.NextBelow(3)];
     SecureFederation federation(SmallConfig(size, kBits[draws.NextBelow(6)], clients), clients, i);
     const std::uint64_t loss = draws.NextBelow(4), damage = draws.NextBelow(3);

@@ -165,6 +165,7 @@ class SecureFederation {
     if (!masked && client.session.masking()) {
       Elements vector = client.input;
       client.session.AddMasksTo(0, vector);
+      client.session.Masked();
       for (std::uint32_t& element : vector) element &= privacy::RingMask(config_.budget.bits);
       Send({i, false, {}, true, std::move(vector)});
     }
@@ -180,7 +181,7 @@ class SecureFederation {
     if (over()) return;
     for (privacy::SecureAction& action : server_->Handle(now_, event)) {
       if (auto* ask = std::get_if<privacy::SecureAsk>(&action)) {
-        Send({IndexOf(ask->client), true, std::move(ask->step), false, {}});
+        Send({IndexOf(ask->client), true, *ask->step, false, {}});
       } else if (auto* drop = std::get_if<privacy::SecureDrop>(&action)) {
         dropped_.push_back(*drop);
       } else if (auto* blame = std::get_if<privacy::SecureBlame>(&action)) {
