@@ -28,8 +28,13 @@ void ExpectExactSum(SecureFederation& federation, std::size_t clients) {
 }
 
 TEST(SecureSessionTest, P1SumsExactlyWithoutDropOuts) {
-  for (const std::uint32_t clients : {5u, 20u, 100u}) {
-    SecureFederation federation(SmallConfig(50, 24, clients), clients, clients);
+  for (const std::uint32_t clients : {5u, 20u, 100u, 300u}) {
+    auto config = SmallConfig(50, 24, clients);
+    if (clients > 64) config.max_drop_out = 0.05;
+    if (clients > 100) config.threat = Threat::kCurious;  // 300 clients sign for a long time
+    ClientPolicy policy;
+    policy.semi_malicious = config.threat == Threat::kSemiMalicious;
+    SecureFederation federation(config, clients, clients, policy);
     federation.Run();
     ExpectExactSum(federation, clients);
     EXPECT_THAT(federation.dropped(), IsEmpty());
@@ -151,7 +156,50 @@ TEST(SecureSessionTest, H4WrongSharesAreBlamedAndSurvived) {
   for (const SecureBlame& blame : federation.blamed()) EXPECT_EQ(blame.client, "client-0");
 }
 
-TEST(SecureSessionTest, P7TheSameAgainIsNoHarmAndSomethingElseIsOut) {
+TEST(SecureSessionTest, P7SomethingElseIsOut) {
+  const auto keys_of = [](std::uint64_t seed) {
+    testing::SeededRandom random(seed);
+    ClientSession::Setup setup;
+    setup.client_id = "client-0";
+    setup.random = &random;
+    v1::SecureStep step;
+    const Bytes config = SmallConfig(10, 24, 8).Encode();
+    step.set_config(std::string(AsText(config)));
+    const std::string text = step.SerializeAsString();
+    return **ClientSession(std::move(setup)).Handle(AsBytes(text));
+  };
+  ServerSession::Setup setup;
+  setup.config = SmallConfig(10, 24, 8);
+  for (int i = 0; i < 8; ++i) setup.clients.push_back("client-" + std::to_string(i));
+  ServerSession server(std::move(setup));
+  server.Handle({}, SecureTick{});
+  EXPECT_THAT(server.Handle({}, SecureAnswered{"client-0", keys_of(1)}), IsEmpty());
+  EXPECT_THAT(server.Handle({}, SecureAnswered{"client-0", keys_of(1)}), IsEmpty()) << "the same again";
+  const std::vector<SecureAction> actions = server.Handle({}, SecureAnswered{"client-0", keys_of(2)});
+  ASSERT_THAT(actions, SizeIs(1));
+  EXPECT_THAT(std::get<SecureDrop>(actions[0]).reason, HasSubstr("answered twice"));
+  EXPECT_THAT(server.Handle({}, SecureAnswered{"client-0", keys_of(3)}), IsEmpty()) << "it is out";
+}
+
+// Each answer of a client in turn comes after its stage has closed: it counts no more.
+TEST(SecureSessionTest, F7LateAnswersDoNotCount) {
+  for (int late = 0; late < 5; ++late) {
+    SecureFederation federation(SmallConfig(10, 24, 10), 10, 12);
+    std::optional<SecureFederation::Packet> held;
+    int sent = 0;
+    federation.network = [&](SecureFederation::Packet& packet) {
+      if (packet.client != 0 || packet.to_client || sent++ != late) return 1;
+      held = packet;
+      return 0;
+    };
+    federation.after_deadline = [&] { return std::exchange(held, std::nullopt); };
+    federation.Run();
+    ExpectExactSum(federation, late < 3 ? 9 : 10);
+    EXPECT_EQ(held.has_value(), late == 4) << "the last one is not waited for";
+  }
+}
+
+TEST(SecureSessionTest, P7TheSameAgainIsNoHarm) {
   SecureFederation same(SmallConfig(10, 24, 8), 8, 9);
   same.network = [](SecureFederation::Packet&) { return 2; };
   same.Run();

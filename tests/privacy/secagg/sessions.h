@@ -88,6 +88,8 @@ class SecureFederation {
   privacy::ServerSession& server() { return *server_; }
   /// What happens to a packet: may change it; the number of times it arrives.
   std::function<int(Packet&)> network = [](Packet&) { return 1; };
+  /// A packet that arrives right after a stage's deadline.
+  std::function<std::optional<Packet>()> after_deadline = [] { return std::optional<Packet>(); };
   /// Packets arrive in random order.
   bool shuffled = false;
 
@@ -100,6 +102,7 @@ class SecureFederation {
         FEDPEFT_CHECK(wakeup.has_value());
         now_ = std::max(now_, *wakeup);
         Handle(privacy::SecureTick{});
+        if (const auto late = after_deadline()) Deliver(*late);
         continue;
       }
       const std::size_t at = shuffled ? draws_.NextBelow(packets_.size()) : 0;
