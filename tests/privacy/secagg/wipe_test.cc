@@ -96,6 +96,7 @@ TEST(WipeTest, C8NothingIsLeftOfAClientsSecrets) {
   delete control;
   g_keep = false;
   EXPECT_EQ(Found(kept, secrets), 1);
+  for (const auto& block : kept) operator delete(block.first);
 }
 
 }  // namespace
