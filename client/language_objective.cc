@@ -1,3 +1,5 @@
+#include <torch/torch.h>
+
 #include <algorithm>
 #include <vector>
 

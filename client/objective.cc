@@ -1,5 +1,7 @@
 #include "client/objective.h"
 
+#include <torch/torch.h>
+
 #include <cmath>
 #include <string>
 #include <vector>

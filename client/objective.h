@@ -3,7 +3,7 @@
 // parameters; cheap to make, one for every set.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <memory>
@@ -30,7 +30,7 @@ class Objective {
  public:
   /// The mean over what is predicted, and of how many that is.
   struct Loss {
-    torch::Tensor mean;
+    at::Tensor mean;
     std::int64_t targets = 0;
   };
 
@@ -43,7 +43,7 @@ class Objective {
   /// What was observed. Errors: kOutOfRange for values that are not finite, or sums beyond their range.
   virtual Result<Totals> Counted() const = 0;
   /// Shapes: [rows, outputs] float32, probabilities of the classes or the one value.
-  virtual torch::Tensor Predict(const ExampleBatch& batch) const = 0;
+  virtual at::Tensor Predict(const ExampleBatch& batch) const = 0;
 };
 
 /// MakeObjective's for language modelling. Pre: the base has a language-model head.

@@ -1,5 +1,7 @@
 #include "peft/method/bottleneck.h"
 
+#include <torch/torch.h>
+
 #include "peft/method/phm.h"
 
 namespace fedpeft {

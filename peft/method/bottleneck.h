@@ -1,7 +1,7 @@
 // Bottleneck adapters where a layer's attention and feed-forward join the stream: h + s·(Wu·act(Wd·x + bd) + bu).
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
 #include <vector>
 
@@ -16,23 +16,23 @@ class BottleneckHook final : public SiteHook {
   /// Pre: `tensors` are those that PlanLayout made for this method.
   BottleneckHook(const BottleneckConfig& adapter, const BaseShape& base, const NamedTensors& tensors);
 
-  torch::Tensor Sublayer(std::size_t site, const torch::Tensor& out, const Joint& joint) const override;
+  at::Tensor Sublayer(std::size_t site, const at::Tensor& out, const Joint& joint) const override;
 
  private:
   /// A plain one has a weight [out, in] and a bias [out], a hypercomplex one factors (phm.h) and a bias.
   struct Linear {
-    torch::Tensor weight, left, right, bias;
+    at::Tensor weight, left, right, bias;
   };
   /// Biases are undefined where nothing is attached.
   struct Adapter {
     Linear down, up;
   };
-  torch::Tensor Apply(const Linear& linear, const torch::Tensor& x) const;
-  torch::Tensor InputOf(const torch::Tensor& out, const Joint& joint) const;
+  at::Tensor Apply(const Linear& linear, const at::Tensor& x) const;
+  at::Tensor InputOf(const at::Tensor& out, const Joint& joint) const;
 
   BottleneckConfig config_;
   /// Shapes: [n, n, n]; undefined for plain linears.
-  torch::Tensor phm_rule_;
+  at::Tensor phm_rule_;
   std::vector<Adapter> adapters_;
 };
 

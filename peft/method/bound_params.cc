@@ -1,5 +1,7 @@
 #include "peft/method/bound_params.h"
 
+#include <torch/torch.h>
+
 namespace fedpeft {
 
 namespace {

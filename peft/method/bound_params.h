@@ -2,7 +2,7 @@
 // accumulated straight into a second vector, so that an optimiser over flat buffers finds them.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
 #include <vector>
 
@@ -19,10 +19,10 @@ class BoundParams {
   explicit BoundParams(const ParamVector& values);
 
   /// In the layout's order.
-  const std::vector<torch::Tensor>& tensors() const { return tensors_; }
+  const std::vector<at::Tensor>& tensors() const { return tensors_; }
 
  private:
-  std::vector<torch::Tensor> tensors_;
+  std::vector<at::Tensor> tensors_;
 };
 
 }  // namespace fedpeft

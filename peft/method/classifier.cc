@@ -1,5 +1,7 @@
 #include "peft/method/classifier.h"
 
+#include <torch/torch.h>
+
 namespace fedpeft {
 
 namespace {

@@ -1,7 +1,7 @@
 // PeftClassifier: frozen base + method + classification head, as a function of the trained tensors.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
 #include <memory>
 #include <vector>
@@ -21,13 +21,13 @@ class PeftClassifier {
   PeftClassifier(const BaseModel& base, const PeftPlan& plan, const ParamLayout& layout, const BoundParams& params);
 
   /// Shapes: [B, labels] float32, in the caller's order of sequences.
-  torch::Tensor Logits(const PackedBatch& batch, const ForwardMode& mode = {}) const;
+  at::Tensor Logits(const PackedBatch& batch, const ForwardMode& mode = {}) const;
 
  private:
   struct Layer {
     HeadLayer what;
     /// [out, in]; [out], or undefined.
-    torch::Tensor weight, bias;
+    at::Tensor weight, bias;
   };
 
   const BaseModel& base_;

@@ -1,5 +1,7 @@
 #include "peft/method/generate.h"
 
+#include <torch/torch.h>
+
 #include <algorithm>
 #include <string>
 

@@ -1,5 +1,7 @@
 #include "peft/method/hook.h"
 
+#include <torch/torch.h>
+
 #include "peft/method/bottleneck.h"
 #include "peft/method/ia3.h"
 #include "peft/method/llama_adapter.h"

@@ -1,7 +1,7 @@
 // MakeHook: a method's arithmetic, as a function of the trained tensors.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
 #include <memory>
 #include <vector>
@@ -13,6 +13,6 @@ namespace fedpeft {
 
 /// Holds views of `tensors`, which are the values of `layout` in its order. Pre: PlanLayout(plan) made the layout.
 std::unique_ptr<const SiteHook> MakeHook(const PeftPlan& plan, const ParamLayout& layout,
-                                         const std::vector<torch::Tensor>& tensors);
+                                         const std::vector<at::Tensor>& tensors);
 
 }  // namespace fedpeft

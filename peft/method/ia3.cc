@@ -1,5 +1,7 @@
 #include "peft/method/ia3.h"
 
+#include <torch/torch.h>
+
 #include <map>
 #include <string>
 

@@ -1,7 +1,7 @@
 // (IA)³ on the linear sites of a base (Liu et al. 2022): y = l ∘ (W·x + b), or y = W·(l ∘ x) + b.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
 #include <vector>
 
@@ -16,13 +16,13 @@ class Ia3Hook final : public SiteHook {
   /// Pre: `tensors` are those that PlanLayout made for this method.
   Ia3Hook(const Ia3Config& ia3, const BaseShape& base, const NamedTensors& tensors);
 
-  torch::Tensor Linear(std::size_t site, const torch::Tensor& x, const FrozenLinear& base,
-                       const ForwardMode& mode) const override;
+  at::Tensor Linear(std::size_t site, const at::Tensor& x, const FrozenLinear& base,
+                    const ForwardMode& mode) const override;
 
  private:
   struct Factors {
     /// Undefined where nothing is attached.
-    torch::Tensor values;
+    at::Tensor values;
     bool scales_input = false;
   };
   std::vector<Factors> factors_;

@@ -1,11 +1,17 @@
 #include "peft/method/language_model.h"
 
+#include <torch/torch.h>
+
 #include <algorithm>
 #include <vector>
 
 #include "peft/core/check.h"
 
 namespace fedpeft {
+
+torch::Tensor PeftLanguageModel::Scores(const torch::Tensor& hidden) const {
+  return base_.LanguageLogits(hidden, *hook_).to(torch::kFloat32);
+}
 
 torch::Tensor PeftLanguageModel::MeanLoss(const torch::Tensor& hidden, const torch::Tensor& ids,
                                           std::int64_t scores_at_once) const {

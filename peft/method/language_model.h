@@ -2,7 +2,7 @@
 // tensors.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -25,25 +25,22 @@ class PeftLanguageModel {
       : base_(base), hook_(MakeHook(plan, layout, params.tensors())) {}
 
   /// What the head reads at some rows of the packed batch. Shapes: rows int64 [n] → [n, C].
-  torch::Tensor Hidden(const PackedBatch& batch, const torch::Tensor& rows, const ForwardMode& mode = {}) const {
+  at::Tensor Hidden(const PackedBatch& batch, const at::Tensor& rows, const ForwardMode& mode = {}) const {
     return base_.Hidden(batch, *hook_, mode).index_select(0, rows);
   }
   /// Scores of the token after each. Shapes: [n, C] → [n, V] float32: a few rows of a large vocabulary are many bytes.
-  torch::Tensor Scores(const torch::Tensor& hidden) const {
-    return base_.LanguageLogits(hidden, *hook_).to(torch::kFloat32);
-  }
+  at::Tensor Scores(const at::Tensor& hidden) const;
   /// The mean cross entropy, with its gradient towards `hidden`. Makes the scores of a few rows at a time and forgets
   /// them: the gradient is computed with the loss. Where the head is trained too, all scores are there at once. Pre:
   /// n > 0. Shapes: [n, C], int64 [n] → scalar.
-  torch::Tensor MeanLoss(const torch::Tensor& hidden, const torch::Tensor& ids,
-                         std::int64_t scores_at_once = kScoresAtOnce) const;
+  at::Tensor MeanLoss(const at::Tensor& hidden, const at::Tensor& ids,
+                      std::int64_t scores_at_once = kScoresAtOnce) const;
   /// The same for an evaluation: the sum of nats, and how many first guesses are right. Pre: no gradients are recorded.
   struct Answers {
     double loss = 0;
     std::int64_t correct = 0;
   };
-  Answers Judge(const torch::Tensor& hidden, const torch::Tensor& ids,
-                std::int64_t scores_at_once = kScoresAtOnce) const;
+  Answers Judge(const at::Tensor& hidden, const at::Tensor& ids, std::int64_t scores_at_once = kScoresAtOnce) const;
 
  private:
   /// 64 MiB of floats.
@@ -59,8 +56,8 @@ class PeftLanguageModel {
 
 /// Which rows of a packed batch predict, and what comes there. Shapes: each int64 [n], sequence after sequence.
 struct NextTokens {
-  torch::Tensor rows;
-  torch::Tensor ids;
+  at::Tensor rows;
+  at::Tensor ids;
 };
 
 /// Every token of sequence i (in the caller's order) from the `prompts[i]`-th on is predicted by the one before it; a

@@ -1,5 +1,7 @@
 #include "peft/method/llama_adapter.h"
 
+#include <torch/torch.h>
+
 namespace fedpeft {
 
 using torch::Tensor;

@@ -2,7 +2,7 @@
 // alone, is added to what it finds among the tokens, times a trained gate.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
 #include <vector>
 
@@ -16,12 +16,12 @@ class LlamaAdapterHook final : public SiteHook {
   /// Pre: `tensors` are those that PlanLayout made for this method.
   LlamaAdapterHook(const BaseShape& base, const NamedTensors& tensors);
 
-  torch::Tensor Attended(std::size_t layer, const torch::Tensor& attended, const LayerAttention& at) const override;
+  at::Tensor Attended(std::size_t layer, const at::Tensor& attended, const LayerAttention& at) const override;
 
  private:
   struct Layer {
     /// Shapes: [l, C]; [1]. Undefined where nothing is attached.
-    torch::Tensor vectors, gate;
+    at::Tensor vectors, gate;
   };
   std::vector<Layer> layers_;
 };

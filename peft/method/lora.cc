@@ -1,5 +1,7 @@
 #include "peft/method/lora.h"
 
+#include <torch/torch.h>
+
 #include <map>
 #include <string>
 

@@ -2,7 +2,7 @@
 // which gives each row of W + s·B·A a trained length.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
 #include <vector>
 
@@ -16,12 +16,12 @@ class LoraHook final : public SiteHook {
  public:
   /// What one site gets. Shapes: a [rank, in], b [out, rank]; undefined where nothing is attached.
   struct Branch {
-    torch::Tensor a, b;
+    at::Tensor a, b;
     double scale = 1;
     /// DoRA's length of each row, less that of the base's: [out]; else undefined.
-    torch::Tensor magnitude;
+    at::Tensor magnitude;
     /// AdaLoRA's values between A and B: [rank, 1]; else undefined.
-    torch::Tensor e;
+    at::Tensor e;
   };
 
   /// Pre: `tensors` are those that PlanLayout made for this method.
@@ -30,8 +30,8 @@ class LoraHook final : public SiteHook {
   /// Pre: one for each of the base's LinearSites.
   explicit LoraHook(std::vector<Branch> branches) : branches_(std::move(branches)) {}
 
-  torch::Tensor Linear(std::size_t site, const torch::Tensor& x, const FrozenLinear& base,
-                       const ForwardMode& mode) const override;
+  at::Tensor Linear(std::size_t site, const at::Tensor& x, const FrozenLinear& base,
+                    const ForwardMode& mode) const override;
 
  private:
   std::vector<Branch> branches_;
@@ -39,7 +39,6 @@ class LoraHook final : public SiteHook {
 
 /// What AdaLoRA adds to a loss: its γ times the mean over all A and B of ‖A·Aᵀ − I‖ and ‖Bᵀ·B − I‖ (Frobenius norms, as
 /// peft 0.21 has them). Undefined for other methods. Shapes: scalar.
-torch::Tensor OrthogonalityLoss(const PeftPlan& plan, const ParamLayout& layout,
-                                const std::vector<torch::Tensor>& tensors);
+at::Tensor OrthogonalityLoss(const PeftPlan& plan, const ParamLayout& layout, const std::vector<at::Tensor>& tensors);
 
 }  // namespace fedpeft

@@ -1,7 +1,7 @@
 // NamedTensors: the trained tensors of a layout by name, as methods look for them.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
 #include <map>
 #include <string>
@@ -17,26 +17,26 @@ namespace fedpeft {
 class NamedTensors {
  public:
   /// Pre: `tensors` are the values of `layout`, in its order.
-  NamedTensors(const ParamLayout& layout, const std::vector<torch::Tensor>& tensors) {
+  NamedTensors(const ParamLayout& layout, const std::vector<at::Tensor>& tensors) {
     for (std::size_t i = 0; i < tensors.size(); ++i) by_name_.emplace(layout.tensors()[i].name, tensors[i]);
   }
 
   /// Undefined when there is none.
-  torch::Tensor Find(const std::string& name) const {
+  at::Tensor Find(const std::string& name) const {
     const auto found = by_name_.find(name);
-    return found == by_name_.end() ? torch::Tensor() : found->second;
+    return found == by_name_.end() ? at::Tensor() : found->second;
   }
   /// Of the module at `path`.
-  torch::Tensor Find(const std::string& path, std::string_view suffix) const { return Find(PeftName(path, suffix)); }
+  at::Tensor Find(const std::string& path, std::string_view suffix) const { return Find(PeftName(path, suffix)); }
   /// Pre: there is one.
-  torch::Tensor Get(const std::string& name) const {
-    torch::Tensor found = Find(name);
+  at::Tensor Get(const std::string& name) const {
+    at::Tensor found = Find(name);
     FEDPEFT_CHECK(found.defined());
     return found;
   }
 
  private:
-  std::map<std::string, torch::Tensor> by_name_;
+  std::map<std::string, at::Tensor> by_name_;
 };
 
 }  // namespace fedpeft

@@ -1,5 +1,7 @@
 #include "peft/method/offsets.h"
 
+#include <torch/torch.h>
+
 namespace fedpeft {
 
 namespace {

@@ -1,7 +1,7 @@
 // Parts of the base that are trained themselves: the parameter is the base's plus a trained offset.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
 #include <vector>
 
@@ -15,21 +15,21 @@ class OffsetHook final : public SiteHook {
   /// Pre: `tensors` have the names of the base's parameters (PeftName), and the shapes that its folder has.
   OffsetHook(const BaseShape& base, const NamedTensors& tensors);
 
-  torch::Tensor Table(std::size_t site, const torch::Tensor& base) const override;
-  torch::Tensor LanguageHead(const torch::Tensor& base) const override;
+  at::Tensor Table(std::size_t site, const at::Tensor& base) const override;
+  at::Tensor LanguageHead(const at::Tensor& base) const override;
   bool trains_language_head() const override { return trains_language_head_; }
-  torch::Tensor Norm(std::size_t site, const torch::Tensor& x, const FrozenNorm& base) const override;
-  torch::Tensor Linear(std::size_t site, const torch::Tensor& x, const FrozenLinear& base,
-                       const ForwardMode& mode) const override;
+  at::Tensor Norm(std::size_t site, const at::Tensor& x, const FrozenNorm& base) const override;
+  at::Tensor Linear(std::size_t site, const at::Tensor& x, const FrozenLinear& base,
+                    const ForwardMode& mode) const override;
 
  private:
   /// Undefined where nothing is trained; a linear's weight is [out, in].
   struct Offset {
-    torch::Tensor weight, bias;
+    at::Tensor weight, bias;
   };
-  std::vector<torch::Tensor> tables_;
+  std::vector<at::Tensor> tables_;
   std::vector<Offset> linears_, norms_;
-  torch::Tensor language_head_;
+  at::Tensor language_head_;
   bool trains_language_head_ = false;
 };
 

@@ -1,5 +1,7 @@
 #include "peft/method/sparse.h"
 
+#include <torch/torch.h>
+
 #include <map>
 
 namespace fedpeft {

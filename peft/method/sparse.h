@@ -1,7 +1,7 @@
 // Sparse tuning: some elements of the linears' weights are trained, as what is added to the base's.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
 #include <vector>
 
@@ -17,14 +17,14 @@ class SparseHook final : public SiteHook {
   SparseHook(const SparseConfig& sparse, const BaseShape& base, const NamedTensors& tensors);
 
   /// Cost: a copy of the weight, which the backward pass keeps.
-  torch::Tensor Linear(std::size_t site, const torch::Tensor& x, const FrozenLinear& base,
-                       const ForwardMode& mode) const override;
+  at::Tensor Linear(std::size_t site, const at::Tensor& x, const FrozenLinear& base,
+                    const ForwardMode& mode) const override;
 
  private:
   /// Shapes: both [k]; where in the weight [out, in], row-major, and what is added there. Undefined where nothing is
   /// trained.
   struct Elements {
-    torch::Tensor at, values;
+    at::Tensor at, values;
   };
   std::vector<Elements> elements_;
 };

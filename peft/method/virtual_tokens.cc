@@ -1,5 +1,7 @@
 #include "peft/method/virtual_tokens.h"
 
+#include <torch/torch.h>
+
 namespace fedpeft {
 
 using torch::Tensor;

@@ -2,7 +2,7 @@
 // tuning, Lester et al. 2021; P-tuning, Liu et al. 2021).
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
 #include <optional>
 #include <vector>
@@ -19,16 +19,16 @@ class VirtualTokens {
   /// Pre: `tensors` are those that PlanLayout made for the method of this MLP.
   VirtualTokens(const std::optional<TokenMlp>& mlp, const NamedTensors& tensors);
   /// Shapes: [P, width].
-  explicit VirtualTokens(torch::Tensor embeddings) : vectors_(std::move(embeddings)) {}
+  explicit VirtualTokens(at::Tensor embeddings) : vectors_(std::move(embeddings)) {}
 
   /// Columns [begin, begin + width) of all of them. Shapes: [P, width]. Cost: of an MLP, what these columns need.
-  torch::Tensor Columns(std::int64_t begin, std::int64_t width) const;
+  at::Tensor Columns(std::int64_t begin, std::int64_t width) const;
 
  private:
   struct Linear {
-    torch::Tensor weight, bias;
+    at::Tensor weight, bias;
   };
-  torch::Tensor vectors_;
+  at::Tensor vectors_;
   /// None: the vectors are the tokens.
   std::vector<Linear> linears_;
   bool tanh_ = false;
@@ -53,7 +53,7 @@ class PromptHook final : public SiteHook {
   PromptHook(VirtualTokens tokens, bool offsets) : tokens_(std::move(tokens)), offsets_(offsets) {}
 
   /// The first rows of each sequence are the prompt's.
-  torch::Tensor Embedded(const torch::Tensor& words, const PackedBatch& batch) const override;
+  at::Tensor Embedded(const at::Tensor& words, const PackedBatch& batch) const override;
 
  private:
   VirtualTokens tokens_;

@@ -1,5 +1,7 @@
 #include "peft/model/attention.h"
 
+#include <torch/torch.h>
+
 #include <limits>
 
 namespace fedpeft {

@@ -1,5 +1,7 @@
 #include "peft/model/decoder.h"
 
+#include <torch/torch.h>
+
 #include <cmath>
 #include <optional>
 #include <utility>

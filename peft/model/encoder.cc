@@ -1,5 +1,7 @@
 #include "peft/model/encoder.h"
 
+#include <torch/torch.h>
+
 #include <algorithm>
 #include <cmath>
 #include <optional>

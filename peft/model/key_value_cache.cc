@@ -1,5 +1,7 @@
 #include "peft/model/key_value_cache.h"
 
+#include <torch/torch.h>
+
 #include <algorithm>
 
 namespace fedpeft {

@@ -2,7 +2,7 @@
 // costs one row and not the whole sequence again.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
 #include <cstddef>
 #include <vector>
@@ -23,7 +23,7 @@ class KeyValueCache {
   /// Takes up a layer's keys and values of n further tokens, [n, Hkv·D] each, placed at their positions. Returns what
   /// these tokens may look at, oldest first and they themselves last, valid until the next call for that layer.
   /// `window` as AttentionSpec's.
-  Rows Append(std::size_t layer, const torch::Tensor& keys, const torch::Tensor& values, std::int64_t window);
+  Rows Append(std::size_t layer, const at::Tensor& keys, const at::Tensor& values, std::int64_t window);
 
   /// After all layers have appended n tokens.
   void Advance(std::int64_t n) { length_ += n; }

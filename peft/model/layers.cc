@@ -1,8 +1,14 @@
 #include "peft/model/layers.h"
 
+#include <torch/torch.h>
+
 #include "peft/core/check.h"
 
 namespace fedpeft {
+
+torch::Tensor FrozenLinear::operator()(const torch::Tensor& x) const {
+  return torch::linear(x, weight, bias);
+}
 
 torch::Tensor FrozenNorm::operator()(const torch::Tensor& x) const {
   if (bias.defined()) return torch::layer_norm(x, {x.size(-1)}, weight, bias, epsilon, /*cudnn_enable=*/false);

@@ -2,7 +2,8 @@
 // nor methods; attention is in attention.h, what a method adds comes in through SiteHook (base_model.h).
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
 
 #include "peft/plan/base_config.h"
 
@@ -10,23 +11,23 @@ namespace fedpeft {
 
 /// y = x·Wᵀ + b. Shapes: x [n, in], weight [out, in], bias [out] or undefined, y [n, out].
 struct FrozenLinear {
-  torch::Tensor weight;
-  torch::Tensor bias;
+  at::Tensor weight;
+  at::Tensor bias;
 
-  torch::Tensor operator()(const torch::Tensor& x) const { return torch::linear(x, weight, bias); }
+  at::Tensor operator()(const at::Tensor& x) const;
 };
 
 /// Normalisation over the last dimension: to mean 0 and variance 1 where there is a bias (LayerNorm), else to mean
 /// square 1 (RMSNorm), computed in float32 whatever the type of x.
 struct FrozenNorm {
-  torch::Tensor weight;
-  torch::Tensor bias;
+  at::Tensor weight;
+  at::Tensor bias;
   double epsilon = 1e-12;
 
-  torch::Tensor operator()(const torch::Tensor& x) const;
+  at::Tensor operator()(const at::Tensor& x) const;
 };
 
-torch::Tensor Activate(Activation activation, const torch::Tensor& x);
+at::Tensor Activate(Activation activation, const at::Tensor& x);
 
 /// Whether a forward pass trains, and from where it draws dropout.
 struct ForwardMode {
@@ -35,10 +36,10 @@ struct ForwardMode {
   /// Of the method's branches; 0 outside of training.
   double branch_dropout = 0;
   /// Defined when either is above 0.
-  torch::Generator generator;
+  at::Generator generator;
 };
 
 /// Inverted dropout: zero with probability p, else x / (1 − p). p = 0 returns x itself.
-torch::Tensor Dropout(const torch::Tensor& x, double p, const torch::Generator& generator);
+at::Tensor Dropout(const at::Tensor& x, double p, const at::Generator& generator);
 
 }  // namespace fedpeft

@@ -1,5 +1,7 @@
 #include "peft/model/load.h"
 
+#include <torch/torch.h>
+
 #include <array>
 #include <exception>
 #include <utility>

@@ -1,5 +1,7 @@
 #include "peft/model/packed_batch.h"
 
+#include <torch/torch.h>
+
 #include <algorithm>
 #include <array>
 #include <limits>

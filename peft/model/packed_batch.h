@@ -3,7 +3,7 @@
 // near lengths.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <span>
@@ -36,11 +36,11 @@ struct AttentionGroup {
   std::int64_t length = 0;
   /// Undefined when all lengths are equal, as nothing is padded then.
   /// [B·T] row within the group of each padded place; padding points to row 0 and is masked.
-  torch::Tensor row_of_place;
+  at::Tensor row_of_place;
   /// [rows] padded place of each row.
-  torch::Tensor place_of_row;
+  at::Tensor place_of_row;
   /// [B, 1, 1, T] 0, or −∞ for padding; float32.
-  torch::Tensor mask;
+  at::Tensor mask;
 };
 
 struct PackedBatch {
@@ -48,14 +48,14 @@ struct PackedBatch {
   /// positions count from `lead.prefix`.
   Lead lead;
   /// Each int64 [N].
-  torch::Tensor ids;
-  torch::Tensor type_ids;
-  torch::Tensor positions;
+  at::Tensor ids;
+  at::Tensor type_ids;
+  at::Tensor positions;
   /// int64 [B]: the rows of each sequence's first and last token, in packed order (ascending length).
-  torch::Tensor first_rows;
-  torch::Tensor last_rows;
+  at::Tensor first_rows;
+  at::Tensor last_rows;
   /// int64 [B]: where the caller's i-th sequence is in packed order.
-  torch::Tensor rank;
+  at::Tensor rank;
   std::vector<AttentionGroup> groups;
 };
 

@@ -1,5 +1,7 @@
 #include "peft/model/rope.h"
 
+#include <torch/torch.h>
+
 #include <numbers>
 
 namespace fedpeft {

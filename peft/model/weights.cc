@@ -1,5 +1,7 @@
 #include "peft/model/weights.h"
 
+#include <torch/torch.h>
+
 #include <cstdint>
 #include <span>
 #include <utility>

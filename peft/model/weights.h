@@ -2,7 +2,7 @@
 // tensors. Remembers what was asked for, so that a weight nobody used is found.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
 #include <map>
 #include <memory>
@@ -23,7 +23,7 @@ struct SiteLinear {
   /// Index into LinearSites.
   std::size_t site = 0;
 
-  torch::Tensor operator()(const torch::Tensor& x, const SiteHook& hook, const ForwardMode& mode) const {
+  at::Tensor operator()(const at::Tensor& x, const SiteHook& hook, const ForwardMode& mode) const {
     return hook.Linear(site, x, linear, mode);
   }
 };
@@ -34,17 +34,17 @@ struct SiteNorm {
   /// Index into BaseSites::norms.
   std::size_t site = 0;
 
-  torch::Tensor operator()(const torch::Tensor& x, const SiteHook& hook) const { return hook.Norm(site, x, norm); }
+  at::Tensor operator()(const at::Tensor& x, const SiteHook& hook) const { return hook.Norm(site, x, norm); }
 };
 
 class WeightReader {
  public:
   /// Tensors that are used in place keep the folder alive. Pre: `shape` is that of the folder's config.json, checked.
-  WeightReader(std::shared_ptr<const ModelFolder> folder, const BaseShape& shape, torch::ScalarType dtype);
+  WeightReader(std::shared_ptr<const ModelFolder> folder, const BaseShape& shape, at::ScalarType dtype);
 
   /// By canonical name (ModelFolder). A float32 tensor asked for as float32 borrows the file's memory.
   /// Errors: kInvalidArgument for a missing tensor or another shape, kUnimplemented for numbers that are not floats.
-  Result<torch::Tensor> Take(const std::string& name, const Shape& shape);
+  Result<at::Tensor> Take(const std::string& name, const Shape& shape);
   bool Has(const std::string& name) const;
   /// The linear of the site at `path`, its widths, bias and orientation being the site's. Pre: there is such a site.
   Result<SiteLinear> Linear(const std::string& path);
@@ -60,7 +60,7 @@ class WeightReader {
   BaseSites sites_;
   std::map<std::string, std::size_t> linear_of_path_;
   std::map<std::string, std::size_t> norm_of_path_;
-  torch::ScalarType dtype_;
+  at::ScalarType dtype_;
   std::set<std::string> taken_;
 };
 

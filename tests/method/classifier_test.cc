@@ -1,6 +1,7 @@
 #include "peft/method/classifier.h"
 
 #include <gtest/gtest.h>
+#include <torch/torch.h>
 
 #include "peft/model/load.h"
 #include "tests/support/temp_folder.h"

@@ -1,5 +1,6 @@
 // Laws that hold of methods whatever their numbers; that the numbers are peft's is tests/parity/method_parity.py's.
 #include <gtest/gtest.h>
+#include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
