@@ -7,6 +7,7 @@
 
 #include "peft/core/check.h"
 #include "privacy/crypto/aead.h"
+#include "privacy/secagg/advertised.h"
 #include "privacy/secagg/bitmap.h"
 #include "privacy/secagg/graph.h"
 #include "privacy/secagg/shamir.h"
@@ -34,14 +35,6 @@ Status Refuse(std::string what) {
 }
 Status Malformed(const char* what) {
   return InvalidArgument(std::string("secure aggregation: ") + what);
-}
-
-std::string Text(ByteSpan bytes) {
-  return std::string(AsText(bytes));
-}
-
-PublicKeys KeysOf(const v1::AdvertisedKeys& keys) {
-  return {AsBytes(keys.channel_key()), AsBytes(keys.mask_key()), AsBytes(keys.signing_key())};
 }
 
 void WipeText(std::string& text) {
@@ -244,10 +237,7 @@ Status ClientSession::State::CheckKeys(const std::string& client_id, const v1::A
       keys.mask_key().size() != PublicKeyBytes(config.suite)) {
     return Malformed("got a neighbour's key of another length");
   }
-  if (!setup.check) return OkStatus();
-  ASSIGN_OR_RETURN(const VerifyingKey identity, setup.check(client_id, AsBytes(keys.certificate())));
-  return identity.Verify(AdvertisedStatement(config_hash, client_id, KeysOf(keys)), AsBytes(keys.signature()))
-      .Annotate("keys of " + client_id);
+  return CheckIdentity(setup.check, config_hash, client_id, keys);
 }
 
 Status ClientSession::State::CheckNeighbours(const v1::Cohort& cohort, const NeighbourGraph& graph) {
@@ -261,8 +251,9 @@ Status ClientSession::State::CheckNeighbours(const v1::Cohort& cohort, const Nei
     const v1::Neighbour& neighbour = cohort.neighbours(static_cast<int>(i));
     if (neighbour.place() != expected[i]) return Refuse("got other neighbours than the cohort's keys make");
     RETURN_IF_ERROR(CheckKeys(neighbour.client_id(), neighbour.keys()));
-    const Digest leaf = KeyLeaf(neighbour.client_id(), KeysOf(neighbour.keys()), AsBytes(neighbour.keys().signature()));
-    if (leaf != leaves[expected[i]]) return Refuse("got a neighbour's keys that are not the cohort's");
+    if (LeafOf(neighbour.client_id(), neighbour.keys()) != leaves[expected[i]]) {
+      return Refuse("got a neighbour's keys that are not the cohort's");
+    }
     ids.push_back(neighbour.client_id());
     keys.push_back(neighbour.keys().channel_key());
     keys.push_back(neighbour.keys().mask_key());
@@ -406,12 +397,8 @@ Result<v1::SecureAnswer> ClientSession::State::TakeSurvivors(const v1::Survivors
 bool ClientSession::State::IsSignature(const v1::SurvivorSignature& entry, ByteSpan statement) const {
   if (entry.place() >= clients()) return false;
   const v1::AdvertisedKeys& keys = entry.keys();
-  if (KeyLeaf(entry.client_id(), KeysOf(keys), AsBytes(keys.signature())) != leaves[entry.place()]) return false;
-  if (setup.check) {
-    const Result<VerifyingKey> identity = setup.check(entry.client_id(), AsBytes(keys.certificate()));
-    const Bytes advertised = AdvertisedStatement(config_hash, entry.client_id(), KeysOf(keys));
-    if (!identity.ok() || !identity->Verify(advertised, AsBytes(keys.signature())).ok()) return false;
-  }
+  if (LeafOf(entry.client_id(), keys) != leaves[entry.place()]) return false;
+  if (!CheckIdentity(setup.check, config_hash, entry.client_id(), keys).ok()) return false;
   const Result<VerifyingKey> key = VerifyingKey::FromDer(config.suite, AsBytes(keys.signing_key()));
   return key.ok() && key->Verify(statement, AsBytes(entry.signature())).ok();
 }

@@ -1,7 +1,6 @@
 #include "privacy/secagg/server_session.h"
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 #include <utility>
 
@@ -9,11 +8,11 @@
 #include "privacy/crypto/aead.h"
 #include "privacy/crypto/certificate.h"
 #include "privacy/crypto/signature.h"
+#include "privacy/secagg/advertised.h"
 #include "privacy/secagg/bitmap.h"
-#include "privacy/secagg/field.h"
 #include "privacy/secagg/graph.h"
+#include "privacy/secagg/recovery.h"
 #include "privacy/secagg/session_keys.h"
-#include "privacy/secagg/shamir.h"
 #include "proto/secure_aggregation.pb.h"
 
 namespace fedpeft::privacy {
@@ -26,14 +25,6 @@ std::shared_ptr<const Bytes> Encoded(const v1::SecureStep& step) {
   auto bytes = std::make_shared<Bytes>(step.ByteSizeLong());
   FEDPEFT_CHECK(step.SerializeToArray(bytes->data(), static_cast<int>(bytes->size())));
   return bytes;
-}
-
-PublicKeys KeysOf(const v1::AdvertisedKeys& keys) {
-  return {AsBytes(keys.channel_key()), AsBytes(keys.mask_key()), AsBytes(keys.signing_key())};
-}
-
-std::string Text(ByteSpan bytes) {
-  return std::string(AsText(bytes));
 }
 
 Status Want(bool good, const char* what) {
@@ -58,15 +49,6 @@ struct Member {
   bool shared = false;
   bool uploaded = false;
   std::string survivor_signature;
-};
-
-/// A secret of a member that has to be put together: its seed, or its private mask key if it was lost.
-struct Wanted {
-  bool seed = true;
-  std::vector<HeldShare> shares;
-  /// So many of them did not give it.
-  std::size_t tried = 0;
-  std::optional<SecretKey> found;
 };
 
 }  // namespace
@@ -94,8 +76,9 @@ struct ServerSession::State {
   SessionId session{};
   GraphParameters parameters;
   Bytes shared, survivors;
-  /// By place: what the unmasking needs.
-  std::map<std::uint32_t, Wanted> wanted;
+  /// By place, what the unmasking needs: the seed of one whose vector is in the sum, the private mask key of one who
+  /// was lost.
+  std::map<std::uint32_t, SecretRecovery> wanted;
   std::optional<Instant> deadline;
 
   // Of the call in progress.
@@ -125,7 +108,11 @@ struct ServerSession::State {
   void AskSignatures();
   void AskUnmask();
   void Unmask(bool last_chance);
-  bool Recovered(std::uint32_t place, Wanted& secret);
+  /// What a member's secret is known by.
+  IsTheSecret CheckOf(std::uint32_t place) const;
+  bool Recovered(std::uint32_t place, SecretRecovery& secret);
+  /// The places where that member is true.
+  Bytes BitmapOf(bool Member::*which) const;
   SecureFinished Finished();
   void Abort(std::string reason);
   void Ask(const Member& member, std::shared_ptr<const Bytes> step) {
@@ -269,11 +256,7 @@ Status ServerSession::State::TakeKeys(Member& member, const v1::AdvertisedKeys& 
   RETURN_IF_ERROR(
       Want(keys.signature().size() <= kMaxSignatureBytes && keys.certificate().size() <= kMaxCertificateBytes,
            "sent a signature or certificate that is too long"));
-  if (setup.check) {
-    ASSIGN_OR_RETURN(const VerifyingKey identity, setup.check(member.id, AsBytes(keys.certificate())));
-    const Bytes statement = AdvertisedStatement(ConfigHash(config_bytes), member.id, KeysOf(keys));
-    RETURN_IF_ERROR(identity.Verify(statement, AsBytes(keys.signature())));
-  }
+  RETURN_IF_ERROR(CheckIdentity(setup.check, ConfigHash(config_bytes), member.id, keys));
   member.keys = keys;
   member.keys.DiscardUnknownFields();  // neighbours are sent them
   return OkStatus();
@@ -309,7 +292,8 @@ Status ServerSession::State::TakeUnmask(std::uint32_t place, const v1::UnmaskSha
   }
   RETURN_IF_ERROR(Want(shares.own_seed_share().size() == kShareBytes, "sent no share of its own seed"));
   const auto give = [&](std::uint32_t of, const std::string& share) {
-    wanted.at(of).shares.push_back({place + 1, Share(AsBytes(share).first<kShareBytes>())});
+    if (wanted.at(of).Add(place + 1, AsBytes(share))) return;
+    actions.emplace_back(SecureBlame{member.id, "gave a share of " + members[of].id + " that is none"});
   };
   for (std::size_t i = 0; i < member.neighbours.size(); ++i) {
     if (members[member.neighbours[i]].shared) give(member.neighbours[i], shares.shares(static_cast<int>(i)));
@@ -382,7 +366,7 @@ void ServerSession::State::DealCohort() {
   std::string leaf_bytes;
   for (const Member& member : members) {
     places.emplace(member.id, static_cast<std::uint32_t>(leaves.size()));
-    leaves.push_back(KeyLeaf(member.id, KeysOf(member.keys), AsBytes(member.keys.signature())));
+    leaves.push_back(LeafOf(member.id, member.keys));
     leaf_bytes += AsText(leaves.back());
   }
   const auto clients = static_cast<std::uint32_t>(members.size());
@@ -409,11 +393,16 @@ void ServerSession::State::DealCohort() {
   Open(Stage::kShare);
 }
 
-void ServerSession::State::ForwardShares() {
-  shared = EmptyBitmap(static_cast<std::uint32_t>(members.size()));
+Bytes ServerSession::State::BitmapOf(bool Member::*which) const {
+  Bytes bitmap = EmptyBitmap(static_cast<std::uint32_t>(members.size()));
   for (std::uint32_t place = 0; place < members.size(); ++place) {
-    if (members[place].shared) SetBit(shared, place);
+    if (members[place].*which) SetBit(bitmap, place);
   }
+  return bitmap;
+}
+
+void ServerSession::State::ForwardShares() {
+  shared = BitmapOf(&Member::shared);
   for (std::uint32_t place = 0; place < members.size(); ++place) {
     if (!members[place].here) continue;
     v1::SecureStep step;
@@ -432,16 +421,13 @@ void ServerSession::State::ForwardShares() {
 }
 
 void ServerSession::State::CloseUploads() {
-  survivors = EmptyBitmap(static_cast<std::uint32_t>(members.size()));
-  for (std::uint32_t place = 0; place < members.size(); ++place) {
-    if (members[place].uploaded) SetBit(survivors, place);
-  }
+  survivors = BitmapOf(&Member::uploaded);
   for (std::uint32_t place = 0; place < members.size(); ++place) {
     const Member& member = members[place];
     // One that was lost after it shared has its masks in its neighbours' vectors, as far as these are in the sum.
     const auto masks_someone = [this](std::uint32_t other) { return members[other].uploaded; };
     const bool masks_sum = member.shared && std::ranges::any_of(member.neighbours, masks_someone);
-    if (member.uploaded || masks_sum) wanted[place].seed = member.uploaded;
+    if (member.uploaded || masks_sum) wanted.try_emplace(place, parameters.threshold, CheckOf(place));
   }
   if (config().signs()) return AskSignatures();
   AskUnmask();
@@ -472,46 +458,31 @@ void ServerSession::State::AskUnmask() {
   Open(Stage::kUnmask);
 }
 
-/// Whether the secret is there, or comes from the shares that are.
-bool ServerSession::State::Recovered(std::uint32_t place, Wanted& secret) {
-  if (secret.found) return true;
-  if (secret.shares.size() < parameters.threshold || secret.shares.size() == secret.tried) return false;
-  const Member& member = members[place];
-  const auto fits = [&](const SecretKey& candidate) {
-    if (secret.seed) return SeedCommitment(session, place, candidate) == member.commitment;
+IsTheSecret ServerSession::State::CheckOf(std::uint32_t place) const {
+  return [this, place](const SecretKey& candidate) {
+    const Member& member = members[place];
+    if (member.uploaded) return SeedCommitment(session, place, candidate) == member.commitment;
     const Result<AgreementKey> key = AgreementKey::Of(config().suite, candidate);
     return key.ok() && AsText(key->public_key()) == member.keys.mask_key();
   };
-  // A share with a word out of range is as wrong as any other, and must not hide the right ones.
-  std::erase_if(secret.shares, [&](const HeldShare& held) {
-    for (std::size_t i = 0; i < kSecretWords; ++i) {
-      if (LoadLe<std::uint64_t>(held.share.bytes(), 8 * i) < field::kPrime) continue;
-      actions.emplace_back(SecureBlame{members[held.x - 1].id, "gave a share of " + member.id + " that is none"});
-      return true;
-    }
-    return false;
-  });
-  if (secret.shares.size() < parameters.threshold) return false;
-  Result<privacy::Recovered> recovered = Recover(secret.shares, parameters.threshold, fits);
-  secret.tried = secret.shares.size();
-  if (!recovered.ok()) return false;
-  for (const std::uint32_t x : recovered->wrong) {
-    actions.emplace_back(SecureBlame{members[x - 1].id, "gave a wrong share of " + member.id + "'s secret"});
+}
+
+bool ServerSession::State::Recovered(std::uint32_t place, SecretRecovery& secret) {
+  std::vector<std::uint32_t> wrong;
+  const bool recovered = secret.Try(wrong);
+  for (const std::uint32_t x : wrong) {
+    actions.emplace_back(SecureBlame{members[x - 1].id, "gave a wrong share of " + members[place].id + "'s secret"});
   }
-  secret.found = std::move(recovered->secret);
-  secret.shares.clear();
-  return true;
+  return recovered;
 }
 
 void ServerSession::State::Unmask(bool last_chance) {
-  const auto enough = [this](const auto& entry) {
-    return entry.second.found || entry.second.shares.size() >= parameters.threshold;
-  };
+  const auto enough = [](const auto& entry) { return entry.second.has_enough(); };
   if (!last_chance && !std::ranges::all_of(wanted, enough)) return;
   for (auto& [place, secret] : wanted) {
     if (Recovered(place, secret)) continue;
     if (!last_chance) return;  // wrong shares: more may come
-    return Abort("the secret of " + members[place].id + " has " + std::to_string(secret.shares.size()) +
+    return Abort("the secret of " + members[place].id + " has " + std::to_string(secret.shares()) +
                  " shares of which it does not come, want " + std::to_string(parameters.threshold) + " right ones");
   }
   stage = Stage::kFinished;
@@ -522,14 +493,14 @@ void ServerSession::State::Unmask(bool last_chance) {
 
 SecureFinished ServerSession::State::Finished() {
   SecureFinished finished;
-  for (auto& [place, secret] : wanted) {
+  for (const auto& [place, secret] : wanted) {
     const Member& member = members[place];
-    if (secret.seed) {
+    if (member.uploaded) {
       finished.clients.push_back(member.id);
-      finished.masks.push_back({SelfMaskKey(*secret.found, session, place, config().model), /*subtract=*/true});
+      finished.masks.push_back({SelfMaskKey(secret.secret(), session, place, config().model), /*subtract=*/true});
       continue;
     }
-    const AgreementKey key = std::move(*AgreementKey::Of(config().suite, *secret.found));
+    const AgreementKey key = std::move(*AgreementKey::Of(config().suite, secret.secret()));
     for (const std::uint32_t other : member.neighbours) {
       if (!members[other].uploaded) continue;
       const std::string& peer = members[other].keys.mask_key();

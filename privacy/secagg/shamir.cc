@@ -89,13 +89,11 @@ Result<Points> PointsOf(std::span<const HeldShare> shares) {
     if (held.x == 0 || std::ranges::count(points.x, std::uint64_t{held.x}) > 0) {
       return InvalidArgument("share of " + std::to_string(held.x) + ": want each x once, and none 0");
     }
-    Words words{};
-    for (std::size_t i = 0; i < kSecretWords; ++i) {
-      words[i] = LoadLe<std::uint64_t>(held.share.bytes(), 8 * i);
-      if (words[i] >= field::kPrime) {
-        return InvalidArgument("share of " + std::to_string(held.x) + ": got a word that is not below 2^61 - 1");
-      }
+    if (!IsShare(held.share.bytes())) {
+      return InvalidArgument("share of " + std::to_string(held.x) + ": got a word that is not below 2^61 - 1");
     }
+    Words words{};
+    for (std::size_t i = 0; i < kSecretWords; ++i) words[i] = LoadLe<std::uint64_t>(held.share.bytes(), 8 * i);
     points.Add(held.x, words);
   }
   return points;
@@ -148,6 +146,14 @@ bool FromAllButOne(const Points& points, std::uint32_t threshold, const IsTheSec
 }
 
 }  // namespace
+
+bool IsShare(ByteSpan bytes) {
+  if (bytes.size() != kShareBytes) return false;
+  for (std::size_t i = 0; i < kSecretWords; ++i) {
+    if (LoadLe<std::uint64_t>(bytes, 8 * i) >= field::kPrime) return false;
+  }
+  return true;
+}
 
 SecretPolynomials::SecretPolynomials(const SecretKey& secret, std::uint32_t threshold, RandomSource& random)
     : coefficients_(threshold) {

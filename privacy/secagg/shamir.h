@@ -42,6 +42,9 @@ class SecretPolynomials {
   std::vector<Words> coefficients_;
 };
 
+/// Whether bytes are a share's: so many, and each word a number below 2^61 − 1.
+bool IsShare(ByteSpan bytes);
+
 /// A share and whose it is.
 struct HeldShare {
   std::uint32_t x = 0;
