@@ -71,7 +71,8 @@ TEST(QuantizerTest, Q2ErrorOfAMeanIsAsPredicted) {
 
 TEST(QuantizerTest, Q3AllAtTheLimitDoNotWrap) {
   SeededRandom random(4);
-  for (const RingBudget& budget : {RingBudget{16, 100, 3}, RingBudget{24, 1000, 1}, RingBudget{32, 128, 100}}) {
+  for (const RingBudget& budget :
+       {RingBudget{16, 100, 3}, RingBudget{24, 1000, 1}, RingBudget{32, 128, 100}, RingBudget{32, 1, 1}}) {
     const Quantizer quantizer = MakeQuantizer(budget, 0);
     const auto most = quantizer.level() * static_cast<std::int64_t>(budget.max_contributions * budget.max_weight);
     EXPECT_LT(most, std::int64_t{1} << (budget.bits - 1));
@@ -79,7 +80,7 @@ TEST(QuantizerTest, Q3AllAtTheLimitDoNotWrap) {
               std::int64_t{1} << (budget.bits - 1));
     Elements elements(2), sum(2);
     for (std::uint64_t i = 0; i < budget.max_contributions; ++i) {
-      EXPECT_EQ(quantizer.Encode(std::vector<float>{1e9f, -1e9f}, budget.max_weight, random, elements), 2u);
+      EXPECT_EQ(quantizer.Encode(std::vector<float>{1e30f, -1e30f}, budget.max_weight, random, elements), 2u);
       sum[0] += elements[0];
       sum[1] += elements[1];
     }

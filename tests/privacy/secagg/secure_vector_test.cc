@@ -196,6 +196,40 @@ TEST_F(SecureVectorTest, RefusesValuesThatAreNotFinite) {
   }
 }
 
+TEST_F(SecureVectorTest, RefusesValuesThatRotateBeyondFloats) {
+  SecureVectorSpec spec = SmallSpec(10);
+  spec.rotation.emplace().fill(5);
+  const SecureVectorLayout layout = LayoutOf(spec);
+  const std::int64_t counters[] = {1, 0, 0};
+  EXPECT_EQ(layout.Encode(std::vector<float>(1000, 3e38f), counters, random_).status().code(), Code::kInvalidArgument);
+}
+
+TEST_F(SecureVectorTest, P9ClientsRefuseWeightsBeyondTheirMost) {
+  const SecureVectorLayout layout = LayoutOf(SmallSpec(10));
+  for (const std::int64_t weight : {-1, 0, 11}) {
+    const std::int64_t counters[] = {weight, 0, 0};
+    EXPECT_THAT(layout.Encode(std::vector<float>(1000), counters, random_).status().message(),
+                HasSubstr("want 1 to 10"));
+  }
+}
+
+TEST_F(SecureVectorTest, RefusesMoreSaturatedValuesThanThereAre) {
+  const SecureVectorSpec spec = SmallSpec(10);
+  const SecureVectorLayout layout = LayoutOf(spec);
+  const CounterCode code = *CounterCode::Make(spec.budget);
+  const std::int64_t counters[] = {1, 0, 0};
+  const auto refusal = [&](std::int64_t saturated) {
+    Elements elements = *layout.Encode(std::vector<float>(1000), counters, random_);
+    code.Encode(saturated, std::span(elements).subspan(1000 + 3 * code.limbs(), code.limbs()));
+    MaskedSum sum(layout);
+    EXPECT_TRUE(sum.AddPiece(0, Packed(elements, 24)).ok());
+    return sum.Finish(1).status().code();
+  };
+  EXPECT_EQ(refusal(1000), Code::kOk);
+  EXPECT_EQ(refusal(1001), Code::kDataLoss);
+  EXPECT_EQ(refusal(-1), Code::kDataLoss);
+}
+
 TEST_F(SecureVectorTest, RefusesPiecesThatAreNone) {
   const SecureVectorLayout layout = LayoutOf(SmallSpec(10));
   MaskedSum sum(layout);

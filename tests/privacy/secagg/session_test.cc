@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
+#include <google/protobuf/unknown_field_set.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -137,23 +139,86 @@ TEST(SecureSessionTest, P3VectorsOfTwoSessionsDiffer) {
   EXPECT_LT(equal, 3);
 }
 
-// A wrong share names its sender, and the round goes on.
-TEST(SecureSessionTest, H4WrongSharesAreBlamedAndSurvived) {
-  SecureFederation federation(SmallConfig(10, 24, 20), 20, 8);
-  federation.network = [](SecureFederation::Packet& packet) {
+/// What arrives of client 0's answers of a kind is changed.
+template <typename Change>
+auto ChangingAnswers(v1::SecureAnswer::AnswerCase kind, Change change) {
+  return [kind, change](SecureFederation::Packet& packet) {
     v1::SecureAnswer answer;
     if (packet.client != 0 || packet.to_client || packet.upload) return 1;
     FEDPEFT_CHECK(answer.ParseFromArray(packet.bytes.data(), static_cast<int>(packet.bytes.size())));
-    if (!answer.has_unmasked()) return 1;
-    for (std::string& share : *answer.mutable_unmasked()->mutable_shares()) share[0] = static_cast<char>(share[0] ^ 1);
+    if (answer.answer_case() != kind) return 1;
+    change(answer);
     const std::string text = answer.SerializeAsString();
     packet.bytes.assign(text.begin(), text.end());
     return 1;
   };
+}
+
+// A wrong share names its sender, and the round goes on; so does one that is none.
+TEST(SecureSessionTest, H4WrongSharesAreBlamedAndSurvived) {
+  for (const bool none : {false, true}) {
+    SecureFederation federation(SmallConfig(10, 24, 20), 20, 8);
+    federation.network = ChangingAnswers(v1::SecureAnswer::kUnmasked, [none](v1::SecureAnswer& answer) {
+      for (std::string& share : *answer.mutable_unmasked()->mutable_shares()) {
+        share[0] = static_cast<char>(share[0] ^ 1);
+        if (none) share.assign(share.size(), static_cast<char>(0xff));
+      }
+    });
+    federation.Run();
+    ExpectExactSum(federation, 20);
+    ASSERT_FALSE(federation.blamed().empty());
+    for (const SecureBlame& blame : federation.blamed()) EXPECT_EQ(blame.client, "client-0");
+  }
+}
+
+// What would make its neighbours give up, or them carry what it likes, goes no further than the coordinator.
+TEST(SecureSessionTest, BadKeysHurtNobodyElse) {
+  const std::function<void(v1::AdvertisedKeys&)> bad[] = {
+      [](auto& keys) { keys.set_mask_key(keys.channel_key()); },
+      [](auto& keys) { keys.set_mask_key(std::string(32, '\0')); },
+      [](auto& keys) { keys.set_signing_key("no key"); },
+      [](auto& keys) { keys.set_certificate(std::string(10'000, 'x')); },
+  };
+  for (const auto& change : bad) {
+    SecureFederation federation(SmallConfig(10, 24, 10), 10, 13);
+    federation.network =
+        ChangingAnswers(v1::SecureAnswer::kKeys, [&](v1::SecureAnswer& answer) { change(*answer.mutable_keys()); });
+    federation.Run();
+    ExpectExactSum(federation, 9);
+    ASSERT_THAT(federation.dropped(), SizeIs(1));
+    EXPECT_EQ(federation.dropped()[0].client, "client-0");
+  }
+}
+
+TEST(SecureSessionTest, OneClientsKeysAreNotAnothersToo) {
+  SecureFederation federation(SmallConfig(10, 24, 10), 10, 14);
+  Bytes first;
+  federation.network = [&](SecureFederation::Packet& packet) {
+    if (packet.to_client || packet.upload || packet.client > 1) return 1;
+    if (packet.client == 0 && first.empty()) first = packet.bytes;
+    const bool keys = AsText(packet.bytes).size() == first.size();
+    if (packet.client == 1 && keys) packet.bytes = first;
+    return 1;
+  };
   federation.Run();
-  ExpectExactSum(federation, 20);
-  ASSERT_FALSE(federation.blamed().empty());
-  for (const SecureBlame& blame : federation.blamed()) EXPECT_EQ(blame.client, "client-0");
+  ExpectExactSum(federation, 9);
+  EXPECT_THAT(federation.dropped()[0].reason, HasSubstr("another client's key"));
+}
+
+TEST(SecureSessionTest, UnknownFieldsOfKeysAreNotCarried) {
+  SecureFederation federation(SmallConfig(10, 24, 10), 10, 15);
+  const auto bloat = ChangingAnswers(v1::SecureAnswer::kKeys, [](v1::SecureAnswer& answer) {
+    v1::AdvertisedKeys& keys = *answer.mutable_keys();
+    keys.GetReflection()->MutableUnknownFields(&keys)->AddLengthDelimited(1000, std::string(100'000, 'x'));
+  });
+  std::size_t largest = 0;
+  federation.network = [&](SecureFederation::Packet& packet) {
+    if (packet.to_client) largest = std::max(largest, packet.bytes.size());
+    return bloat(packet);
+  };
+  federation.Run();
+  ExpectExactSum(federation, 10);
+  EXPECT_LT(largest, 10'000u);
 }
 
 TEST(SecureSessionTest, P7SomethingElseIsOut) {
