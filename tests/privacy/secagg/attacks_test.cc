@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <map>
-#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -13,116 +13,20 @@
 #include "privacy/secagg/shamir.h"
 #include "proto/secure_aggregation.pb.h"
 #include "tests/privacy/random.h"
-#include "tests/privacy/secagg/identities.h"
+#include "tests/privacy/secagg/clients.h"
 #include "tests/privacy/secagg/sessions.h"
 
 namespace fedpeft::privacy {
 namespace {
 
-using ::testing::AnyOf;
-using testing::Enrolled;
+using testing::AnswerOf;
+using testing::BytesOf;
+using testing::Clients;
 using ::testing::HasSubstr;
-using testing::IdentityOf;
-using testing::IndexOf;
-using testing::NameOf;
 using testing::SecureFederation;
 using testing::SeededRandom;
 using testing::SmallConfig;
-
-v1::SecureStep StepOf(const Bytes& bytes) {
-  v1::SecureStep step;
-  FEDPEFT_CHECK(step.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())));
-  return step;
-}
-v1::SecureAnswer AnswerOf(const Bytes& bytes) {
-  v1::SecureAnswer answer;
-  FEDPEFT_CHECK(answer.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())));
-  return answer;
-}
-template <typename Message>
-Bytes BytesOf(const Message& message) {
-  const std::string text = message.SerializeAsString();
-  return {text.begin(), text.end()};
-}
-
-/// Clients by hand: each step is given to them as a test likes. A twin is the same client once more, with the same
-/// secrets: what a corrupt one can do with them, it can do twice.
-class Clients {
- public:
-  Clients(SessionConfig config, std::uint32_t clients, bool identities = false, std::uint64_t seed = 1)
-      : config_(std::move(config)), clients_(clients) {
-    for (std::size_t i = 0; i < clients; ++i) identities_.push_back(IdentityOf(i));
-    ServerSession::Setup setup;
-    setup.config = config_;
-    for (std::size_t i = 0; i < clients; ++i) {
-      setup.clients.push_back(NameOf(i));
-      for (const bool twin : {false, true}) {
-        auto& random = randoms_.emplace_back(std::make_unique<SeededRandom>(1000 * seed + i));
-        ClientSession::Setup client;
-        client.client_id = NameOf(i);
-        client.policy.semi_malicious = false;
-        client.random = random.get();
-        if (identities) {
-          client.identity = {&identities_[i], identities_[i].public_key()};
-          client.check = Enrolled;
-        }
-        sessions_[{i, twin}] = std::make_unique<ClientSession>(std::move(client));
-      }
-    }
-    server_.emplace(std::move(setup));
-  }
-  /// Plays honestly until the coordinator would ask that; gives those steps, by client.
-  std::map<std::size_t, Bytes> UntilStep(v1::SecureStep::StepCase until) {
-    std::map<std::size_t, Bytes> held;
-    std::vector<SecureAction> actions = server_->Handle(Instant{}, SecureTick{});
-    while (!actions.empty()) {
-      std::vector<SecureAction> next;
-      for (SecureAction& action : actions) {
-        auto* const ask = std::get_if<SecureAsk>(&action);
-        if (ask == nullptr) continue;
-        const std::size_t i = IndexOf(ask->client);
-        const auto kind = StepOf(*ask->step).step_case();
-        if (kind == until) {
-          held.emplace(i, *ask->step);
-          continue;
-        }
-        if (kind == v1::SecureStep::kCohort) cohorts_[i] = StepOf(*ask->step).cohort();
-        const auto answer = Give(i, *ask->step);
-        (void)Give(i, *ask->step, /*twin=*/true);
-        FEDPEFT_CHECK(answer.ok());
-        if (*answer && kind == v1::SecureStep::kCohort) shares_[i] = AnswerOf(**answer).shares();
-        const SecureEvent event =
-            *answer ? SecureEvent(SecureAnswered{ask->client, **answer}) : SecureEvent(SecureUploaded{ask->client});
-        for (SecureAction& more : server_->Handle(Instant{}, event)) next.push_back(std::move(more));
-      }
-      actions = std::move(next);
-    }
-    return held;
-  }
-
-  Result<std::optional<Bytes>> Give(std::size_t i, const Bytes& step, bool twin = false) {
-    ClientSession& session = *sessions_.at({i, twin});
-    Result<std::optional<Bytes>> answer = session.Handle(step);
-    if (session.masking()) session.Masked();
-    return answer;
-  }
-  Status Refusal(std::size_t i, const v1::SecureStep& step) { return Give(i, BytesOf(step)).status(); }
-  ServerSession& server() { return *server_; }
-  const v1::Cohort& cohort(std::size_t i) const { return cohorts_.at(i); }
-  const v1::SealedShares& shares(std::size_t i) const { return shares_.at(i); }
-  const SessionId& id(std::size_t i) const { return sessions_.at({i, false})->id(); }
-  std::uint32_t size() const { return clients_; }
-
- private:
-  SessionConfig config_;
-  std::uint32_t clients_;
-  std::vector<SigningKey> identities_;
-  std::vector<std::unique_ptr<SeededRandom>> randoms_;
-  std::map<std::pair<std::size_t, bool>, std::unique_ptr<ClientSession>> sessions_;
-  std::optional<ServerSession> server_;
-  std::map<std::size_t, v1::Cohort> cohorts_;
-  std::map<std::size_t, v1::SealedShares> shares_;
-};
+using testing::StepOf;
 
 Bytes AllOf(std::uint32_t clients, std::optional<std::uint32_t> without = {}) {
   Bytes bitmap = EmptyBitmap(clients);

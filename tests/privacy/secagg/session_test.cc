@@ -221,6 +221,16 @@ TEST(SecureSessionTest, UnknownFieldsOfKeysAreNotCarried) {
   EXPECT_LT(largest, 10'000u);
 }
 
+TEST(SecureSessionTest, QuorumsOfTwoStatementsShareAnHonestClient) {
+  for (std::uint32_t hundredths = 0; hundredths < 50; ++hundredths) {
+    for (const std::uint32_t clients : {5u, 20u, 200u, 360u, 1000u}) {
+      auto config = SmallConfig(10, 24, clients);
+      config.max_corrupt = hundredths / 100.0;
+      EXPECT_GT(2 * SignatureQuorum(config, clients), clients + hundredths * clients / 100) << hundredths;
+    }
+  }
+}
+
 TEST(SecureSessionTest, P7SomethingElseIsOut) {
   const auto keys_of = [](std::uint64_t seed) {
     testing::SeededRandom random(seed);
