@@ -36,6 +36,12 @@ struct JoinOptions {
   double max_wait_s = 0;
   /// A run's YAML: the one that this client agreed to; empty: whatever the coordinator's is.
   std::string run_yaml;
+  /// What this client's people allow; empty: every run.
+  std::string policy;
+  /// PEM of the certificate, and of its key, with which this client signs its keys under secure aggregation; empty:
+  /// none.
+  std::string enrolment_cert;
+  std::string enrolment_key;
 };
 /// Joins and serves until the run is finished, or SIGTERM or SIGINT.
 Status RunJoin(const JoinOptions& options);

@@ -12,12 +12,17 @@
 #include "client/compute.h"
 #include "client/dataset.h"
 #include "client/local_runner.h"
+#include "client/secure_clients.h"
 #include "client/session.h"
 #include "client/signals.h"
 #include "configs/loader.h"
+#include "configs/policy.h"
 #include "configs/print.h"
+#include "configs/secure.h"
+#include "peft/core/files.h"
 #include "peft/core/log.h"
 #include "peft/plan/prompt_start.h"
+#include "privacy/crypto/certificate.h"
 #include "proto/limits.h"
 #include "proto/protocol.pb.h"
 #include "proto/run_config.pb.h"
@@ -113,6 +118,49 @@ Result<std::string> NameToClaim(const JoinOptions& options, UpdateStore& updates
   return updates.Name(options.name);
 }
 
+/// Without a policy nothing is insisted on but what every client does.
+Result<Policy> ReadPolicy(const std::string& path) {
+  if (!path.empty()) return LoadPolicy(path);
+  Policy policy;
+  policy.secure.semi_malicious = false;
+  return policy;
+}
+
+Status ReadIdentity(const JoinOptions& options, SecureClients::Setup& setup) {
+  if (options.enrolment_cert.empty()) return OkStatus();
+  if (options.enrolment_key.empty()) return InvalidArgument("--enrolment-key: is missing beside --enrolment-cert");
+  ASSIGN_OR_RETURN(const std::string certificate, ReadFile(options.enrolment_cert, privacy::kMaxPemBytes));
+  ASSIGN_OR_RETURN(setup.identity_certificate, privacy::CertificateFromPem(certificate));
+  ASSIGN_OR_RETURN(std::string pem, ReadFile(options.enrolment_key, privacy::kMaxPemBytes));
+  Result<privacy::SigningKey> key = privacy::SigningKey::FromPem(setup.run.secure.suite, pem);
+  privacy::Wipe({reinterpret_cast<std::uint8_t*>(pem.data()), pem.size()});
+  if (!key.ok()) return key.status().Annotate(options.enrolment_key);
+  setup.identity_key = std::make_shared<const privacy::SigningKey>(*std::move(key));
+  return OkStatus();
+}
+
+/// What the clients of this process do under secure aggregation; nothing in a run without it.
+Result<std::unique_ptr<SecureClients>> MakeSecureClients(const JoinOptions& options, const AgreedRun& agreed,
+                                                         const Policy& policy, UpdateStore& updates) {
+  if (!agreed.spec.secure.on) return std::unique_ptr<SecureClients>();
+  if (!options.eval_data.empty()) {
+    return InvalidArgument(
+        "--eval-data: got some, want none in a run with secure aggregation: the coordinator would be told this "
+        "client's own metrics beside the sum (let an evaluator join)");
+  }
+  SecureClients::Setup setup;
+  setup.run = agreed.spec;
+  setup.run_id = agreed.id;
+  setup.policy = policy.secure;
+  RETURN_IF_ERROR(ReadIdentity(options, setup));
+  ASSIGN_OR_RETURN(setup.check, LoadEnrolmentRoots(policy.enrolment_roots, agreed.spec.secure.suite));
+  if (options.state.empty() && !options.evaluator) {
+    LogWarning("unmasked.not_kept",
+               {{"reason", "without --state this client forgets with the process which sums it has unmasked"}});
+  }
+  return std::make_unique<SecureClients>(std::move(setup), updates);
+}
+
 /// Errors: also kCancelled after `stop`, at the end of the file that is being loaded.
 Status Join(const JoinOptions& options, const std::stop_token& stop) {
   if (options.evaluator && !options.eval_data.empty()) {
@@ -121,9 +169,12 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
   ASSIGN_OR_RETURN(UpdateStore updates, UpdateStore::Open(options.state));
   ASSIGN_OR_RETURN(const std::string name, NameToClaim(options, updates));
   ASSIGN_OR_RETURN(const std::optional<Agreement> agreement, ReadAgreement(options.run_yaml));
+  ASSIGN_OR_RETURN(const Policy policy, ReadPolicy(options.policy));
   ASSIGN_OR_RETURN(const BaseInfo base, OpenBase(options.compute.base));
   ASSIGN_OR_RETURN(const auto transport, Transport::Make(options.connect));
   ASSIGN_OR_RETURN(AgreedRun agreed, AskRun(*transport, agreement, options.max_wait_s, stop));
+  RETURN_IF_ERROR(policy.Check(agreed.spec).Annotate("coordinator"));
+  ASSIGN_OR_RETURN(const auto secure, MakeSecureClients(options, agreed, policy, updates));
   RETURN_IF_ERROR(CheckBaseIsRuns(base, agreed.spec));
   RETURN_IF_ERROR(ResolvePrompt(base.tokenizer, agreed.spec.plan));
   UseThreads(options.compute.threads);
@@ -143,6 +194,7 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
   session_options.weights = base.weights;
   session_options.tokenizer = base.tokenizer.hash();
   session_options.max_wait_s = options.max_wait_s;
+  session_options.secure = secure.get();
   Session session(*transport, *runner, updates, std::move(session_options));
   const Status outcome = session.Run(stop);
   if (outcome.ok()) updates.Clear();

@@ -62,6 +62,12 @@ void AddJoin(CLI::App& app, JoinOptions& options) {
   verb->add_option("--run", options.run_yaml,
                    "the run's YAML that this client agreed to: a coordinator with another run is refused, and what "
                    "differs is named");
+  verb->add_option("--policy", options.policy,
+                   "YAML of what this client's people allow: a coordinator's run beyond it is refused");
+  CLI::Option* enrolment =
+      verb->add_option("--enrolment-cert", options.enrolment_cert,
+                       "PEM of the certificate that names this client to the others under secure aggregation");
+  verb->add_option("--enrolment-key", options.enrolment_key, "PEM of its private key")->needs(enrolment);
   verb->add_option("--max-wait", options.max_wait_s,
                    "give up when the coordinator could not be reached for this many seconds (default: try for ever)")
       ->check(CLI::PositiveNumber);

@@ -15,7 +15,10 @@ namespace fedpeft::client {
 
 struct Session::Impl {
   Impl(Transport& t, Runner& r, UpdateStore& updates, SessionOptions o)
-      : transport(t), runner(r), options(std::move(o)), worker(t, r, updates, tasks, identity, options.run_id) {}
+      : transport(t),
+        runner(r),
+        options(std::move(o)),
+        worker(t, r, updates, tasks, identity, options.run_id, options.secure) {}
 
   // Constant, or synchronised by themselves.
   Transport& transport;
@@ -99,7 +102,9 @@ Status Session::Impl::JoinOnce() {
   request.set_tokenizer_sha256(Encode(options.tokenizer));
   request.set_layout_sha256(Encode(runner.layout_digest()));
   for (std::size_t i = 0; i < runner.clients(); ++i) {
-    request.add_examples(runner.examples(i));
+    // Under secure aggregation a trainer's number of examples is in its masked vector alone.
+    const bool told = options.evaluator || options.secure == nullptr;
+    request.add_examples(told ? runner.examples(i) : 0);
     if (!options.evaluator) request.add_held_out(runner.held_out(i));
   }
   request.set_software("fedpeft-client");
@@ -141,6 +146,11 @@ void Session::Impl::Receive(const v1::Task& task) {
       if (train) return tasks.Offer({key, TrainWork{*params}});
       return tasks.Offer({key, EvaluateWork{*params}});
     }
+    case v1::Task::kSecure:
+      if (options.secure == nullptr || key.round == 0 || key.round > runner.total_rounds()) {
+        return LogWarning("task.malformed", {{"reason", "it is of a sum that is not the run's"}, {"round", key.round}});
+      }
+      return tasks.Offer({key, SecureWork{Bytes(task.secure().step().begin(), task.secure().step().end())}});
     case v1::Task::kClosed:
       return tasks.CloseRounds(task.closed().committed_round());
     case v1::Task::kFinished:

@@ -14,8 +14,17 @@ void TaskQueue::Offer(Work work) {
     newest->second = offered;
     // A newer attempt of the same round starts from the same parameters, so the work in progress is still of use.
     if (current_ && current_->client == work.key.client && current_->round < work.key.round) cancelled_ = true;
-    if (work.key.step == 0) training_ = std::max(training_, work.key.round);
-    if (current_ && current_->step != 0 && current_->round < training_) cancelled_ = true;
+    if (std::holds_alternative<SecureWork>(work.what)) {
+      summing_ = std::max(summing_, offered);
+      if (current_ && current_->step == kTrainStep && !WantedLocked(*current_)) cancelled_ = true;
+      const auto other = std::ranges::find_if(
+          queue_, [](const Work& queued) { return !std::holds_alternative<SecureWork>(queued.what); });
+      queue_.insert(other, std::move(work));
+      changed_.notify_all();
+      return;
+    }
+    if (work.key.step == kTrainStep) training_ = std::max(training_, work.key.round);
+    if (current_ && current_->step == kEvaluateStep && current_->round < training_) cancelled_ = true;
     queue_.push_back(std::move(work));
   }
   changed_.notify_all();
@@ -26,7 +35,7 @@ void TaskQueue::CloseRounds(std::uint32_t round) {
     const std::lock_guard lock(mutex_);
     closed_ = std::max(closed_, round);
     // Evaluations of a round come after its commit.
-    if (current_ && current_->step == 0 && current_->round <= closed_) cancelled_ = true;
+    if (current_ && current_->step == kTrainStep && current_->round <= closed_) cancelled_ = true;
   }
   changed_.notify_all();
 }
@@ -36,6 +45,7 @@ void TaskQueue::Reset() {
   queue_.clear();
   newest_.clear();
   training_ = 0;
+  summing_ = {};
 }
 
 void TaskQueue::Finish(Status outcome) {
@@ -67,7 +77,9 @@ std::optional<Work> TaskQueue::Take() {
 
 bool TaskQueue::WantedLocked(const TaskKey& key) const {
   if (outcome_) return false;
-  if (key.step == 0 ? key.round <= closed_ : key.round < training_) return false;
+  const bool evaluation = key.step == kEvaluateStep;
+  if (evaluation ? key.round < training_ : key.round <= closed_) return false;
+  if (key.step == kTrainStep && std::pair(key.round, key.attempt) <= summing_) return false;
   const auto newest = newest_.find({key.client, key.step});
   return newest == newest_.end() || newest->second <= std::pair(key.round, key.attempt);
 }

@@ -13,6 +13,7 @@
 #include <string>
 #include <variant>
 
+#include "peft/core/bytes.h"
 #include "peft/core/clock.h"
 #include "peft/core/hash.h"
 #include "peft/core/status.h"
@@ -27,6 +28,10 @@ struct TaskKey {
   auto operator<=>(const TaskKey&) const = default;
 };
 
+/// Steps of a round; those of secure aggregation follow them.
+inline constexpr std::uint32_t kTrainStep = 0;
+inline constexpr std::uint32_t kEvaluateStep = 1;
+
 struct BlobRef {
   Digest sha256{};
   std::uint64_t length = 0;
@@ -38,16 +43,22 @@ struct EvaluateWork {
   BlobRef params;
 };
 
+/// A serialised step of secure aggregation.
+struct SecureWork {
+  Bytes step;
+};
+
 struct Work {
   TaskKey key;
-  std::variant<TrainWork, EvaluateWork> what;
+  std::variant<TrainWork, EvaluateWork, SecureWork> what;
 };
 
 /// Threads: all functions from any thread; Take from one.
 class TaskQueue {
  public:
   /// A task that is not newer than what was offered for its client since the last Reset is dropped: the coordinator
-  /// repeats tasks until they are acknowledged.
+  /// repeats tasks until they are acknowledged. Steps of secure aggregation come first: others wait for them, and what
+  /// is still training is too late for the sum.
   void Offer(Work work);
   /// Rounds up to `round` are committed: their tasks are obsolete, the one in progress is cancelled.
   void CloseRounds(std::uint32_t round);
@@ -82,6 +93,8 @@ class TaskQueue {
   std::uint32_t closed_ = 0;
   /// Newest round that a training was offered of: evaluations of earlier rounds are over.
   std::uint32_t training_ = 0;
+  /// Newest (round, attempt) of secure aggregation: its trainings are over.
+  std::pair<std::uint32_t, std::uint32_t> summing_;
   std::optional<TaskKey> current_;
   std::optional<Status> outcome_;
   std::atomic<bool> cancelled_ = false;

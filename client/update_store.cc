@@ -15,6 +15,7 @@ namespace fedpeft::client {
 namespace {
 
 constexpr std::string_view kUpdatePrefix = "update-";
+constexpr std::uint64_t kMaxUnmaskedBytes = std::uint64_t{16} << 20;
 constexpr std::uint64_t kMaxUpdateBytes = std::uint64_t{1} << 40;
 
 /// File: one line of JSON that says what follows, then the payload, then the client's own tensors.
@@ -179,6 +180,36 @@ Result<Bytes> UpdateStore::Personal(const std::string& run_id, const std::string
   if (!IsWhole(*file, "personal", file->personal()))
     return DataLoss(path + ": its own tensors are not those of its hash");
   return Bytes(file->personal().begin(), file->personal().end());
+}
+
+std::string UpdateStore::UnmaskedPathOf(const std::string& client) const {
+  return JoinPath(folder_, "unmasked-" + FileNameOf(client));
+}
+
+namespace {
+
+/// By run, the last round in which the client unmasked a sum. Errors: UpdateStore::IsUnmasked's.
+Result<nlohmann::json> ReadUnmasked(const std::string& path) {
+  const Result<std::string> text = ReadFile(path, kMaxUnmaskedBytes);
+  if (text.status().code() == Code::kNotFound) return nlohmann::json::object();
+  if (!text.ok()) return text.status();
+  nlohmann::json rounds = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (!rounds.is_object()) return DataLoss(path + ": is not what this program writes");
+  return rounds;
+}
+
+}  // namespace
+
+Status UpdateStore::MarkUnmasked(const std::string& run_id, const std::string& client, std::uint32_t round) {
+  const std::string path = UnmaskedPathOf(client);
+  ASSIGN_OR_RETURN(nlohmann::json rounds, ReadUnmasked(path));
+  rounds[run_id] = std::max(round, Field<std::uint32_t>(rounds, run_id.c_str()));
+  return WriteFileAtomically(path, AsBytes(rounds.dump()));
+}
+
+Result<bool> UpdateStore::IsUnmasked(const std::string& run_id, const std::string& client, std::uint32_t round) const {
+  ASSIGN_OR_RETURN(const nlohmann::json rounds, ReadUnmasked(UnmaskedPathOf(client)));
+  return round <= Field<std::uint32_t>(rounds, run_id.c_str());
 }
 
 void UpdateStore::Clear() {

@@ -1,5 +1,6 @@
-// The client's state folder: its name, the update that each client trained last, and its own tensors after it. They
-// outlive the process, so that a coordinator or client that dies costs no second training.
+// The client's state folder: its name, the update that each client trained last, its own tensors after it, and in which
+// rounds it has unmasked a sum. They outlive the process, so that a coordinator or client that dies costs no second
+// training, and nobody gets a second sum of a round.
 #pragma once
 
 #include <cstdint>
@@ -51,12 +52,17 @@ class UpdateStore {
   /// The client's own tensors after its last training in this run; empty before the first. Errors: kDataLoss for a
   /// damaged file, and the file's.
   Result<Bytes> Personal(const std::string& run_id, const std::string& client) const;
+  /// Secure aggregation: the client gives shares of others' secrets away in this round, once; durable when it returns.
+  Status MarkUnmasked(const std::string& run_id, const std::string& client, std::uint32_t round);
+  /// Whether it has, in this round or a later one. Errors: kDataLoss for a damaged file, and the file's.
+  Result<bool> IsUnmasked(const std::string& run_id, const std::string& client, std::uint32_t round) const;
   /// Forgets every kept update; their run is over.
   void Clear();
 
  private:
   UpdateStore(std::string folder, bool temporary, FolderLock lock);
   std::string PathOf(const std::string& client) const;
+  std::string UnmaskedPathOf(const std::string& client) const;
 
   std::string folder_;
   bool temporary_;

@@ -38,9 +38,7 @@ class ProgressLog {
 }  // namespace
 
 void Worker::Do(const Work& work) {
-  const bool train = std::holds_alternative<TrainWork>(work.what);
-  const Status status =
-      train ? Train(work.key, std::get<TrainWork>(work.what)) : Evaluate(work.key, std::get<EvaluateWork>(work.what));
+  const Status status = std::visit([&](const auto& what) { return Perform(work.key, what); }, work.what);
   if (status.ok() || !tasks_.Wanted(work.key)) return;
   LogWarning("task.failed", {{"client", work.key.client}, {"round", work.key.round}, {"reason", status.ToString()}});
   v1::SubmitRequest request;
@@ -119,18 +117,34 @@ Result<KeptUpdate> Worker::TrainOrFind(const TaskKey& key, const TrainWork& work
   return kept;
 }
 
-Status Worker::Train(const TaskKey& key, const TrainWork& work) {
+Status Worker::Perform(const TaskKey& key, const TrainWork& work) {
   ASSIGN_OR_RETURN(const std::size_t index, IndexOf(key));
   ASSIGN_OR_RETURN(const KeptUpdate update, TrainOrFind(key, work, index));
-  return Upload(key, update);
+  if (secure_ == nullptr) return Upload(key, update);
+  v1::SubmitRequest request;
+  request.mutable_trained();
+  const Status told = Submit(key, request);
+  if (told.code() != Code::kFailedPrecondition) return told;
+  LogInfo("update.too_late", {{"client", key.client}, {"round", key.round}, {"reason", told.message()}});
+  return OkStatus();  // it is kept for the next attempt
+}
+
+Status Worker::Perform(const TaskKey& key, const SecureWork& work) {
+  ASSIGN_OR_RETURN(const std::size_t index, IndexOf(key));
+  ASSIGN_OR_RETURN(SecureClients::Reply reply, secure_->Handle(key, work.step, runner_.examples(index)));
+  if (!reply.masked) {
+    v1::SubmitRequest request;
+    request.set_secure(reply.bytes.data(), reply.bytes.size());
+    return Submit(key, request);
+  }
+  v1::UploadManifest manifest;
+  manifest.set_payload_sha256(Encode(reply.layout));
+  manifest.set_base_sha256(Encode(reply.base));
+  return Upload(key, manifest, reply.bytes);
 }
 
 Status Worker::Upload(const TaskKey& key, const KeptUpdate& update) {
   v1::UploadManifest manifest;
-  manifest.set_run_id(run_id_);
-  Encode(key, *manifest.mutable_key());
-  manifest.set_length(update.payload.size());
-  manifest.set_sha256(Encode(Sha256Of(update.payload)));
   manifest.set_payload_sha256(Encode(update.layout));
   manifest.set_base_sha256(Encode(update.base));
   v1::TrainStats& stats = *manifest.mutable_stats();
@@ -139,24 +153,38 @@ Status Worker::Upload(const TaskKey& key, const KeptUpdate& update) {
   stats.set_tokens(static_cast<std::uint64_t>(update.stats.tokens));
   stats.set_loss(update.stats.loss);
   stats.set_seconds(update.stats.seconds);
+  return Upload(key, manifest, update.payload);
+}
+
+Status Worker::Upload(const TaskKey& key, v1::UploadManifest& manifest, ByteSpan content) {
+  manifest.set_run_id(run_id_);
+  Encode(key, *manifest.mutable_key());
+  manifest.set_length(content.size());
+  manifest.set_sha256(Encode(Sha256Of(content)));
   return Persist(key, [&](Duration& least_wait) -> Status {
-    ASSIGN_OR_RETURN(const std::optional<Duration> asked,
-                     transport_.Upload(identity_.Token(), manifest, update.payload));
+    ASSIGN_OR_RETURN(const std::optional<Duration> asked, transport_.Upload(identity_.Token(), manifest, content));
     if (!asked) return OkStatus();
     least_wait = *asked;
     return ResourceExhausted("upload: the coordinator has no room now");
   });
 }
 
-Status Worker::Evaluate(const TaskKey& key, const EvaluateWork& work) {
+Status Worker::Submit(const TaskKey& key, v1::SubmitRequest& request) {
+  request.set_run_id(run_id_);
+  Encode(key, *request.mutable_key());
+  return Persist(key, [&](Duration&) {
+    request.set_session(identity_.Token());
+    return transport_.Submit(request);
+  });
+}
+
+Status Worker::Perform(const TaskKey& key, const EvaluateWork& work) {
   ASSIGN_OR_RETURN(const std::size_t index, IndexOf(key));
   RETURN_IF_ERROR(FetchParams(key, work.params));
   ASSIGN_OR_RETURN(const Bytes personal, PersonalOf(key));
   ASSIGN_OR_RETURN(const EvaluateStats stats,
                    runner_.Evaluate(index, key.round, {params_, personal}, tasks_.cancelled()));
   v1::SubmitRequest request;
-  request.set_run_id(run_id_);
-  Encode(key, *request.mutable_key());
   v1::EvaluateStats& counts = *request.mutable_evaluated();
   for (const auto& [name, value] : stats.totals.sums()) {
     v1::Sum& sum = *counts.add_sums();
@@ -164,10 +192,7 @@ Status Worker::Evaluate(const TaskKey& key, const EvaluateWork& work) {
     sum.set_value(value);
   }
   counts.set_seconds(stats.seconds);
-  return Persist(key, [&](Duration&) {
-    request.set_session(identity_.Token());
-    return transport_.Submit(request);
-  });
+  return Submit(key, request);
 }
 
 }  // namespace fedpeft::client

@@ -8,10 +8,16 @@
 #include <utility>
 
 #include "client/runner.h"
+#include "client/secure_clients.h"
 #include "client/task_queue.h"
 #include "client/transport.h"
 #include "client/update_store.h"
 #include "peft/core/status.h"
+
+namespace fedpeft::v1 {
+class SubmitRequest;
+class UploadManifest;
+}  // namespace fedpeft::v1
 
 namespace fedpeft::client {
 
@@ -43,21 +49,24 @@ class Identity {
 class Worker {
  public:
   /// All references must outlive the worker.
+  /// `secure`: null where updates go to the coordinator as they are.
   Worker(Transport& transport, Runner& runner, UpdateStore& updates, TaskQueue& tasks, const Identity& identity,
-         std::string run_id)
+         std::string run_id, SecureClients* secure = nullptr)
       : transport_(transport),
         runner_(runner),
         updates_(updates),
         tasks_(tasks),
         identity_(identity),
-        run_id_(std::move(run_id)) {}
+        run_id_(std::move(run_id)),
+        secure_(secure) {}
 
   /// Does one task and hands in its answer; a failure is logged and told to the coordinator.
   void Do(const Work& work);
 
  private:
-  Status Train(const TaskKey& key, const TrainWork& work);
-  Status Evaluate(const TaskKey& key, const EvaluateWork& work);
+  Status Perform(const TaskKey& key, const TrainWork& work);
+  Status Perform(const TaskKey& key, const EvaluateWork& work);
+  Status Perform(const TaskKey& key, const SecureWork& work);
   /// Which of the process's clients a task is for.
   Result<std::size_t> IndexOf(const TaskKey& key) const;
   /// Makes `params_` those of `ref`.
@@ -66,6 +75,9 @@ class Worker {
   Result<Bytes> PersonalOf(const TaskKey& key) const;
   Result<KeptUpdate> TrainOrFind(const TaskKey& key, const TrainWork& work, std::size_t index);
   Status Upload(const TaskKey& key, const KeptUpdate& update);
+  /// Its run, task and hashes are filled in.
+  Status Upload(const TaskKey& key, v1::UploadManifest& manifest, ByteSpan content);
+  Status Submit(const TaskKey& key, v1::SubmitRequest& request);
   /// Repeats `attempt` while its failure is a passing one and the task is still wanted. An attempt may set the wait
   /// before the next one at least.
   Status Persist(const TaskKey& key, const std::function<Status(Duration& least_wait)>& attempt);
@@ -76,6 +88,7 @@ class Worker {
   TaskQueue& tasks_;
   const Identity& identity_;
   const std::string run_id_;
+  SecureClients* const secure_;
   /// The parameters fetched last: all clients of a round start from the same.
   BlobRef params_ref_;
   Bytes params_;

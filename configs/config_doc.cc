@@ -1,4 +1,4 @@
-// fedpeft_config_doc README.md: writes the table of keys into the file. Run it after the schema changed; a test holds
+// fedpeft_config_doc README.md: writes the tables of keys into the file. Run it after the schema changed; a test holds
 // the two equal.
 #include <cstdint>
 #include <cstdio>
@@ -12,7 +12,7 @@ namespace {
 fedpeft::Status Update(const std::string& path) {
   constexpr std::uint64_t kMaxReadmeBytes = 1 << 20;
   ASSIGN_OR_RETURN(const std::string readme, fedpeft::ReadFile(path, kMaxReadmeBytes));
-  ASSIGN_OR_RETURN(const std::string updated, fedpeft::configs::WithKeyTable(readme));
+  ASSIGN_OR_RETURN(const std::string updated, fedpeft::configs::WithKeyTables(readme));
   return fedpeft::WriteFileAtomically(path, fedpeft::AsBytes(updated));
 }
 

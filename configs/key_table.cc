@@ -13,9 +13,6 @@ namespace {
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 
-constexpr std::string_view kStart = "<!-- keys -->\n";
-constexpr std::string_view kEnd = "<!-- /keys -->";
-
 std::string DefaultText(const FieldDescriptor& field) {
   const v1::Key& key = KeyOf(field);
   if (key.required()) return "required";
@@ -35,22 +32,29 @@ void AddRows(const Descriptor& type, const std::string& path, std::string* table
   }
 }
 
-}  // namespace
-
-std::string KeyTable() {
+std::string KeyTable(const Descriptor& type) {
   std::string table = "| key | type | default | meaning |\n| --- | --- | --- | --- |\n";
-  AddRows(*v1::RunConfig::descriptor(), "", &table);
+  AddRows(type, "", &table);
   return table;
 }
 
-Result<std::string> WithKeyTable(std::string_view readme) {
-  const std::size_t start = readme.find(kStart);
-  const std::size_t end = readme.find(kEnd);
+/// `readme` with what stands between the markers of that name replaced by the table of the message's keys.
+Result<std::string> WithTable(std::string_view readme, const std::string& name, const Descriptor& type) {
+  const std::string before = "<!-- " + name + " -->", after = "<!-- /" + name + " -->";
+  const std::size_t start = readme.find(before + "\n");
+  const std::size_t end = readme.find(after);
   if (start == std::string_view::npos || end == std::string_view::npos || end < start) {
-    return InvalidArgument("README.md: has no markers <!-- keys --> and <!-- /keys -->, each on a line of its own");
+    return InvalidArgument("README.md: has no markers " + before + " and " + after + ", each on a line of its own");
   }
-  std::string text(readme.substr(0, start + kStart.size()));
-  return text.append(KeyTable()).append(readme.substr(end));
+  std::string text(readme.substr(0, start + before.size() + 1));
+  return text.append(KeyTable(type)).append(readme.substr(end));
+}
+
+}  // namespace
+
+Result<std::string> WithKeyTables(std::string_view readme) {
+  ASSIGN_OR_RETURN(const std::string text, WithTable(readme, "keys", *v1::RunConfig::descriptor()));
+  return WithTable(text, "policy", *v1::Policy::descriptor());
 }
 
 }  // namespace fedpeft::configs

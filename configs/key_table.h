@@ -1,5 +1,4 @@
-// The documentation of every key, made from the schema's field options: one Markdown table, for configs/README.md and
-// the command line.
+// The documentation of every key, made from the schema's field options: Markdown tables for configs/README.md.
 #pragma once
 
 #include <string>
@@ -9,11 +8,9 @@
 
 namespace fedpeft::configs {
 
-/// One row a key: path, type and range, default, help.
-std::string KeyTable();
-
-/// `readme` with what stands between its markers `<!-- keys -->` and `<!-- /keys -->` replaced by the table.
-/// Errors: kInvalidArgument when it lacks them.
-Result<std::string> WithKeyTable(std::string_view readme);
+/// `readme` with the tables of a run's keys and of a policy's, one row a key (path, type and range, default, help), in
+/// place of what stands between its markers `<!-- keys -->` and `<!-- /keys -->`, `<!-- policy -->` and
+/// `<!-- /policy -->`. Errors: kInvalidArgument when it lacks them.
+Result<std::string> WithKeyTables(std::string_view readme);
 
 }  // namespace fedpeft::configs

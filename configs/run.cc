@@ -1,6 +1,7 @@
 #include "configs/run.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <numbers>
 
@@ -182,7 +183,11 @@ TrainSpec ToTrain(const v1::Train& train) {
   return spec;
 }
 
-PhaseSpec ToPhase(const v1::Phase& phase) {
+/// Of max_weight 0: what leaves sums enough bits.
+constexpr std::uint64_t kMaxWeight = 1'000'000;
+constexpr std::uint64_t kMaxSecureWeight = 1000;
+
+PhaseSpec ToPhase(const v1::Phase& phase, bool secure) {
   const v1::Participation& participation = phase.participation();
   const v1::ServerOptimizer& optimizer = phase.server_optimizer();
   PhaseSpec spec;
@@ -191,8 +196,9 @@ PhaseSpec ToPhase(const v1::Phase& phase) {
   spec.min_clients = participation.min_clients();
   spec.over_selection = participation.over_selection();
   spec.deadline_s = participation.deadline_s();
+  const std::uint64_t max_weight = phase.reducer().max_weight();
   spec.reducer = {ToEnum<ReducerSpec::Weights>(phase.reducer().weights()), phase.reducer().max_abs(),
-                  phase.reducer().max_weight()};
+                  max_weight > 0 ? max_weight : (secure ? kMaxSecureWeight : kMaxWeight)};
   spec.server_optimizer = {ToEnum<ServerOptimizerSpec::Kind>(optimizer.kind()), optimizer.learning_rate(),
                            optimizer.beta1(), optimizer.beta2(), optimizer.tau()};
   for (const v1::View& view : phase.views())
@@ -218,9 +224,28 @@ LimitsSpec ToLimits(const v1::Limits& limits) {
 
 }  // namespace
 
+SecureAggregationSpec configs::ToSecureAggregation(const v1::SecureAggregation& secure) {
+  SecureAggregationSpec spec;
+  spec.on = secure.mode() == v1::SecureAggregation::PAIRWISE;
+  spec.threat =
+      secure.threat() == v1::SecureAggregation::CURIOUS ? privacy::Threat::kCurious : privacy::Threat::kSemiMalicious;
+  spec.max_drop_out = secure.max_drop_out();
+  spec.max_corrupt = secure.max_corrupt();
+  const std::string& bits = secure.bits();
+  const auto parsed = std::from_chars(bits.data(), bits.data() + bits.size(), spec.bits);
+  if (parsed.ec != std::errc() || parsed.ptr != bits.data() + bits.size()) spec.bits = 0;
+  spec.range = secure.range();
+  spec.rotation = secure.rotation();
+  spec.suite = secure.suite() == v1::SecureAggregation::P256 ? privacy::Suite::kP256 : privacy::Suite::kX25519;
+  spec.step_deadline_s = secure.step_deadline_s();
+  spec.upload_deadline_s = secure.upload_deadline_s();
+  return spec;
+}
+
 std::vector<PhaseSpec> configs::ToSchedule(const v1::RunConfig& config) {
   std::vector<PhaseSpec> schedule;
-  for (const v1::Phase& phase : config.schedule()) schedule.push_back(ToPhase(phase));
+  const bool secure = ToSecureAggregation(config.secure_aggregation()).on;
+  for (const v1::Phase& phase : config.schedule()) schedule.push_back(ToPhase(phase, secure));
   return schedule;
 }
 
@@ -257,6 +282,7 @@ Result<RunSpec> TranslateRun(const v1::RunConfig& config) {
   run.schedule = configs::ToSchedule(config);
   run.evaluation = ToEvaluation(config);
   run.limits = ToLimits(config.limits());
+  run.secure = configs::ToSecureAggregation(config.secure_aggregation());
   return run;
 }
 

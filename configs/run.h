@@ -10,6 +10,8 @@
 #include "peft/core/status.h"
 #include "peft/metrics/metrics.h"
 #include "peft/plan/plan.h"
+#include "privacy/crypto/key_agreement.h"
+#include "privacy/secagg/parameters.h"
 
 namespace fedpeft::v1 {
 class RunConfig;
@@ -101,6 +103,22 @@ struct LimitsSpec {
   double client_timeout_s = 0;
 };
 
+struct SecureAggregationSpec {
+  /// Off: the coordinator sees every update.
+  bool on = false;
+  privacy::Threat threat = privacy::Threat::kSemiMalicious;
+  double max_drop_out = 0.2;
+  double max_corrupt = 0.1;
+  /// Of an element; 0: the fewest that leave a value enough.
+  int bits = 0;
+  /// The largest absolute value of an update in the first round.
+  double range = 1;
+  bool rotation = false;
+  privacy::Suite suite = privacy::Suite::kX25519;
+  double step_deadline_s = 60;
+  double upload_deadline_s = 600;
+};
+
 struct RunSpec {
   std::string name;
   std::uint64_t seed = 1;
@@ -113,6 +131,7 @@ struct RunSpec {
   std::vector<PhaseSpec> schedule;
   EvaluationSpec evaluation;
   LimitsSpec limits;
+  SecureAggregationSpec secure = {};
 
   std::uint32_t total_rounds() const;
   /// The phase of round 1, 2, …, total_rounds().

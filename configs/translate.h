@@ -10,6 +10,7 @@
 namespace fedpeft::v1 {
 class RunConfig;
 class Problem;
+class SecureAggregation;
 }  // namespace fedpeft::v1
 
 namespace fedpeft::configs {
@@ -19,6 +20,8 @@ PeftPlan ToPlan(const v1::RunConfig& config);
 
 /// Pre: CheckFields finds nothing.
 std::vector<PhaseSpec> ToSchedule(const v1::RunConfig& config);
+
+SecureAggregationSpec ToSecureAggregation(const v1::SecureAggregation& secure);
 
 /// What an evaluation of this problem tells; first what `auto` stands for.
 std::vector<Metric> MetricsFor(const v1::Problem& problem);

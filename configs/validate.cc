@@ -14,11 +14,14 @@
 #include "aggregation/reducer.h"
 #include "configs/keys.h"
 #include "configs/reader.h"
+#include "configs/secure.h"
 #include "configs/template.h"
 #include "configs/translate.h"
 #include "configs/views.h"
 #include "peft/plan/plan.h"
 #include "peft/plan/sites.h"
+#include "privacy/secagg/parameters.h"
+#include "privacy/secagg/ring.h"
 #include "proto/limits.h"
 #include "proto/run_config.pb.h"
 
@@ -40,6 +43,7 @@ class Rules {
     CheckTrain();
     CheckSchedule();
     CheckEvaluation();
+    CheckSecureAggregation();
     CheckVirtualTokens();
     CheckPlan();
     CheckEffectless();
@@ -169,10 +173,12 @@ class Rules {
     Require(config_.schedule_size() > 0, "schedule", "is empty, want a phase");
     Require(static_cast<std::size_t>(config_.schedule_size()) <= kMaxPhases, "schedule",
             "got " + std::to_string(config_.schedule_size()) + " phases, want at most " + std::to_string(kMaxPhases));
+    const std::vector<PhaseSpec> schedule = ToSchedule(config_);
     for (int i = 0; i < config_.schedule_size(); ++i) {
       const std::string path = "schedule." + std::to_string(i);
       CheckParticipation(path + ".participation", config_.schedule(i).participation());
-      CheckGrid(path + ".reducer", config_.schedule(i));
+      const bool masked = config_.secure_aggregation().mode() == v1::SecureAggregation::PAIRWISE;
+      if (!masked) CheckGrid(path + ".reducer", schedule[static_cast<std::size_t>(i)]);
       const auto views = static_cast<std::uint32_t>(config_.schedule(i).views_size());
       Require(views <= config_.schedule(i).rounds(), path + ".views",
               "got " + std::to_string(views) + " for " + std::to_string(config_.schedule(i).rounds()) +
@@ -195,13 +201,11 @@ class Rules {
   }
 
   /// The grid of the sum over all clients of a round is fine enough.
-  void CheckGrid(const std::string& path, const v1::Phase& phase) {
-    const v1::Reducer& reducer = phase.reducer();
-    const std::uint64_t clients =
-        aggregation::MaxContributions(phase.participation().cohort(), config_.limits().max_clients());
-    const bool uniform = reducer.weights() == v1::Reducer::UNIFORM;
-    const Result<int> bits =
-        aggregation::GridExponent({reducer.max_abs(), uniform ? 1 : reducer.max_weight(), clients});
+  void CheckGrid(const std::string& path, const PhaseSpec& phase) {
+    const ReducerSpec& reducer = phase.reducer;
+    const std::uint64_t clients = aggregation::MaxContributions(phase.cohort, config_.limits().max_clients());
+    const bool uniform = reducer.weights == ReducerSpec::Weights::kUniform;
+    const Result<int> bits = aggregation::GridExponent({reducer.max_abs, uniform ? 1 : reducer.max_weight, clients});
     if (!bits.ok()) {
       findings_.push_back({path, bits.status().message()});
       return;
@@ -210,6 +214,52 @@ class Rules {
             "max_abs and max_weight leave " + std::to_string(*bits) + " fractional bits to the sum over " +
                 std::to_string(clients) + " clients, want at least " + std::to_string(kMinFractionalBits) +
                 " (lower one of them, or the number of clients)");
+  }
+
+  /// Sums under masks are possible for every phase's clients and weights.
+  void CheckSecureAggregation() {
+    const v1::SecureAggregation& message = config_.secure_aggregation();
+    const SecureAggregationSpec secure = ToSecureAggregation(message);
+    const bool wide = secure.bits >= privacy::kMinRingBits && secure.bits <= privacy::kMaxRingBits;
+    Require(message.bits() == "auto" || wide, "secure_aggregation.bits",
+            "got " + Quoted(message.bits()) + ", want auto, or " + std::to_string(privacy::kMinRingBits) + " to " +
+                std::to_string(privacy::kMaxRingBits));
+    if (!secure.on) {
+      return RequireDefaults("secure_aggregation", message,
+                             {"threat", "max_drop_out", "max_corrupt", "bits", "range", "rotation", "suite",
+                              "step_deadline_s", "upload_deadline_s"},
+                             "with mode none");
+    }
+    const std::vector<PhaseSpec> schedule = ToSchedule(config_);
+    for (std::size_t i = 0; i < schedule.size(); ++i) {
+      CheckSecurePhase("schedule." + std::to_string(i), schedule[i], secure);
+    }
+  }
+
+  void CheckSecurePhase(const std::string& path, const PhaseSpec& phase, const SecureAggregationSpec& secure) {
+    const std::string key = path + ".participation";
+    Require(phase.min_clients >= privacy::kFewestClients, key + ".min_clients",
+            "got " + std::to_string(phase.min_clients) + ", want at least " + std::to_string(privacy::kFewestClients) +
+                " under secure_aggregation (a sum of fewer says too much about each)");
+    const std::uint32_t most = phase.cohort > 0 ? phase.cohort : config_.limits().max_clients();
+    Require(most <= kMaxSecureClients, phase.cohort > 0 ? key + ".cohort" : "limits.max_clients",
+            "got " + std::to_string(most) + ", want at most " + std::to_string(kMaxSecureClients) +
+                " under secure_aggregation");
+    if (const Result<privacy::RingBudget> budget = RingBudgetOf(secure, phase, config_.limits().max_clients());
+        !budget.ok()) {
+      findings_.push_back({"secure_aggregation.bits",
+                           "leave no value beside sums over " + std::to_string(most) + " clients of weight " +
+                               std::to_string(phase.reducer.max_weight) + " (raise it, set a smaller cohort or " +
+                               "limits.max_clients, or lower reducer.max_weight)"});
+    }
+    for (const std::uint32_t clients : {phase.min_clients, std::min<std::uint32_t>(most, kMaxSecureClients)}) {
+      if (clients < privacy::kFewestClients) continue;
+      const privacy::CohortSpec cohort{clients, secure.max_corrupt, secure.max_drop_out, secure.threat};
+      if (const auto found = privacy::FindGraphParameters(cohort); !found.ok()) {
+        findings_.push_back({"secure_aggregation", std::string(found.status().message())});
+        break;
+      }
+    }
   }
 
   void CheckEvaluation() {
@@ -274,7 +324,23 @@ class Rules {
       AddPlanError(views.status().message());
       return;
     }
-    const std::uint64_t bytes = views->max_update_bytes();
+    CheckUploads(*views);
+  }
+
+  void CheckUploads(const RunViews& views) {
+    RunSpec run;
+    run.schedule = ToSchedule(config_);
+    run.limits.max_clients = config_.limits().max_clients();
+    run.secure = ToSecureAggregation(config_.secure_aggregation());
+    std::uint64_t bytes = views.max_update_bytes();
+    if (run.secure.on) {
+      const Result<std::uint64_t> longest = LongestSecureVector(run, bytes / sizeof(float));
+      if (longest.ok()) bytes = *longest;  // else CheckSecureAggregation says why
+      Require(!views.any_personal() || config_.evaluation().min_evaluators() == 0, "evaluation.min_evaluators",
+              "got " + std::to_string(config_.evaluation().min_evaluators()) +
+                  " where only clients could evaluate what is their own, each beside the sum, want 0 under " +
+                  "secure_aggregation");
+    }
     Require(bytes <= config_.limits().upload_window_bytes(), "limits.upload_window_bytes",
             "got " + std::to_string(config_.limits().upload_window_bytes()) + ", want at least one update's " +
                 std::to_string(bytes));

@@ -25,6 +25,8 @@ struct ServeArgs {
   /// Adapter folder to start from, and the base's folder, which only some need; may be empty.
   std::string start;
   std::string base;
+  /// PEM of who vouches for clients under secure aggregation; may be empty.
+  std::string enrolment_roots;
 };
 
 struct ReportArgs {

@@ -6,6 +6,7 @@
 
 #include "configs/loader.h"
 #include "configs/run.h"
+#include "configs/secure.h"
 #include "configs/views.h"
 #include "peft/plan/plan.h"
 #include "server/cli.h"
@@ -25,12 +26,37 @@ std::string Kept(const RunViews& views, const ParamLayout& layout) {
   return text.empty() ? text : text + "\n";
 }
 
+/// How the sums of each phase are masked; nothing where they are not.
+Result<std::string> SecureText(const RunSpec& run, const RunViews& views) {
+  if (!run.secure.on) return std::string();
+  std::string text;
+  SecureSumSpec spec;
+  spec.round = 1;
+  spec.values = views.max_update_bytes() / sizeof(float);
+  for (const PhaseSpec& phase : run.schedule) {
+    ASSIGN_OR_RETURN(const SecureSum sum, SecureSumOf(run, spec));
+    ASSIGN_OR_RETURN(const std::int64_t level, privacy::LargestLevel(sum.config.budget));
+    const auto clients = static_cast<std::uint32_t>(sum.config.budget.max_contributions);
+    ASSIGN_OR_RETURN(const privacy::GraphParameters graph,
+                     privacy::FindGraphParameters(sum.config.CohortOf(clients)));
+    text += (text.empty() ? "  masked      " : "              ") + std::string(ThreatName(run.secure)) + ": " +
+            std::to_string(sum.config.budget.bits) + " bits an element, a value in steps of " +
+            std::to_string(1.0 / static_cast<double>(level)) + " of its range, " +
+            std::to_string(sum.layout.packed_bytes()) + " bytes; of " + std::to_string(clients) + " clients each has " +
+            std::to_string(graph.degree) + " neighbours, and a secret takes " + std::to_string(graph.threshold) +
+            " shares\n";
+    spec.round += phase.rounds;
+  }
+  return text;
+}
+
 /// What both sides will agree on, for a run that is fit to be served.
 Result<std::string> Summary(const RunArgs& args) {
   ASSIGN_OR_RETURN(const configs::LoadedRun loaded, configs::LoadRun(args.file, args.overrides));
   ASSIGN_OR_RETURN(const RunSpec run, TranslateRun(loaded.config));
   ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
   ASSIGN_OR_RETURN(const RunViews views, RunViews::Make(run.plan, run.schedule, layout));
+  ASSIGN_OR_RETURN(const std::string secure, SecureText(run, views));
   return args.file + ": good\n" +                                                                  //
          "  run         " + run.name + "\n" +                                                      //
          "  base        " + run.base_name + ", weights sha256 " + Hex(run.weights) + "\n" +        //
@@ -38,7 +64,7 @@ Result<std::string> Summary(const RunArgs& args) {
          "  metric      " + std::string(MetricName(run.evaluation.metric)) + "\n" +                //
          "  layout      " + std::to_string(layout->tensors().size()) + " tensors, " +              //
          std::to_string(layout->size()) + " parameters, sha256 " + Hex(layout->digest()) + "\n" +  //
-         "  an update   " + std::to_string(views.max_update_bytes()) + " bytes\n" + Kept(views, *layout) +
+         "  an update   " + std::to_string(views.max_update_bytes()) + " bytes\n" + secure + Kept(views, *layout) +
          "  a broadcast " + std::to_string(views.max_broadcast_bytes()) + " bytes\n" +                           //
          "  rounds      " + std::to_string(run.total_rounds()) + " in " + std::to_string(run.schedule.size()) +  //
          (run.schedule.size() == 1 ? " phase\n" : " phases\n");

@@ -10,6 +10,7 @@
 #include "configs/adapter.h"
 #include "configs/loader.h"
 #include "configs/run.h"
+#include "configs/secure.h"
 #include "peft/core/files.h"
 #include "peft/core/log.h"
 #include "server/cli.h"
@@ -44,6 +45,7 @@ RunInfo InfoOf(const Coordinator& coordinator, const std::string& run_config) {
   info.layout = coordinator.layout_digest();
   info.max_update_bytes = coordinator.max_update_bytes();
   info.personal = coordinator.personal();
+  info.secure = run.secure.on;
   info.max_clients = run.limits.max_clients;
   info.max_virtual_clients = run.limits.max_virtual_clients;
   info.upload_window_bytes = run.limits.upload_window_bytes;
@@ -88,6 +90,10 @@ Result<RunOutcome> ServeRun(const ServeArgs& args) {
   if (!args.start.empty()) {
     options.start = [&args, run = options.run] { return StartFromAdapter(args.start, run, args.base); };
   }
+  if (!args.enrolment_roots.empty() && !options.run.secure.on) {
+    return InvalidArgument("--enrolment-roots: got a file, want none: the run has no secure aggregation");
+  }
+  ASSIGN_OR_RETURN(options.check_certificate, LoadEnrolmentRoots(args.enrolment_roots, options.run.secure.suite));
   const std::string run_config = options.run_config;
   ASSIGN_OR_RETURN(std::unique_ptr<Coordinator> coordinator, Coordinator::Open(std::move(options)));
 

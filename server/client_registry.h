@@ -20,6 +20,7 @@ class ClientRegistry {
   /// As it joined. Pre: joined.
   const ClientSpec& SpecOf(const std::string& client) const { return clients_.at(client).spec; }
   bool Owns(SessionId session, const std::string& client) const;
+  bool IsJoined(const std::string& client) const { return clients_.contains(client); }
   /// Every session and its first client.
   const std::map<SessionId, std::string>& sessions() const { return first_clients_; }
   std::size_t clients() const { return clients_.size(); }

@@ -39,7 +39,8 @@ class Coordinator::Loop {
         max_update_bytes_(model.max_update_bytes()),
         personal_(model.personal()),
         store_(std::move(store)),
-        run_(options_.run, std::move(model), std::move(resume), Clock::System()) {}
+        run_(options_.run, {run_id_, options_.check_certificate}, std::move(model), std::move(resume),
+             Clock::System()) {}
 
   ~Loop() {
     Close();

@@ -12,6 +12,7 @@
 #include "peft/core/hash.h"
 #include "peft/core/status.h"
 #include "peft/params/param_vector.h"
+#include "privacy/secagg/session_config.h"
 #include "server/events.h"
 
 namespace fedpeft::server {
@@ -24,6 +25,8 @@ struct CoordinatorOptions {
   RunSpec run;
   /// What a new state folder's run starts from; empty: the run's initial values. Not called where a run goes on.
   std::function<Result<ParamVector>()> start = {};
+  /// Secure aggregation: who vouches for clients' keys; empty: nobody, and their names are taken as they come.
+  privacy::CheckCertificate check_certificate = {};
 };
 
 /// How a run ended, for the process's exit status.

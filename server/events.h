@@ -47,6 +47,8 @@ inline constexpr std::uint32_t kEvaluateStep = 1;
 /// RoundClosed and RunFinished ask for no answer; their keys only have to differ from the others of the round.
 inline constexpr std::uint32_t kClosedStep = 2;
 inline constexpr std::uint32_t kFinishedStep = 3;
+/// Of secure aggregation's stages, the first one's; the others follow (privacy::ServerSession::Stage).
+inline constexpr std::uint32_t kSecureStep = 4;
 
 struct TrainStats {
   std::uint64_t examples = 0;
@@ -117,11 +119,18 @@ struct UploadArrived {
   /// kUnavailable: the coordinator is stopping.
   std::function<void(Status)> answer;
 };
+/// The update is there and waits on the client for secure aggregation.
+struct Trained {};
+/// A serialised answer to a SecureTask.
+struct SecureAnswer {
+  Bytes bytes;
+};
 struct TaskAnswered {
   SessionId session = 0;
   TaskKey key;
-  /// The evaluation's counts, or why the client could not do the task.
-  std::variant<EvaluateStats, Status> outcome;
+  /// What a task's answer is, or why the client could not do it.
+  using Outcome = std::variant<EvaluateStats, Trained, SecureAnswer, Status>;
+  Outcome outcome;
   std::function<void(Status)> answer;
 };
 /// SIGTERM: take what is here, commit or keep what is open, and stop.
@@ -149,9 +158,13 @@ struct RunFinished {
   std::string reason;
   bool ok = true;
 };
+/// A serialised step of secure aggregation; one that goes to many is shared.
+struct SecureTask {
+  std::shared_ptr<const Bytes> step;
+};
 struct Task {
   TaskKey key;
-  std::variant<TrainTask, EvaluateTask, RoundClosed, RunFinished> body;
+  std::variant<TrainTask, EvaluateTask, SecureTask, RoundClosed, RunFinished> body;
 };
 
 /// Implemented by the service; all functions return at once and may be called from any thread.

@@ -3,8 +3,8 @@
 #include <utility>
 #include <vector>
 
-#include "aggregation/reducer.h"
 #include "aggregation/server_optimizer.h"
+#include "configs/secure.h"
 #include "peft/plan/plan.h"
 #include "peft/plan/ranks.h"
 
@@ -48,16 +48,20 @@ Result<ServerOptimizer> OptimizerOf(const PhaseSpec& phase) {
 }  // namespace
 
 GlobalModel::GlobalModel(const RunSpec& run, std::shared_ptr<const ParamLayout> layout, RunViews views)
-    : run_(run), layout_(std::move(layout)), views_(std::move(views)) {}
+    : run_(run), layout_(std::move(layout)), views_(std::move(views)), max_update_bytes_(views_.max_update_bytes()) {}
 
 Result<GlobalModel> GlobalModel::Make(const RunSpec& run) {
   ASSIGN_OR_RETURN(std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
   ASSIGN_OR_RETURN(RunViews views, RunViews::Make(run.plan, run.schedule, layout));
   GlobalModel model(run, std::move(layout), std::move(views));
   model.checkpoint_ = std::make_shared<const Checkpoint>(Checkpoint{ParamVector::Initial(model.layout_, run.seed), {}});
+  if (run.secure.on) {
+    ASSIGN_OR_RETURN(model.max_update_bytes_, LongestSecureVector(run, model.max_update_bytes_ / sizeof(float)));
+  }
   std::uint32_t round = 1;
   for (const PhaseSpec& phase : run.schedule) {
     if (const auto optimizer = OptimizerOf(phase); !optimizer.ok()) return optimizer.status();
+    if (run.secure.on) continue;  // its sums are masked, on another grid
     if (const auto sum = model.BeginSum(round); !sum.ok()) return sum.status();
     round += phase.rounds;
   }
@@ -86,12 +90,15 @@ Result<aggregation::IntegerSum> GlobalModel::BeginSum(std::uint32_t round) const
 }
 
 Result<std::uint64_t> GlobalModel::WeightOf(std::uint32_t round, std::uint64_t examples) const {
-  return ReducerOf(run_.PhaseAt(round)).WeightOf(examples);
+  return fedpeft::WeightOf(run_.PhaseAt(round).reducer, examples);
 }
 
-Result<std::shared_ptr<const Checkpoint>> GlobalModel::Step(std::uint32_t round, aggregation::IntegerSum&& sum) const {
+Result<aggregation::Reduced> GlobalModel::Finish(std::uint32_t round, aggregation::IntegerSum&& sum) const {
+  return ReducerOf(run_.PhaseAt(round)).Finish(std::move(sum));
+}
+
+Result<std::shared_ptr<const Checkpoint>> GlobalModel::Step(std::uint32_t round, aggregation::Reduced reduced) const {
   const PhaseSpec& phase = run_.PhaseAt(round);
-  ASSIGN_OR_RETURN(aggregation::Reduced reduced, ReducerOf(phase).Finish(std::move(sum)));
   ASSIGN_OR_RETURN(const ServerOptimizer optimizer, OptimizerOf(phase));
   const KeptRanks kept = KeptRanksOf(checkpoint_->params);
   const PayloadLayout payload = DensePayload(*layout_, views_.At(round).share, phase.reducer.max_abs, kept);

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "aggregation/integer_sum.h"
+#include "aggregation/reducer.h"
 #include "configs/run.h"
 #include "configs/views.h"
 #include "peft/core/status.h"
@@ -28,7 +29,8 @@ class GlobalModel {
 
   /// What updates of the round are, with the ranks that are in use now, each tensor with the phase's bound.
   PayloadLayout Payload(std::uint32_t round) const { return views_.Update(round, KeptRanksOf(checkpoint_->params)); }
-  std::uint64_t max_update_bytes() const { return views_.max_update_bytes(); }
+  /// Of the longest upload: an update, or a masked vector.
+  std::uint64_t max_update_bytes() const { return max_update_bytes_; }
   /// Whether clients keep parts of the model.
   bool personal() const { return views_.any_personal(); }
   /// The parameters as clients get them: masks of ranks, then all that some round shares.
@@ -37,8 +39,11 @@ class GlobalModel {
   Result<aggregation::IntegerSum> BeginSum(std::uint32_t round) const;
   /// Errors: kInvalidArgument: no examples where they are the weight.
   Result<std::uint64_t> WeightOf(std::uint32_t round, std::uint64_t examples) const;
-  /// The next checkpoint. Errors: the reducer's and optimiser's; the model is as it was.
-  Result<std::shared_ptr<const Checkpoint>> Step(std::uint32_t round, aggregation::IntegerSum&& sum) const;
+  /// The mean of a sum in the clear. Errors: the reducer's.
+  Result<aggregation::Reduced> Finish(std::uint32_t round, aggregation::IntegerSum&& sum) const;
+  /// The next checkpoint, by the mean update in Payload(round)'s order. Errors: the optimiser's; the model is as it
+  /// was.
+  Result<std::shared_ptr<const Checkpoint>> Step(std::uint32_t round, aggregation::Reduced reduced) const;
 
  private:
   GlobalModel(const RunSpec& run, std::shared_ptr<const ParamLayout> layout, RunViews views);
@@ -46,6 +51,7 @@ class GlobalModel {
   RunSpec run_;
   std::shared_ptr<const ParamLayout> layout_;
   RunViews views_;
+  std::uint64_t max_update_bytes_;
   std::shared_ptr<const Checkpoint> checkpoint_;
 };
 

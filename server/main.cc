@@ -59,6 +59,9 @@ void AddServe(CLI::App& app, ServeArgs& args, std::function<int()>& chosen) {
   verb.add_option("--client-ca", args.service.client_ca,
                   "PEM certificates of the authority of clients: they must show a certificate, whose common name is "
                   "who they are");
+  verb.add_option("--enrolment-roots", args.enrolment_roots,
+                  "PEM certificates of who vouches for clients under secure aggregation (not this coordinator): keys "
+                  "that no such client has signed are refused");
   verb.add_flag("--insecure", args.service.allow_plain_text, "plain text beyond loopback");
   verb.callback([&] { chosen = [&] { return Serve(args); }; });
 }
@@ -98,7 +101,7 @@ int Main(int argc, char** argv) {
   app.add_option("--log-file", log.file, "also append logs to this file, as JSON");
 
   std::function<int()> chosen;
-  ServeArgs serve{.run = {}, .state = "state", .service = {}, .start = {}, .base = {}};
+  ServeArgs serve{.run = {}, .state = "state", .service = {}, .start = {}, .base = {}, .enrolment_roots = {}};
   serve.service.listen = "127.0.0.1:7070";
   AddServe(app, serve, chosen);
   RunArgs check;

@@ -29,16 +29,29 @@ struct RunRecord {
   std::string reason;
 };
 
-/// One client's part in a committed round.
-struct Submission {
-  std::string client;
+/// What a client says of its training; nobody is told under secure aggregation.
+struct SubmissionCounts {
   std::uint64_t weight = 0;
   /// That the client holds, as it said when it joined.
   std::uint64_t examples = 0;
   /// Mean training loss an example.
   double loss = 0;
   double seconds = 0;
+};
+
+/// One client's part in a committed round.
+struct Submission {
+  std::string client;
+  std::optional<SubmissionCounts> counts;
   std::uint64_t bytes = 0;
+};
+
+/// How a round was summed under masks.
+struct SecureRecord {
+  /// Values of clients that were cut at the range's end.
+  std::uint64_t saturated = 0;
+  /// The range of the next round's values.
+  double next_range = 0;
 };
 
 /// One held-out evaluation, summed over the evaluators. Pre: counts.totals.examples() > 0.
@@ -67,6 +80,9 @@ struct RoundRecord {
   std::uint64_t bytes_down = 0;
   /// From the first task to the last update.
   double seconds = 0;
+  /// What the coordinator was guarded against: `trusted` (nothing) or secure aggregation's threat model.
+  std::string threat = "trusted";
+  std::optional<SecureRecord> secure;
   std::optional<EvaluationRecord> evaluation;
   /// Its evaluation is over, or was not due.
   bool complete = false;
@@ -78,7 +94,8 @@ struct RoundRecord {
 struct AttemptRecord {
   std::uint32_t round = 0;
   std::uint32_t attempt = 0;
-  /// `open`, `committed`, `lost` (too few updates) or `abandoned` (the process ended).
+  /// `open`, `committed`, `lost` (too few updates), `void` (nothing came of it, and it cannot be repeated) or
+  /// `abandoned` (the process ended).
   std::string status;
   std::string reason;
   std::vector<std::string> cohort;

@@ -49,7 +49,7 @@ struct RunMachine::Handler {
   void operator()(const ClientsDeparted& event) const {
     for (const std::string& client : event.clients) m.Departed(client);
   }
-  void operator()(const UpdateCounted& event) const {
+  void operator()(const UpdateReady& event) const {
     const auto member = m.members_.find(event.client);
     FEDPEFT_CHECK(m.stage_ == Stage::kTraining && member != m.members_.end() && member->second != Member::kDone);
     m.Mark(member->second, Member::kDone);
@@ -70,7 +70,15 @@ struct RunMachine::Handler {
   }
   void operator()(const SumSpoiled& event) const {
     FEDPEFT_CHECK(m.stage_ == Stage::kTraining || m.stage_ == Stage::kCommitting);
-    m.Lose(event.reason);
+    m.run_.secure.on ? m.Void(event.reason) : m.Lose(event.reason);
+  }
+  void operator()(const SumClosed&) const {
+    FEDPEFT_CHECK(m.stage_ == Stage::kSumming);
+    m.Commit();
+  }
+  void operator()(const SumAborted& event) const {
+    FEDPEFT_CHECK(m.stage_ == Stage::kSumming);
+    event.unmasking ? m.Void(event.reason) : m.Lose(event.reason);
   }
   void operator()(const AttemptStored&) const {
     FEDPEFT_CHECK(m.stage_ == Stage::kOpening);
@@ -113,7 +121,9 @@ void RunMachine::Arrived(const ClientSpec& client) {
   // A cohort is fixed; an evaluation takes whoever comes in time.
   if (open && stage_ == Stage::kEvaluating) AddMember(client.id);
   const auto member = members_.find(client.id);
-  if (open && member != members_.end() && member->second != Member::kDone) Ask(client.id);
+  // Under secure aggregation what it had ready may not be with this process.
+  const bool missing = member != members_.end() && (member->second != Member::kDone || run_.secure.on);
+  if (open && missing) Ask(client.id);
 }
 
 void RunMachine::Departed(const std::string& client) {
@@ -121,7 +131,9 @@ void RunMachine::Departed(const std::string& client) {
   evaluators_.erase(client);
   resume_.expected.erase(client);  // it was back, and is gone again
   const auto member = members_.find(client);
-  if (member == members_.end() || member->second != Member::kAsked) return;
+  if (member == members_.end()) return;
+  const bool took_it_along = run_.secure.on && stage_ == Stage::kTraining && member->second == Member::kDone;
+  if (member->second != Member::kAsked && !took_it_along) return;
   Mark(member->second, Member::kGone);
   if (stage_ == Stage::kEvaluating) evaluators_due_ = now_ + Seconds(run_.limits.client_timeout_s);
 }
@@ -185,6 +197,11 @@ bool RunMachine::Gathered() const {
 }
 
 void RunMachine::OpenAttemptIfPossible() {
+  if (std::exchange(resume_.unmasking, false)) {
+    round_ = committed_round_ + 1;
+    attempt_ = last_attempt_;
+    return Void("the coordinator ended while its sum was unmasked");
+  }
   const PhaseSpec& phase = run_.PhaseAt(committed_round_ + 1);
   if (trainers_.size() < phase.min_clients) return;
   round_ = committed_round_ + 1;
@@ -229,8 +246,23 @@ void RunMachine::CloseTrainingIfDone() {
     return Lose(Number(updates) + " of " + Number(members_.size()) + " clients sent an update " +
                 (late ? "by the deadline" : "and no other is left") + ", want " + Number(min_clients));
   }
+  if (!run_.secure.on) return Commit();
+  stage_ = Stage::kSumming;
+  OpenSum open{round_, attempt_, {}};
+  for (const auto& [client, state] : members_) {
+    if (state == Member::kDone) open.clients.push_back(client);
+  }
+  actions_.emplace_back(std::move(open));
+}
+
+void RunMachine::Commit() {
   stage_ = Stage::kCommitting;
   actions_.emplace_back(CommitRound{round_, attempt_, EvaluationDue(round_)});
+}
+
+void RunMachine::Void(const std::string& reason) {
+  stage_ = Stage::kCommitting;
+  actions_.emplace_back(VoidRound{round_, attempt_, EvaluationDue(round_), reason});
 }
 
 void RunMachine::Lose(const std::string& reason) {

@@ -4,6 +4,10 @@
 //
 //   waiting → opening (the attempt is being stored) → training → committing (being stored) → evaluating → waiting …
 //                                                        └ too few updates: lost, back to waiting
+//
+// Under secure aggregation those who have trained are summed before the commit: training → summing → committing. A sum
+// that fails is a lost attempt too, unless its clients were asked to unmask: they sum no other update of the round
+// then, so the round is void and the next one begins where it did.
 #pragma once
 
 #include <array>
@@ -32,8 +36,9 @@ struct ClientsArrived {
 struct ClientsDeparted {
   std::vector<std::string> clients;
 };
-/// The client's update is in the sum. Pre: CheckUpdate said kWanted, and nothing has been handled since.
-struct UpdateCounted {
+/// The client's update is in the sum, or, under secure aggregation, ready to be. Pre: CheckUpdate said kWanted, and
+/// nothing has been handled since.
+struct UpdateReady {
   std::string client;
 };
 /// The client could not do the task. Ignored when it was not asked.
@@ -45,18 +50,25 @@ struct EvaluationCounted {
   std::string client;
   EvaluateStats stats;
 };
-/// The sum of the open attempt is damaged: it is lost.
+/// The sum of the open attempt is damaged: it is lost, or the round is void if it was summed under masks.
 struct SumSpoiled {
   std::string reason;
 };
-/// The last StoreAttempt, or CommitRound, is durable.
+/// What OpenSum asked for: the sum is there, or there will be none. Pre: summing.
+struct SumClosed {};
+struct SumAborted {
+  std::string reason;
+  /// Clients were asked to unmask.
+  bool unmasking = false;
+};
+/// The last StoreAttempt, CommitRound or VoidRound is durable.
 struct AttemptStored {};
 struct RoundStored {};
 /// Time passed: the first call of all, and when Wakeup() is due.
 struct Tick {};
 
-using RoundEvent = std::variant<ClientsArrived, ClientsDeparted, UpdateCounted, TaskFailed, EvaluationCounted,
-                                SumSpoiled, AttemptStored, RoundStored, Tick>;
+using RoundEvent = std::variant<ClientsArrived, ClientsDeparted, UpdateReady, TaskFailed, EvaluationCounted, SumSpoiled,
+                                SumClosed, SumAborted, AttemptStored, RoundStored, Tick>;
 
 // ---- what to do --------------------------------------------------------------------------------------------------
 
@@ -68,12 +80,25 @@ struct StoreAttempt {
 struct AskTrain {
   std::string client;
 };
+/// Sum the updates of these clients under masks, then report SumClosed or SumAborted.
+struct OpenSum {
+  std::uint32_t round = 0;
+  std::uint32_t attempt = 0;
+  std::vector<std::string> clients;
+};
 /// Step, store, then report RoundStored.
 struct CommitRound {
   std::uint32_t round = 0;
   std::uint32_t attempt = 0;
   /// A StoreEvaluation of this round will follow.
   bool evaluation_due = false;
+};
+/// Store the round with the parameters of the one before, then report RoundStored.
+struct VoidRound {
+  std::uint32_t round = 0;
+  std::uint32_t attempt = 0;
+  bool evaluation_due = false;
+  std::string reason;
 };
 struct LoseAttempt {
   std::uint32_t round = 0;
@@ -95,7 +120,8 @@ struct FinishRun {
   bool ok = true;
 };
 
-using Action = std::variant<StoreAttempt, AskTrain, CommitRound, LoseAttempt, AskEvaluate, StoreEvaluation, FinishRun>;
+using Action = std::variant<StoreAttempt, AskTrain, OpenSum, CommitRound, VoidRound, LoseAttempt, AskEvaluate,
+                            StoreEvaluation, FinishRun>;
 
 /// Where a run goes on after the process ended; the default is a new run.
 struct ResumePoint {
@@ -111,6 +137,10 @@ struct ResumePoint {
   std::uint32_t lost_attempts = 0;
   /// Of the attempt that was open: it is repeated with the same clients if they come back.
   std::vector<std::string> cohort;
+  /// Clients of the last attempt of the next round were asked to unmask: the round is void.
+  bool unmasking = false;
+  /// Secure aggregation: the range of the next round's values.
+  std::optional<double> range = {};
   /// Clients that were joined: they are given some time to come back before anything starts, or the run ends, without
   /// them.
   std::set<std::string> expected;
@@ -124,7 +154,7 @@ struct Verdict {
 
 class RunMachine {
  public:
-  enum class Stage { kWaiting, kOpening, kTraining, kCommitting, kEvaluating, kFinished };
+  enum class Stage { kWaiting, kOpening, kTraining, kSumming, kCommitting, kEvaluating, kFinished };
 
   RunMachine(const RunSpec& run, ResumePoint resume);
 
@@ -160,7 +190,9 @@ class RunMachine {
   std::vector<std::string> ChooseCohort(const PhaseSpec& phase) const;
   void StartTraining();
   void CloseTrainingIfDone();
+  void Commit();
   void Lose(const std::string& reason);
+  void Void(const std::string& reason);
   bool EvaluationDue(std::uint32_t round) const;
   void StartEvaluation();
   /// Whether somebody who is missing in the open evaluation may still come (back) in time.

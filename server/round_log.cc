@@ -41,6 +41,11 @@ std::string RoundJson(const RoundRecord& record, std::uint32_t total_rounds) {
   line["bytes_up"] = record.bytes_up;
   line["bytes_down"] = record.bytes_down;
   line["seconds"] = record.seconds;
+  line["threat"] = record.threat;
+  if (record.secure) {
+    line["saturated"] = record.secure->saturated;
+    line["next_range"] = record.secure->next_range;
+  }
   line["committed"] = FormatUtc(record.committed_ms);
   line["params_sha256"] = Hex(record.params_sha256);
   return line.dump();

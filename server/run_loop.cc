@@ -31,13 +31,20 @@ Status Stopping() {
 
 }  // namespace
 
-RunLoop::RunLoop(const RunSpec& run, GlobalModel model, ResumePoint resume, const Clock& clock)
-    : run_(run), clock_(clock), model_(std::move(model)), machine_(run_, std::move(resume)) {}
+RunLoop::RunLoop(const RunSpec& run, Setup setup, GlobalModel model, ResumePoint resume, const Clock& clock)
+    : run_(run),
+      setup_(std::move(setup)),
+      threat_(std::string(ThreatName(run_.secure)) + (setup_.check_certificate ? ", identities checked" : "")),
+      clock_(clock),
+      model_(std::move(model)),
+      machine_(run_, resume),
+      range_(resume.range.value_or(run_.secure.range)) {}
 
 void RunLoop::Start(Outbox& outbox, Persist persist, std::function<void(RunOutcome)> ended) {
   outbox_ = &outbox;
   persist_ = std::move(persist);
   ended_ = std::move(ended);
+  started_ = clock_.Now();
   Publish(std::make_shared<const Bytes>(model_.Encode(*model_.checkpoint())));
   LogInfo("run.started", {{"run", run_.name},
                           {"round", machine_.committed_round()},
@@ -62,7 +69,15 @@ void RunLoop::Stored(const Status& status, const std::function<void()>& done) {
 }
 
 void RunLoop::Tick() {
-  if (!failed_) Feed(server::Tick{});
+  if (failed_) return;
+  FeedSum(privacy::SecureTick{});
+  Feed(server::Tick{});
+}
+
+std::optional<Instant> RunLoop::Wakeup() const {
+  if (failed_) return std::nullopt;
+  const std::optional<Instant> rules = machine_.Wakeup(), sum = secure_ ? secure_->Wakeup() : std::nullopt;
+  return rules && sum ? std::min(*rules, *sum) : (rules ? rules : sum);
 }
 
 void RunLoop::Flush() {
@@ -127,6 +142,7 @@ void RunLoop::Joined(const ClientsJoined& event) {
   for (const ClientSpec& client : event.clients) presence_[client.id] = client;
   StorePresence();
   if (finished_) return SendFinished(event.session, first.id);
+  for (const ClientSpec& client : event.clients) LeaveSum(client.id);
   Feed(ClientsArrived{event.clients});
 }
 
@@ -141,16 +157,30 @@ void RunLoop::Left(const ClientsLeft& event) {
   Remember("client.left", gone.front() + ": " + event.reason);
   for (const std::string& client : gone) presence_[client].reset();
   StorePresence();
+  for (const std::string& client : gone) LeaveSum(client);
   Feed(ClientsDeparted{std::move(gone)});
 }
 
 UploadDecision RunLoop::Decide(SessionId session, const UploadManifest& manifest) const {
   const std::string& client = manifest.key.client_id;
   if (!clients_.Owns(session, client)) return Refuse(client + ": is not a client of this session");
-  const Verdict verdict = machine_.CheckUpdate(manifest.key);
+  const Verdict verdict = run_.secure.on ? CheckMasked(manifest.key) : machine_.CheckUpdate(manifest.key);
   if (verdict.kind == Verdict::Kind::kRefused) return Refuse(verdict.reason);
   if (verdict.kind == Verdict::Kind::kAlreadyHere) return {UploadDecision::Kind::kAlreadyHere, {}};
   return {UploadDecision::Kind::kWanted, {}};
+}
+
+bool RunLoop::IsOfSum(const TaskKey& key) const {
+  return secure_ && key.round == machine_.round() && key.attempt == machine_.attempt();
+}
+
+Verdict RunLoop::CheckMasked(const TaskKey& key) const {
+  if (key.step == kSecureUploadStep && IsOfSum(key)) {
+    if (secure_->WantsUpload(key.client_id)) return {Verdict::Kind::kWanted, {}};
+    if (secure_->HasUpload(key.client_id)) return {Verdict::Kind::kAlreadyHere, {}};
+  }
+  return {Verdict::Kind::kRefused, "round " + std::to_string(key.round) + " attempt " + std::to_string(key.attempt) +
+                                       ": no masked update is wanted from " + key.client_id + " now"};
 }
 
 Status RunLoop::CheckManifest(const UploadManifest& manifest) const {
@@ -160,9 +190,11 @@ Status RunLoop::CheckManifest(const UploadManifest& manifest) const {
   if (manifest.payload != payload_) {
     return InvalidArgument("update: has payload " + Hex(manifest.payload) + ", want " + Hex(payload_));
   }
-  if (const std::uint64_t want = sum_->values().size() * sizeof(float); manifest.length != want) {
+  const std::uint64_t want = run_.secure.on ? secure_->upload_bytes() : sum_->values().size() * sizeof(float);
+  if (manifest.length != want) {
     return InvalidArgument("update: has " + std::to_string(manifest.length) + " bytes, want " + std::to_string(want));
   }
+  if (run_.secure.on) return OkStatus();
   RETURN_IF_ERROR(CheckTrainStats(manifest.stats));
   return model_.WeightOf(manifest.key.round, clients_.SpecOf(manifest.key.client_id).examples).status();
 }
@@ -178,7 +210,8 @@ void RunLoop::Offered(const UploadOffered& event) {
   if (refused) Refused(client, decision.reason);
   event.answer(std::move(decision));
   // What it has is refused for good: the round need not wait for it.
-  if (asked && refused) Feed(TaskFailed{client});
+  if (!asked || !refused) return;
+  run_.secure.on ? LeaveSum(client) : Feed(TaskFailed{client});
 }
 
 void RunLoop::Arrived(UploadArrived event) {
@@ -189,8 +222,13 @@ void RunLoop::Arrived(UploadArrived event) {
   const Status counted =
       decision.kind == UploadDecision::Kind::kWanted ? Count(event) : FailedPrecondition(decision.reason);
   event.answer(counted);
-  if (counted.ok()) return Feed(UpdateCounted{client});
+  if (counted.ok()) return run_.secure.on ? FeedSum(privacy::SecureUploaded{client}) : Feed(UpdateReady{client});
   Refused(client, counted.message());
+  if (run_.secure.on) {
+    // What was wanted and could not be added may be in the sum in part.
+    if (decision.kind == UploadDecision::Kind::kWanted) SumFailed(counted.message());
+    return;
+  }
   if (sum_ && sum_->spoiled()) return Feed(SumSpoiled{counted.message()});
   // What is bad stays bad: the round need not wait for it.
   if (counted.code() == Code::kInvalidArgument) Feed(TaskFailed{client});
@@ -200,13 +238,18 @@ Status RunLoop::Count(const UploadArrived& event) {
   const UploadManifest& manifest = event.manifest;
   const std::string& client = manifest.key.client_id;
   RETURN_IF_ERROR(CheckManifest(manifest));
+  if (run_.secure.on) {
+    LogDebug("update.masked", {{"client", client}, {"round", manifest.key.round}});
+    return secure_->Add(*event.bytes);
+  }
   const std::uint64_t examples = clients_.SpecOf(client).examples;
   ASSIGN_OR_RETURN(const std::uint64_t weight, model_.WeightOf(manifest.key.round, examples));
   UploadedBytes& bytes = *event.bytes;
   RETURN_IF_ERROR(sum_->Add(
       bytes.length(), [&bytes](std::uint64_t offset, MutableByteSpan out) { return bytes.Read(offset, out); }, weight));
   LogDebug("update.counted", {{"client", client}, {"round", manifest.key.round}, {"weight", weight}});
-  submissions_.push_back({client, weight, examples, manifest.stats.loss, manifest.stats.seconds, manifest.length});
+  submissions_.push_back(
+      {client, SubmissionCounts{weight, examples, manifest.stats.loss, manifest.stats.seconds}, manifest.length});
   return OkStatus();
 }
 
@@ -220,19 +263,40 @@ void RunLoop::Answered(const TaskAnswered& event) {
   if (!clients_.Owns(event.session, client)) {
     return event.answer(FailedPrecondition(client + ": is not a client of this session"));
   }
-  if (const auto* stats = std::get_if<EvaluateStats>(&event.outcome)) {
-    const Status taken = Evaluated(event, *stats);
-    event.answer(taken);
-    if (!taken.ok()) LogWarning("evaluation.refused", {{"client", client}, {"reason", taken.message()}});
-    return;
+  const Status taken = std::visit([&](const auto& outcome) { return Take(event, outcome); }, event.outcome);
+  event.answer(taken);
+  if (!taken.ok()) {
+    LogWarning("answer.refused", {{"client", client}, {"step", event.key.step}, {"reason", taken.message()}});
   }
-  const Status& failure = std::get<Status>(event.outcome);
-  event.answer(OkStatus());
-  const bool open = event.key.step == kTrainStep ? machine_.CheckUpdate(event.key).kind == Verdict::Kind::kWanted
-                                                 : machine_.CheckEvaluation(event.key).kind == Verdict::Kind::kWanted;
-  LogWarning("client.failed", {{"client", client}, {"round", event.key.round}, {"reason", failure.message()}});
-  Remember("client.failed", client + ": " + failure.message());
-  if (open) Feed(TaskFailed{client});
+}
+
+Status RunLoop::Take(const TaskAnswered& event, const Trained&) {
+  if (!run_.secure.on) return InvalidArgument("answer: got trained, want the update (there is no secure aggregation)");
+  const Verdict verdict = machine_.CheckUpdate(event.key);
+  if (verdict.kind == Verdict::Kind::kRefused) return FailedPrecondition(verdict.reason);
+  if (verdict.kind == Verdict::Kind::kWanted) Feed(UpdateReady{event.key.client_id});
+  return OkStatus();
+}
+
+Status RunLoop::Take(const TaskAnswered& event, const SecureAnswer& answer) {
+  const bool current = event.key.round == machine_.round() && event.key.attempt == machine_.attempt();
+  if (!current) return FailedPrecondition("secure aggregation: the sum is not open any more");
+  // Without a session the sum is there already, by the shares of others.
+  FeedSum(privacy::SecureAnswered{event.key.client_id, answer.bytes});
+  return OkStatus();
+}
+
+Status RunLoop::Take(const TaskAnswered& event, const Status& failure) {
+  const TaskKey& key = event.key;
+  LogWarning("client.failed", {{"client", key.client_id}, {"round", key.round}, {"reason", failure.message()}});
+  Remember("client.failed", key.client_id + ": " + failure.message());
+  if (key.step >= kSecureStep) {
+    if (IsOfSum(key)) LeaveSum(key.client_id);
+    return OkStatus();
+  }
+  const Verdict verdict = key.step == kTrainStep ? machine_.CheckUpdate(key) : machine_.CheckEvaluation(key);
+  if (verdict.kind == Verdict::Kind::kWanted) Feed(TaskFailed{key.client_id});
+  return OkStatus();
 }
 
 Status RunLoop::Evaluated(const TaskAnswered& event, const EvaluateStats& stats) {
@@ -259,7 +323,9 @@ struct RunLoop::ActionHandler {
     loop.bytes_down_ += loop.params_.length;
     loop.Ask({action.client, machine.round(), machine.attempt(), kTrainStep}, TrainTask{loop.params_});
   }
+  void operator()(const OpenSum& action) const { loop.Sum(action); }
   void operator()(const CommitRound& action) const { loop.Commit(action); }
+  void operator()(const VoidRound& action) const { loop.Void(action); }
   void operator()(const LoseAttempt& action) const { loop.Lost(action); }
   void operator()(const AskEvaluate& action) const {
     const RunMachine& machine = loop.machine_;
@@ -275,9 +341,11 @@ void RunLoop::Feed(const RoundEvent& event) {
 }
 
 void RunLoop::Open(const StoreAttempt& action) {
-  Result<aggregation::IntegerSum> sum = model_.BeginSum(action.round);
-  if (!sum.ok()) return Fail(sum.status());
-  sum_ = *std::move(sum);
+  if (!run_.secure.on) {
+    Result<aggregation::IntegerSum> sum = model_.BeginSum(action.round);
+    if (!sum.ok()) return Fail(sum.status());
+    sum_ = *std::move(sum);
+  }
   payload_ = model_.Payload(action.round).digest;
   submissions_.clear();
   cohort_ = static_cast<std::uint32_t>(action.cohort.size());
@@ -292,25 +360,53 @@ void RunLoop::Open(const StoreAttempt& action) {
            });
 }
 
+Result<aggregation::Reduced> RunLoop::Reduce(std::uint32_t round) {
+  if (!run_.secure.on) return model_.Finish(round, *std::exchange(sum_, std::nullopt));
+  return aggregation::Reduced{std::move(outcome_->mean), outcome_->total_weight, outcome_->clients.size()};
+}
+
 void RunLoop::Commit(const CommitRound& action) {
   CloseTasks();
-  Result<std::shared_ptr<const Checkpoint>> next = model_.Step(action.round, std::move(*sum_));
-  sum_.reset();
+  Result<aggregation::Reduced> reduced = Reduce(action.round);
+  if (!reduced.ok()) return Feed(SumSpoiled{reduced.status().message()});
+  Result<std::shared_ptr<const Checkpoint>> next = model_.Step(action.round, *std::move(reduced));
   if (!next.ok()) return Feed(SumSpoiled{next.status().message()});
+  RoundCommit commit = Summarise(action);
+  if (outcome_) range_ = outcome_->next_range;
+  outcome_.reset();
   auto blob = std::make_shared<const Bytes>(model_.Encode(**next));
-  RoundCommit commit = Summarise(action, Sha256Of(*blob));
-  persist_([commit, checkpoint = *next](Store& store) { return store.Commit(commit, *checkpoint); },
-           [this, record = commit.record, checkpoint = *next, blob] { Committed(record, checkpoint, blob); });
+  StoreRound(std::move(commit), *next, std::move(blob));
+}
+
+void RunLoop::Void(const VoidRound& action) {
+  CloseTasks();
+  secure_.reset();
+  outcome_.reset();
+  LogWarning("round.void", {{"round", action.round}, {"attempt", action.attempt}, {"reason", action.reason}});
+  Remember("round.void", action.reason);
+  submissions_.clear();
+  RoundCommit commit = Summarise({action.round, action.attempt, action.evaluation_due});
+  commit.void_reason = action.reason;
+  StoreRound(std::move(commit), model_.checkpoint(),
+             std::make_shared<const Bytes>(model_.Encode(*model_.checkpoint())));
+}
+
+void RunLoop::StoreRound(RoundCommit commit, std::shared_ptr<const Checkpoint> next,
+                         std::shared_ptr<const Bytes> blob) {
+  commit.record.params_sha256 = Sha256Of(*blob);
+  persist_([commit, next](Store& store) { return store.Commit(commit, *next); },
+           [this, record = commit.record, next, blob] { Committed(record, next, blob); });
   events_.clear();
 }
 
-RoundCommit RunLoop::Summarise(const CommitRound& action, const Digest& params_sha256) const {
+RoundCommit RunLoop::Summarise(const CommitRound& action) const {
   RoundCommit commit{{}, submissions_, events_};
   RoundRecord& record = commit.record;
   record.round = action.round;
   record.attempt = action.attempt;
   record.committed_ms = UnixMillis();
-  record.params_sha256 = params_sha256;
+  record.threat = threat_;
+  if (run_.secure.on) record.secure = {outcome_ ? outcome_->saturated : 0, outcome_ ? outcome_->next_range : range_};
   record.cohort = cohort_;
   record.participants = static_cast<std::uint32_t>(submissions_.size());
   // By name, so that the recorded loss does not depend on arrival order either.
@@ -318,11 +414,16 @@ RoundCommit RunLoop::Summarise(const CommitRound& action, const Digest& params_s
             [](const Submission& a, const Submission& b) { return a.client < b.client; });
   double loss_sum = 0;
   for (const Submission& one : commit.submissions) {
-    record.examples += one.examples;
     record.bytes_up += one.bytes;
-    loss_sum += one.loss * static_cast<double>(one.examples);
+    if (!one.counts) continue;
+    record.examples += one.counts->examples;
+    loss_sum += one.counts->loss * static_cast<double>(one.counts->examples);
   }
   if (record.examples > 0) record.train_loss = loss_sum / static_cast<double>(record.examples);
+  if (outcome_) {
+    record.examples = outcome_->examples;
+    record.train_loss = outcome_->train_loss;
+  }
   record.bytes_down = bytes_down_;
   record.seconds = ToSeconds(clock_.Now() - started_);
   record.complete = !action.evaluation_due;
@@ -341,6 +442,7 @@ void RunLoop::Committed(const RoundRecord& record, std::shared_ptr<const Checkpo
                               {"bytes_up", record.bytes_up},
                               {"bytes_down", record.bytes_down},
                               {"seconds", record.seconds},
+                              {"threat", record.threat},
                               {"params_sha256", Hex(record.params_sha256)}});
   for (const auto& [session, client] : clients_.sessions()) {
     outbox_->Send(session, MakeTask({client, record.round, record.attempt, kClosedStep}, RoundClosed{record.round}));
@@ -351,10 +453,103 @@ void RunLoop::Committed(const RoundRecord& record, std::shared_ptr<const Checkpo
 void RunLoop::Lost(const LoseAttempt& action) {
   CloseTasks();
   sum_.reset();
+  secure_.reset();
   LogWarning("round.lost", {{"round", action.round}, {"attempt", action.attempt}, {"reason", action.reason}});
   Remember("round.lost", action.reason);
   persist_([action, events = std::exchange(events_, {})](Store& store) { return store.LoseAttempt(action, events); },
            [] {});
+}
+
+// ---- what the session of secure aggregation wants ------------------------------------------------------------------
+
+void RunLoop::Sum(const OpenSum& action) {
+  outbox_->WithdrawTasks();  // who has not trained by now is not waited for
+  const PayloadLayout payload = model_.Payload(action.round);
+  SecureRound::Setup setup;
+  setup.sum = {setup_.run_id, action.round, action.attempt, params_.sha256, payload_, payload.size};
+  setup.range = range_;
+  setup.clients = action.clients;
+  setup.check = setup_.check_certificate;
+  Result<SecureRound> round = SecureRound::Open(run_, std::move(setup));
+  if (!round.ok()) return Fail(round.status());
+  secure_.emplace(*std::move(round));
+  unmasking_ = false;
+  LogInfo("sum.opened", {{"round", action.round},
+                         {"attempt", action.attempt},
+                         {"clients", std::uint64_t{action.clients.size()}},
+                         {"threat", threat_},
+                         {"range", range_},
+                         {"upload_bytes", secure_->upload_bytes()}});
+  FeedSum(privacy::SecureTick{});
+}
+
+struct RunLoop::SecureHandler {
+  RunLoop& loop;
+  void operator()(const privacy::SecureAsk& ask) const {
+    if (!loop.clients_.IsJoined(ask.client)) return;  // it has left, and the session is about to be told
+    const RunMachine& machine = loop.machine_;
+    loop.Ask({ask.client, machine.round(), machine.attempt(), loop.secure_->step()}, SecureTask{ask.step});
+  }
+  void operator()(const privacy::SecureDrop& drop) const {
+    LogWarning("sum.client_lost", {{"client", drop.client}, {"reason", drop.reason}});
+    loop.Remember("sum.client_lost", drop.client + ": " + drop.reason);
+  }
+  void operator()(const privacy::SecureBlame& blame) const {
+    LogWarning("sum.client_blamed", {{"client", blame.client}, {"reason", blame.reason}});
+    loop.Remember("sum.client_blamed", blame.client + ": " + blame.reason);
+  }
+  void operator()(const privacy::SecureFinished& finished) const { loop.SumFinished(finished); }
+  void operator()(const privacy::SecureAborted& aborted) const { loop.SumFailed(aborted.reason); }
+};
+
+void RunLoop::FeedSum(const privacy::SecureEvent& event) {
+  if (!secure_) return;
+  const std::vector<privacy::SecureAction> actions = secure_->Handle(clock_.Now(), event);
+  const bool ask_unmask = secure_->unmasking() && !unmasking_;
+  std::vector<privacy::SecureAsk> later;
+  for (const privacy::SecureAction& action : actions) {
+    if (const auto* ask = std::get_if<privacy::SecureAsk>(&action); ask != nullptr && ask_unmask) {
+      later.push_back(*ask);
+    } else {
+      std::visit(SecureHandler{*this}, action);
+    }
+  }
+  if (ask_unmask) AskUnmask(std::move(later));
+}
+
+void RunLoop::AskUnmask(std::vector<privacy::SecureAsk> asks) {
+  // Durable before anything leaves: a client that has answered sums no other update of the round.
+  unmasking_ = true;
+  const std::uint32_t round = machine_.round(), attempt = machine_.attempt();
+  persist_([=](Store& store) { return store.MarkUnmasking(round, attempt); },
+           [this, round, attempt, asks = std::move(asks)] {
+             if (!secure_ || round != machine_.round() || attempt != machine_.attempt()) return;
+             for (const privacy::SecureAsk& ask : asks) SecureHandler{*this}(ask);
+           });
+}
+
+void RunLoop::SumFinished(const privacy::SecureFinished& finished) {
+  Result<SecureOutcome> outcome = secure_->Unmask(finished);
+  if (!outcome.ok()) return SumFailed(outcome.status().message());
+  for (const std::string& client : outcome->clients) {
+    submissions_.push_back({client, std::nullopt, secure_->upload_bytes()});
+  }
+  secure_.reset();
+  outcome_ = *std::move(outcome);
+  LogInfo("sum.finished", {{"round", machine_.round()},
+                           {"clients", std::uint64_t{outcome_->clients.size()}},
+                           {"saturated", outcome_->saturated},
+                           {"next_range", outcome_->next_range}});
+  Feed(SumClosed{});
+}
+
+void RunLoop::SumFailed(const std::string& reason) {
+  secure_.reset();
+  Feed(SumAborted{reason, unmasking_});
+}
+
+void RunLoop::LeaveSum(const std::string& client) {
+  FeedSum(privacy::SecureDeparted{client});
 }
 
 void RunLoop::Evaluation(const StoreEvaluation& action) {

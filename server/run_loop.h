@@ -19,6 +19,7 @@
 #include "server/events.h"
 #include "server/global_model.h"
 #include "server/round.h"
+#include "server/secure_round.h"
 #include "server/store.h"
 
 namespace fedpeft::server {
@@ -29,7 +30,13 @@ class RunLoop {
   /// Runs the job on the store thread, after all jobs before it, and then Stored(status, done) on the loop thread.
   using Persist = std::function<void(Job job, std::function<void()> done)>;
 
-  RunLoop(const RunSpec& run, GlobalModel model, ResumePoint resume, const Clock& clock);
+  /// Of the run that goes on.
+  struct Setup {
+    std::string run_id;
+    /// Secure aggregation: who vouches for clients; empty: nobody.
+    privacy::CheckCertificate check_certificate = {};
+  };
+  RunLoop(const RunSpec& run, Setup setup, GlobalModel model, ResumePoint resume, const Clock& clock);
 
   /// Publishes the parameters and starts the run. `outbox` must outlive this object; `ended` is called at most once.
   void Start(Outbox& outbox, Persist persist, std::function<void(RunOutcome)> ended);
@@ -40,7 +47,7 @@ class RunLoop {
   /// Hands over to the store what waits for an earlier job. Nothing is handled afterwards.
   void Flush();
   /// When Tick is wanted.
-  std::optional<Instant> Wakeup() const { return failed_ ? std::nullopt : machine_.Wakeup(); }
+  std::optional<Instant> Wakeup() const;
 
   const GlobalModel& model() const { return model_; }
 
@@ -50,6 +57,7 @@ class RunLoop {
  private:
   struct EventHandler;
   struct ActionHandler;
+  struct SecureHandler;
 
   void Feed(const RoundEvent& event);
   /// The run cannot go on; every further event is answered with kUnavailable.
@@ -61,18 +69,37 @@ class RunLoop {
   void Left(const ClientsLeft& event);
   /// Whether the update is wanted from this client now.
   UploadDecision Decide(SessionId session, const UploadManifest& manifest) const;
+  /// The same under secure aggregation, for masked vectors.
+  Verdict CheckMasked(const TaskKey& key) const;
+  /// The key is of the sum that is open under secure aggregation.
+  bool IsOfSum(const TaskKey& key) const;
   /// What the update claims to be. Pre: Decide said kWanted. Errors: kInvalidArgument, for good.
   Status CheckManifest(const UploadManifest& manifest) const;
   void Offered(const UploadOffered& event);
   void Arrived(UploadArrived event);
   Status Count(const UploadArrived& event);
   void Answered(const TaskAnswered& event);
+  Status Take(const TaskAnswered& event, const EvaluateStats& stats) { return Evaluated(event, stats); }
+  Status Take(const TaskAnswered& event, const Trained& trained);
+  Status Take(const TaskAnswered& event, const SecureAnswer& answer);
+  Status Take(const TaskAnswered& event, const Status& failure);
   void Refused(const std::string& client, const std::string& reason);
   Status Evaluated(const TaskAnswered& event, const EvaluateStats& stats);
   // What the machine wants.
   void Open(const StoreAttempt& action);
+  void Sum(const OpenSum& action);
   void Commit(const CommitRound& action);
-  RoundCommit Summarise(const CommitRound& action, const Digest& params_sha256) const;
+  void Void(const VoidRound& action);
+  Result<aggregation::Reduced> Reduce(std::uint32_t round);
+  void StoreRound(RoundCommit commit, std::shared_ptr<const Checkpoint> next, std::shared_ptr<const Bytes> blob);
+  RoundCommit Summarise(const CommitRound& action) const;
+  // Secure aggregation: what its session wants.
+  void FeedSum(const privacy::SecureEvent& event);
+  void AskUnmask(std::vector<privacy::SecureAsk> asks);
+  void SumFinished(const privacy::SecureFinished& finished);
+  void SumFailed(const std::string& reason);
+  /// Clients that are gone from the sum, or came back as another process.
+  void LeaveSum(const std::string& client);
   void Committed(const RoundRecord& record, std::shared_ptr<const Checkpoint> checkpoint,
                  std::shared_ptr<const Bytes> blob);
   void Lost(const LoseAttempt& action);
@@ -88,6 +115,9 @@ class RunLoop {
   void Remember(const char* name, std::string detail);
 
   const RunSpec run_;
+  const Setup setup_;
+  /// Of secure aggregation, in words, for logs.
+  const std::string threat_;
   const Clock& clock_;
   GlobalModel model_;
   RunMachine machine_;
@@ -106,6 +136,13 @@ class RunLoop {
   std::set<SessionId> busy_;
   // Of the open attempt.
   std::optional<aggregation::IntegerSum> sum_;
+  /// Under secure aggregation, in place of it: the session while it lasts, and then what came of it.
+  std::optional<SecureRound> secure_;
+  std::optional<SecureOutcome> outcome_;
+  /// Clients are asked to unmask, or about to be.
+  bool unmasking_ = false;
+  /// Of the next round's values.
+  double range_;
   Digest payload_{};
   std::vector<Submission> submissions_;
   std::uint32_t cohort_ = 0;

@@ -93,6 +93,11 @@ Result<std::string> CheckJoin(const RunInfo& run, const JoinClaim& claim,
         "role: got evaluator, want trainer: parts of this run's model stay with the clients that train them, so only "
         "these can evaluate it (join with training data and --eval-data)");
   }
+  if (run.secure && std::ranges::any_of(claim.held_out, [](std::uint64_t examples) { return examples > 0; })) {
+    return FailedPrecondition(
+        "held_out: got held-out examples of a trainer, want none under secure aggregation: its metrics would be told "
+        "beside the sum (leave --eval-data out, and let an evaluator join)");
+  }
   return identity;
 }
 
@@ -254,9 +259,14 @@ void SessionRegistry::AnswerWithDueTasks(Session& session, Instant now, Effects&
   const bool due = std::ranges::any_of(session.tasks, [&](const auto& entry) { return IsDue(entry.second, now); });
   if (!due) return;
   std::vector<Task> tasks;
+  std::size_t bytes = 0;
   for (auto& [key, queued] : session.tasks) {
     if (tasks.size() == kMaxTasksAReply) break;
     if (!IsDue(queued, now)) continue;
+    const auto* secure = std::get_if<SecureTask>(&queued.task.body);
+    const std::size_t more = secure != nullptr ? secure->step->size() : 0;
+    if (bytes > 0 && bytes + more > kMaxStepBytesAReply) break;
+    bytes += more;
     queued.sent = now;
     tasks.push_back(queued.task);
   }

@@ -68,8 +68,10 @@ class SessionRegistry {
     std::string token;
   };
 
-  /// Tasks of one reply at most, so that it stays far below the message limit.
+  /// Tasks of one reply at most, and bytes of steps of secure aggregation, so that it stays below the message limit; a
+  /// longer step goes alone.
   static constexpr std::size_t kMaxTasksAReply = 4096;
+  static constexpr std::size_t kMaxStepBytesAReply = std::size_t{2} << 20;
   /// A task that was sent and not acknowledged is sent again after this long.
   static constexpr double kResendSeconds = 1;
 

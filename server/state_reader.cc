@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kSelectRounds = R"sql(
 SELECT r.round, r.attempt, r.committed_ms, r.params_sha256, r.cohort, r.participants, r.examples, r.train_loss,
-       r.bytes_up, r.bytes_down, r.seconds, r.complete, r.params_file IS NOT NULL,
+       r.bytes_up, r.bytes_down, r.seconds, r.complete, r.params_file IS NOT NULL, r.threat, r.saturated, r.next_range,
        e.evaluators, e.totals, e.seconds, e.best
 FROM rounds r LEFT JOIN evaluations e USING (round) )sql";
 
@@ -33,10 +33,12 @@ Result<RoundRecord> RoundOf(const Statement& row) {
   record.seconds = row.Real(10);
   record.complete = row.Int(11) != 0;
   record.kept = row.Int(12) != 0;
-  if (!row.IsNull(13)) {
-    ASSIGN_OR_RETURN(Totals totals, TotalsFromText(row.Text(14)));
+  record.threat = row.Text(13);
+  if (!row.IsNull(15)) record.secure = SecureRecord{row.Uint(14), row.Real(15)};
+  if (!row.IsNull(16)) {
+    ASSIGN_OR_RETURN(Totals totals, TotalsFromText(row.Text(17)));
     record.evaluation = EvaluationRecord{
-        .counts = {std::move(totals), row.Real(15)}, .evaluators = row.Uint32(13), .best = row.Int(16) != 0};
+        .counts = {std::move(totals), row.Real(18)}, .evaluators = row.Uint32(16), .best = row.Int(19) != 0};
   }
   return record;
 }
@@ -130,7 +132,9 @@ Result<std::vector<Submission>> StateReader::Submissions(std::uint32_t round) {
                                                        "FROM submissions WHERE round = ? ORDER BY client"));
   select.Bind(round);
   return Collect(std::move(select), [](const Statement& row) {
-    return Submission{row.Text(0), row.Uint(1), row.Uint(2), row.Real(3), row.Real(4), row.Uint(5)};
+    Submission one{row.Text(0), std::nullopt, row.Uint(5)};
+    if (!row.IsNull(1)) one.counts = SubmissionCounts{row.Uint(1), row.Uint(2), row.Real(3), row.Real(4)};
+    return one;
   });
 }
 

@@ -148,15 +148,18 @@ Result<ResumePoint> Store::LoadResumePoint() {
   for (const RoundRecord& round : rounds) {
     if (round.evaluation) resume.evaluations.push_back(round.evaluation->counts);
   }
-  ASSIGN_OR_RETURN(Statement attempts,
-                   database_.Prepare("SELECT attempt, status FROM attempts WHERE round = ? ORDER BY attempt"));
+  ASSIGN_OR_RETURN(
+      Statement attempts,
+      database_.Prepare("SELECT attempt, status, unmasking FROM attempts WHERE round = ? ORDER BY attempt"));
   attempts.Bind(resume.committed_round + 1);
+  if (rounds.back().secure) resume.range = rounds.back().secure->next_range;
   bool repeat = false;
   while (true) {
     ASSIGN_OR_RETURN(const bool row, attempts.Step());
     if (!row) break;
     resume.last_attempt = attempts.Uint32(0);
     repeat = attempts.Text(1) == "abandoned";
+    resume.unmasking = attempts.Int(2) != 0;
     if (attempts.Text(1) == "lost") ++resume.lost_attempts;
   }
   if (repeat) {
@@ -194,6 +197,12 @@ Status Store::EndAttempt(std::uint32_t round, std::uint32_t attempt, const char*
   return update.Bind(status).Bind(reason).Bind(UnixMillis()).Bind(round).Bind(attempt).Run();
 }
 
+Status Store::MarkUnmasking(std::uint32_t round, std::uint32_t attempt) {
+  ASSIGN_OR_RETURN(Statement update,
+                   database_.Prepare("UPDATE attempts SET unmasking = 1 WHERE round = ? AND attempt = ?"));
+  return update.Bind(round).Bind(attempt).Run();
+}
+
 Status Store::LoseAttempt(const server::LoseAttempt& attempt, const std::vector<StoredEvent>& events) {
   ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database_));
   RETURN_IF_ERROR(EndAttempt(attempt.round, attempt.attempt, "lost", attempt.reason));
@@ -205,7 +214,8 @@ Status Store::Commit(const RoundCommit& commit, const Checkpoint& checkpoint) {
   const RoundRecord& record = commit.record;
   RETURN_IF_ERROR(WriteCheckpoint(JoinPath(folder_, ParamsFile(record.round)), checkpoint));
   ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database_));
-  RETURN_IF_ERROR(EndAttempt(record.round, record.attempt, "committed", ""));
+  const char* status = commit.void_reason.empty() ? "committed" : "void";
+  RETURN_IF_ERROR(EndAttempt(record.round, record.attempt, status, commit.void_reason));
   RETURN_IF_ERROR(InsertRound(commit));
   RETURN_IF_ERROR(InsertEvents(commit.events));
   ASSIGN_OR_RETURN(const std::vector<std::string> old, ForgetOldParams());
@@ -217,15 +227,26 @@ Status Store::Commit(const RoundCommit& commit, const Checkpoint& checkpoint) {
 Status Store::InsertRound(const RoundCommit& commit) {
   const RoundRecord& record = commit.record;
   ASSIGN_OR_RETURN(Statement round,
-                   database_.Prepare("INSERT INTO rounds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+                   database_.Prepare("INSERT INTO rounds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   round.Bind(record.round).Bind(record.attempt).Bind(record.committed_ms).Bind(ByteSpan(record.params_sha256));
   round.Bind(ParamsFile(record.round)).Bind(record.cohort).Bind(record.participants).Bind(record.examples);
   round.Bind(record.train_loss).Bind(record.bytes_up).Bind(record.bytes_down).Bind(record.seconds);
-  RETURN_IF_ERROR(round.Bind(record.complete).Run());
+  round.Bind(record.complete).Bind(record.threat);
+  if (record.secure) {
+    round.Bind(record.secure->saturated).Bind(record.secure->next_range);
+  } else {
+    round.BindNull().BindNull();
+  }
+  RETURN_IF_ERROR(round.Run());
   ASSIGN_OR_RETURN(Statement submission, database_.Prepare("INSERT INTO submissions VALUES (?, ?, ?, ?, ?, ?, ?)"));
   for (const Submission& one : commit.submissions) {
-    submission.Bind(record.round).Bind(one.client).Bind(one.weight).Bind(one.examples);
-    RETURN_IF_ERROR(submission.Bind(one.loss).Bind(one.seconds).Bind(one.bytes).Run());
+    submission.Bind(record.round).Bind(one.client);
+    if (one.counts) {
+      submission.Bind(one.counts->weight).Bind(one.counts->examples).Bind(one.counts->loss).Bind(one.counts->seconds);
+    } else {
+      for (int i = 0; i < 4; ++i) submission.BindNull();
+    }
+    RETURN_IF_ERROR(submission.Bind(one.bytes).Run());
   }
   return OkStatus();
 }

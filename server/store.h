@@ -38,6 +38,8 @@ struct RoundCommit {
   RoundRecord record;
   std::vector<Submission> submissions;
   std::vector<StoredEvent> events;
+  /// Why its parameters are those of the round before; empty: they are new.
+  std::string void_reason = {};
 };
 
 /// Threads: one at a time (the store thread's, after Open).
@@ -55,6 +57,8 @@ class Store {
   Result<Checkpoint> LoadCheckpoint(std::uint32_t round, std::shared_ptr<const ParamLayout> layout) const;
 
   Status OpenAttempt(const StoreAttempt& attempt);
+  /// Clients are about to be asked to unmask.
+  Status MarkUnmasking(std::uint32_t round, std::uint32_t attempt);
   Status LoseAttempt(const LoseAttempt& attempt, const std::vector<StoredEvent>& events);
   /// File, then one transaction, then what keep_rounds no longer wants goes.
   Status Commit(const RoundCommit& commit, const Checkpoint& checkpoint);

@@ -21,9 +21,10 @@ CREATE TABLE run (
 CREATE TABLE attempts (
   round INTEGER NOT NULL,
   attempt INTEGER NOT NULL,
-  status TEXT NOT NULL CHECK (status IN ('open', 'committed', 'lost', 'abandoned')),
+  status TEXT NOT NULL CHECK (status IN ('open', 'committed', 'lost', 'void', 'abandoned')),
   reason TEXT NOT NULL DEFAULT '',
   started_ms INTEGER NOT NULL,
+  unmasking INTEGER NOT NULL DEFAULT 0,  -- secure aggregation: clients were asked to unmask
   ended_ms INTEGER,
   PRIMARY KEY (round, attempt)
 ) STRICT, WITHOUT ROWID;
@@ -47,15 +48,18 @@ CREATE TABLE rounds (
   bytes_up INTEGER NOT NULL,
   bytes_down INTEGER NOT NULL,
   seconds REAL NOT NULL,
-  complete INTEGER NOT NULL       -- its evaluation is over, or was not due
+  complete INTEGER NOT NULL,      -- its evaluation is over, or was not due
+  threat TEXT NOT NULL,           -- what the coordinator was guarded against
+  saturated INTEGER,              -- secure aggregation: values of clients that were cut at the range's end
+  next_range REAL                 -- and the range of the next round's
 ) STRICT;
 CREATE TABLE submissions (
   round INTEGER NOT NULL REFERENCES rounds (round),
   client TEXT NOT NULL,
-  weight INTEGER NOT NULL,
-  examples INTEGER NOT NULL,
-  loss REAL NOT NULL,
-  seconds REAL NOT NULL,
+  weight INTEGER,                 -- these four: NULL under secure aggregation
+  examples INTEGER,
+  loss REAL,
+  seconds REAL,
   bytes INTEGER NOT NULL,
   PRIMARY KEY (round, client)
 ) STRICT, WITHOUT ROWID;

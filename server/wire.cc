@@ -60,6 +60,9 @@ struct BodyEncoder {
   void operator()(const EvaluateTask& task) const {
     EncodeBlob(task.params, *out.mutable_evaluate()->mutable_params());
   }
+  void operator()(const SecureTask& task) const {
+    out.mutable_secure()->set_step(task.step->data(), task.step->size());
+  }
   void operator()(const RoundClosed& task) const { out.mutable_closed()->set_committed_round(task.committed_round); }
   void operator()(const RunFinished& task) const {
     out.mutable_finished()->set_reason(task.reason);
@@ -147,8 +150,12 @@ Result<UploadManifest> Decode(const v1::UploadManifest& manifest, const RunInfo&
   return decoded;
 }
 
-Result<std::variant<EvaluateStats, Status>> DecodeAnswer(const v1::SubmitRequest& request) {
-  using Answer = std::variant<EvaluateStats, Status>;
+Result<TaskAnswered::Outcome> DecodeAnswer(const v1::SubmitRequest& request) {
+  using Answer = TaskAnswered::Outcome;
+  if (request.has_trained()) return Answer(Trained{});
+  if (request.answer_case() == v1::SubmitRequest::kSecure) {
+    return Answer(SecureAnswer{Bytes(request.secure().begin(), request.secure().end())});
+  }
   if (request.has_evaluated()) {
     const v1::EvaluateStats& stats = request.evaluated();
     RETURN_IF_ERROR(CheckFinite(stats.seconds(), "evaluated.seconds"));
@@ -168,7 +175,7 @@ Result<std::variant<EvaluateStats, Status>> DecodeAnswer(const v1::SubmitRequest
     if (message.empty()) message = "no message";
     return Answer(Status(known ? static_cast<Code>(code) : Code::kUnknown, std::move(message)));
   }
-  return InvalidArgument("answer: got none, want evaluated or failed");
+  return InvalidArgument("answer: got none, want evaluated, trained, secure or failed");
 }
 
 void Encode(const RunInfo& run, v1::GetRunReply& reply) {

@@ -29,8 +29,8 @@ Result<TaskKey> Decode(const v1::TaskKey& key);
 Result<std::vector<TaskKey>> DecodeReceived(const v1::NextTaskRequest& request);
 /// Also checks that it is of this run.
 Result<UploadManifest> Decode(const v1::UploadManifest& manifest, const RunInfo& run);
-/// The answer of a SubmitRequest: counts, or the client's failure.
-Result<std::variant<EvaluateStats, Status>> DecodeAnswer(const v1::SubmitRequest& request);
+/// The answer of a SubmitRequest.
+Result<TaskAnswered::Outcome> DecodeAnswer(const v1::SubmitRequest& request);
 
 void Encode(const RunInfo& run, v1::GetRunReply& reply);
 void Encode(const std::vector<Task>& tasks, v1::NextTaskReply& reply);

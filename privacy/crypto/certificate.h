@@ -15,6 +15,9 @@ namespace fedpeft::privacy {
 /// The most bytes of a certificate that is looked at.
 inline constexpr std::size_t kMaxCertificateBytes = 8192;
 
+/// The most bytes of a PEM file.
+inline constexpr std::uint64_t kMaxPemBytes = std::uint64_t{1} << 20;
+
 /// A certificate in DER from PEM. Errors: kInvalidArgument when there is none.
 Result<Bytes> CertificateFromPem(const std::string& pem);
 

@@ -88,7 +88,6 @@ struct ClientSession::State {
 
   Result<std::optional<Bytes>> Take(ByteSpan bytes);
   Result<v1::SecureAnswer> TakeConfig(ByteSpan bytes);
-  Status CheckPolicy() const;
   Result<v1::SecureAnswer> TakeCohort(const v1::Cohort& cohort);
   Status CheckNeighbours(const v1::Cohort& cohort, const NeighbourGraph& graph);
   Status CheckKeys(const std::string& client_id, const v1::AdvertisedKeys& keys) const;
@@ -124,6 +123,10 @@ void ClientSession::Masked() {
   FEDPEFT_CHECK(masking());
   state_->stage = Stage::kMasked;
   state_->masks.clear();
+}
+
+bool ClientSession::answered() const {
+  return state_->stage == Stage::kAnswered;
 }
 
 const SessionConfig& ClientSession::config() const {
@@ -188,21 +191,20 @@ Result<std::optional<Bytes>> ClientSession::State::Take(ByteSpan bytes) {
 
 // ---- config → keys
 
-Status ClientSession::State::CheckPolicy() const {
-  const ClientPolicy& policy = setup.policy;
-  if (config.min_clients < policy.min_clients) {
+Status ClientPolicy::Check(const SessionConfig& config) const {
+  if (config.min_clients < min_clients) {
     return Refuse("the coordinator sums as few as " + std::to_string(config.min_clients) +
-                  " clients, this client's policy wants at least " + std::to_string(policy.min_clients));
+                  " clients, this client's policy wants at least " + std::to_string(min_clients));
   }
-  if (config.budget.bits > policy.max_bits) {
+  if (config.budget.bits > max_bits) {
     return Refuse("elements have " + std::to_string(config.budget.bits) + " bits, this client's policy allows " +
-                  std::to_string(policy.max_bits));
+                  std::to_string(max_bits));
   }
-  if (config.max_corrupt < policy.min_corrupt) {
+  if (config.max_corrupt < min_corrupt) {
     return Refuse("max_corrupt is " + std::to_string(config.max_corrupt) + ", this client's policy wants at least " +
-                  std::to_string(policy.min_corrupt));
+                  std::to_string(min_corrupt));
   }
-  if (policy.semi_malicious && config.threat == Threat::kCurious) {
+  if (semi_malicious && config.threat == Threat::kCurious) {
     return Refuse("a coordinator that lies about survivors is not guarded against, this client's policy wants that");
   }
   return OkStatus();
@@ -210,7 +212,7 @@ Status ClientSession::State::CheckPolicy() const {
 
 Result<v1::SecureAnswer> ClientSession::State::TakeConfig(ByteSpan bytes) {
   ASSIGN_OR_RETURN(config, SessionConfig::Decode(bytes));
-  RETURN_IF_ERROR(CheckPolicy());
+  RETURN_IF_ERROR(setup.policy.Check(config));
   config_hash = ConfigHash(bytes);
   channel = AgreementKey::Generate(config.suite, *setup.random);
   mask = AgreementKey::Generate(config.suite, *setup.random);

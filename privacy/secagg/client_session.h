@@ -37,6 +37,9 @@ struct ClientPolicy {
   bool semi_malicious = true;
 
   static constexpr int kMaxSecureBits = 32;
+
+  /// Errors: kFailedPrecondition for an execution that it does not allow, with the reason.
+  Status Check(const SessionConfig& config) const;
 };
 
 /// Who a client is to the others.
@@ -77,6 +80,9 @@ class ClientSession {
   void AddMasksTo(std::uint64_t first, std::span<std::uint32_t> elements) const;
   /// The masked vector is complete, and on its way: what follows is answered from now on. Pre: masking().
   void Masked();
+
+  /// The answer to `unmask` has been given: there is nothing left to do.
+  bool answered() const;
 
   /// From the first step on.
   const SessionConfig& config() const;

@@ -151,6 +151,11 @@ bool ServerSession::WantsUpload(const std::string& client) const {
   return at != state_->places.end() && state_->members[at->second].here && !state_->members[at->second].uploaded;
 }
 
+bool ServerSession::HasUpload(const std::string& client) const {
+  const auto at = state_->places.find(client);
+  return at != state_->places.end() && state_->members[at->second].uploaded;
+}
+
 std::vector<SecureAction> ServerSession::Handle(Instant now, const SecureEvent& event) {
   State& state = *state_;
   state.now = now;

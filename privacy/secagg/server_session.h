@@ -99,6 +99,8 @@ class ServerSession {
 
   /// Whether this client's masked vector may be added now. One that is not is late, or of nobody.
   bool WantsUpload(const std::string& client) const;
+  /// Whether its masked vector is in the sum.
+  bool HasUpload(const std::string& client) const;
   Stage stage() const;
   /// Of the cohort, from the second stage on: how many there are, and what they share by.
   std::uint32_t cohort() const;

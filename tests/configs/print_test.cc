@@ -51,12 +51,12 @@ TEST(PrintTest, DifferenceNamesEachKey) {
               ElementsAre("train.learning_rate: was 0.005, is 0.25", "problem.labels.3: is new, \"x y\""));
 }
 
-TEST(KeyTableTest, ReadmeHasTheTableOfTheSchema) {
+TEST(KeyTableTest, ReadmeHasTheTablesOfTheSchema) {
   const Result<std::string> readme = ReadFile(FEDPEFT_SOURCE_DIR "/configs/README.md", 1 << 20);
   ASSERT_TRUE(readme.ok());
-  const Result<std::string> updated = WithKeyTable(*readme);
+  const Result<std::string> updated = WithKeyTables(*readme);
   ASSERT_TRUE(updated.ok()) << updated.status().message();
-  EXPECT_EQ(*readme, *updated) << "run fedpeft_config_doc configs/README.md";
+  EXPECT_TRUE(*readme == *updated) << "run fedpeft_config_doc configs/README.md";
 }
 
 }  // namespace

@@ -60,6 +60,15 @@ void SetPrompt(v1::RunConfig* config) {
   config->mutable_problem()->set_max_length(64);
 }
 
+v1::SecureAggregation* SetSecure(v1::RunConfig* config) {
+  for (v1::Phase& phase : *config->mutable_schedule()) {
+    phase.mutable_participation()->set_cohort(10);
+    phase.mutable_participation()->set_min_clients(5);
+  }
+  config->mutable_secure_aggregation()->set_mode(v1::SecureAggregation::PAIRWISE);
+  return config->mutable_secure_aggregation();
+}
+
 class ValidateRuleTest : public ::testing::TestWithParam<Rule> {};
 
 TEST_P(ValidateRuleTest, IsReportedAtItsKey) {
@@ -116,6 +125,32 @@ INSTANTIATE_TEST_SUITE_P(
              }, "problem.type", "want a base that predicts the next token, which bert does not"},
         Rule{"PromptOfAClassification", [](auto* c) { c->mutable_problem()->set_prompt("{text}"); }, "problem.prompt",
              "which only language_modelling has"},
+        Rule{"SumOfFour", [](auto* c) {
+               SetSecure(c);
+               c->mutable_schedule(0)->mutable_participation()->set_min_clients(4);
+             }, "schedule.0.participation.min_clients", "got 4, want at least 5 under secure_aggregation"},
+        Rule{"SecureBits", [](auto* c) { SetSecure(c)->set_bits("seven"); }, "secure_aggregation.bits",
+             "got \"seven\", want auto, or 8 to 32"},
+        Rule{"SecureBitsWithoutRoom", [](auto* c) { SetSecure(c)->set_bits("12"); }, "secure_aggregation.bits",
+             "leave no value beside sums over 10 clients of weight 1000"},
+        Rule{"SecureSumsWithoutRoom", [](auto* c) {
+               SetSecure(c);
+               c->mutable_schedule(0)->mutable_reducer()->set_max_weight(1000000000);
+             }, "secure_aggregation.bits", "leave no value"},
+        Rule{"SecureCrowd", [](auto* c) {
+               SetSecure(c);
+               c->mutable_limits()->set_max_clients(60000);
+               c->mutable_schedule(0)->mutable_participation()->set_cohort(60000);
+             }, "schedule.0.participation.cohort", "got 60000, want at most 50000 under secure_aggregation"},
+        Rule{"NoThreshold", [](auto* c) { SetSecure(c)->set_max_drop_out(0.9); }, "secure_aggregation", "threshold"},
+        Rule{"ThreatWithoutMasks",
+             [](auto* c) { c->mutable_secure_aggregation()->set_threat(v1::SecureAggregation::CURIOUS); },
+             "secure_aggregation.threat", "has no effect with mode none"},
+        Rule{"MetricsBesideTheSum", [](auto* c) {
+               SetSecure(c);
+               c->mutable_peft()->set_head(v1::Peft::LOCAL);
+               c->mutable_evaluation()->set_min_evaluators(1);
+             }, "evaluation.min_evaluators", "each beside the sum, want 0 under secure_aggregation"},
         Rule{"OddBrace", [](auto* c) {
                SetLanguage(c);
                c->mutable_problem()->set_response("{text");
@@ -261,6 +296,16 @@ INSTANTIATE_TEST_SUITE_P(
              "train.schedule.final_factor", "no effect with kind constant"}),
     [](const auto& test) { return test.param.name; });
 
+TEST(ValidateTest, AcceptsSecureAggregationOfEveryMethod) {
+  v1::RunConfig config = Sample();
+  SetSecure(&config);
+  EXPECT_TRUE(Validate(config).empty());
+  SetAdaLora(&config);
+  EXPECT_TRUE(Validate(config).empty());
+  SetAdapter(&config);
+  EXPECT_TRUE(Validate(config).empty());
+}
+
 TEST(ValidateTest, FindsAllAtOnce) {
   v1::RunConfig config = Sample();
   config.set_name("a b");
@@ -285,6 +330,7 @@ void ExpectDocumented(const google::protobuf::Descriptor& type) {
 
 TEST(SchemaTest, EveryKeyIsDocumentedAndHasADefaultOrIsRequired) {
   ExpectDocumented(*v1::RunConfig::descriptor());
+  ExpectDocumented(*v1::Policy::descriptor());
 }
 
 }  // namespace

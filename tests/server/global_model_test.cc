@@ -39,7 +39,7 @@ void Play(GlobalModel& model, std::uint32_t round, float value) {
   auto sum = model.BeginSum(round);
   const std::vector<float> update(model.Payload(round).size, value);
   ASSERT_TRUE(sum->Add(AsBytes(std::span<const float>(update)), 1).ok());
-  const auto next = model.Step(round, std::move(*sum));
+  const auto next = model.Step(round, *model.Finish(round, std::move(*sum)));
   ASSERT_TRUE(next.ok()) << next.status().ToString();
   model.Replace(*next);
 }

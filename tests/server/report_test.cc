@@ -32,7 +32,7 @@ class ReportTest : public ::testing::Test {
       commit.record.round = round;
       commit.record.participants = commit.record.cohort = round > 0 ? 1 : 0;
       if (round > 0) commit.record.train_loss = 0.125;
-      if (round > 0) commit.submissions = {{"a", 10, 10, 0.125, 1, 400}};
+      if (round > 0) commit.submissions = {{"a", SubmissionCounts{10, 10, 0.125, 1}, 400}};
       EXPECT_TRUE(store.Commit(commit, {ParamVector::Initial(layout_, round), {}}).ok());
       const EvaluateStats counts{fedpeft::testing::Counted(8, round == 1 ? 6 : 2, 4), 1};
       EXPECT_TRUE(store.AddEvaluation({round, counts, 1, round < 2}).ok());

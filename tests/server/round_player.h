@@ -38,7 +38,7 @@ class Player {
     for (const std::string& id : clients) event.clients.push_back({id, evaluator, 1});
     SendAndStore(event);
   }
-  void Update(const std::string& client) { SendAndStore(UpdateCounted{client}); }
+  void Update(const std::string& client) { SendAndStore(UpdateReady{client}); }
   void Leave(const std::string& client) { SendAndStore(ClientsDeparted{{client}}); }
   void Wait(double seconds) {
     now_ += Seconds(seconds);

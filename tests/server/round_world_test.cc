@@ -74,7 +74,7 @@ class RandomWorld {
     const TaskKey evaluate{client.id, machine_.committed_round(), machine_.committed_attempt(), kEvaluateStep};
     if (machine_.CheckUpdate(train).kind == Kind::kWanted) {
       EXPECT_TRUE(counted_.insert(client.id).second) << "counted twice";
-      return Send(UpdateCounted{client.id});
+      return Send(UpdateReady{client.id});
     }
     if (machine_.CheckEvaluation(evaluate).kind == Kind::kWanted) {
       const auto correct = static_cast<std::int64_t>(random_.NextBelow(10));

@@ -29,7 +29,7 @@ TEST(RunLoopTest, ManyWhoComeAndGoAreOneJobForTheDisk) {
   std::deque<std::pair<RunLoop::Job, std::function<void()>>> jobs;
   GlobalModel model = *GlobalModel::Make(run);
   ASSERT_TRUE(store.Commit(RoundCommit(), *model.checkpoint()).ok());
-  RunLoop loop(run, std::move(model), {}, Clock::System());
+  RunLoop loop(run, {"run"}, std::move(model), {}, Clock::System());
   loop.Start(
       service,
       [&](RunLoop::Job job, std::function<void()> done) { jobs.emplace_back(std::move(job), std::move(done)); },

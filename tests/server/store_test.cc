@@ -44,7 +44,7 @@ class StoreTest : public ::testing::Test {
     commit.record.participants = 1;
     commit.record.train_loss = 0.25;
     commit.record.params_sha256[0] = static_cast<std::uint8_t>(round);
-    if (round > 0) commit.submissions = {{"a", 10, 10, 0.25, 1.5, 400}};
+    if (round > 0) commit.submissions = {{"a", SubmissionCounts{10, 10, 0.25, 1.5}, 400}};
     return commit;
   }
   void CommitRounds(Store& store, std::uint32_t last) {

@@ -1,0 +1,111 @@
+#include "configs/secure.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+
+#include "aggregation/reducer.h"
+#include "peft/core/bytes.h"
+#include "peft/core/files.h"
+#include "privacy/crypto/certificate.h"
+#include "privacy/secagg/scale.h"
+
+namespace fedpeft {
+
+namespace {
+
+/// Another one each round, and everybody's: nobody can choose it without choosing the model.
+Digest RotationSeed(const SecureSumSpec& spec) {
+  Sha256 hash;
+  hash.Update(AsBytes("fedpeft/secagg/v1/rotation"));
+  hash.Update(spec.model);
+  std::array<std::uint8_t, 4> round{};
+  StoreLe(spec.round, round.data());
+  hash.Update(round);
+  return hash.Finish();
+}
+
+}  // namespace
+
+Result<std::uint64_t> WeightOf(const ReducerSpec& reducer, std::uint64_t examples) {
+  const bool uniform = reducer.weights == ReducerSpec::Weights::kUniform;
+  const auto weighting = uniform ? aggregation::Weighting::kUniform : aggregation::Weighting::kExamples;
+  return aggregation::SumReducer(weighting, reducer.max_weight).WeightOf(examples);
+}
+
+Result<privacy::RingBudget> RingBudgetOf(const SecureAggregationSpec& secure, const PhaseSpec& phase,
+                                         std::uint32_t max_clients) {
+  const bool uniform = phase.reducer.weights == ReducerSpec::Weights::kUniform;
+  privacy::RingBudget budget{secure.bits, aggregation::MaxContributions(phase.cohort, max_clients),
+                             uniform ? 1 : phase.reducer.max_weight};
+  if (budget.bits == 0) {
+    ASSIGN_OR_RETURN(budget.bits, privacy::AutomaticBits(budget.max_contributions, budget.max_weight));
+  }
+  RETURN_IF_ERROR(privacy::LargestLevel(budget).status());
+  return budget;
+}
+
+Result<SecureSum> SecureSumOf(const RunSpec& run, const SecureSumSpec& spec) {
+  const PhaseSpec& phase = run.PhaseAt(spec.round);
+  ASSIGN_OR_RETURN(const privacy::RingBudget budget, RingBudgetOf(run.secure, phase, run.limits.max_clients));
+  privacy::SecureVectorSpec vector{spec.values, kSecureCounts, budget, spec.exponent};
+  if (run.secure.rotation) vector.rotation = RotationSeed(spec);
+  ASSIGN_OR_RETURN(privacy::SecureVectorLayout layout, privacy::SecureVectorLayout::Make(vector));
+  privacy::SessionConfig config;
+  config.suite = run.secure.suite;
+  config.run_id = spec.run_id;
+  config.round = spec.round;
+  config.attempt = spec.attempt;
+  config.model = spec.model;
+  config.payload = spec.payload;
+  config.elements = layout.elements();
+  config.budget = budget;
+  config.exponent = spec.exponent;
+  config.min_clients = std::max(phase.min_clients, privacy::kFewestClients);
+  config.max_corrupt = run.secure.max_corrupt;
+  config.max_drop_out = run.secure.max_drop_out;
+  config.threat = run.secure.threat;
+  return SecureSum{std::move(config), std::move(layout)};
+}
+
+Result<std::uint64_t> LongestSecureVector(const RunSpec& run, std::uint64_t values) {
+  std::uint64_t longest = 0;
+  SecureSumSpec spec;
+  spec.round = 1;
+  spec.values = values;
+  for (const PhaseSpec& phase : run.schedule) {
+    ASSIGN_OR_RETURN(const SecureSum sum, SecureSumOf(run, spec));
+    longest = std::max(longest, sum.layout.packed_bytes());
+    spec.round += phase.rounds;
+  }
+  return longest;
+}
+
+Status CheckPolicy(const RunSpec& run, const privacy::ClientPolicy& policy) {
+  SecureSumSpec spec;
+  spec.round = 1;
+  spec.values = 1;
+  for (const PhaseSpec& phase : run.schedule) {
+    ASSIGN_OR_RETURN(const SecureSum sum, SecureSumOf(run, spec));
+    RETURN_IF_ERROR(policy.Check(sum.config));
+    spec.round += phase.rounds;
+  }
+  return OkStatus();
+}
+
+Result<privacy::CheckCertificate> LoadEnrolmentRoots(const std::string& file, privacy::Suite suite) {
+  if (file.empty()) return privacy::CheckCertificate();
+  ASSIGN_OR_RETURN(const std::string pem, ReadFile(file, privacy::kMaxPemBytes));
+  Result<privacy::EnrolmentRoots> roots = privacy::EnrolmentRoots::FromPem(pem);
+  if (!roots.ok()) return roots.status().Annotate(file);
+  return privacy::CheckCertificate(
+      [roots = std::make_shared<const privacy::EnrolmentRoots>(*std::move(roots)), suite](
+          std::string_view client, ByteSpan certificate) { return roots->Check(suite, client, certificate); });
+}
+
+std::string_view ThreatName(const SecureAggregationSpec& secure) {
+  if (!secure.on) return "trusted";
+  return secure.threat == privacy::Threat::kCurious ? "curious" : "semi_malicious";
+}
+
+}  // namespace fedpeft
