@@ -26,6 +26,49 @@ TEST(TaskQueueTest, RepeatedTasksAreDoneOnce) {
   EXPECT_FALSE(queue.Take().has_value());
 }
 
+Work Step(const std::string& client, std::uint32_t round, std::uint32_t attempt, std::uint32_t step) {
+  return {{client, round, attempt, step}, SecureWork{}};
+}
+
+TEST(TaskQueueTest, StepsOfASumComeBeforeOtherTasksInTheirOrder) {
+  TaskQueue queue;
+  queue.Offer(Evaluate("a", 1));
+  queue.Offer(Train("b", 2, 1));
+  queue.Offer(Step("a", 2, 1, 4));
+  queue.Offer(Step("b", 2, 1, 4));
+  queue.Offer(Step("a", 2, 1, 5));
+  queue.Offer(Step("a", 2, 1, 5));  // again
+  for (const auto& [client, step] : {std::pair("a", 4u), {"b", 4u}, {"a", 5u}}) {
+    const std::optional<Work> work = queue.Take();
+    EXPECT_EQ(work->key.client, client);
+    EXPECT_EQ(work->key.step, step);
+  }
+}
+
+TEST(TaskQueueTest, ASumEndsTheTrainingsThatAreTooLateForIt) {
+  TaskQueue queue;
+  queue.Offer(Train("a", 1, 1));
+  queue.Offer(Train("b", 1, 1));
+  ASSERT_EQ(queue.Take()->key.client, "a");
+  queue.Offer(Step("c", 1, 1, 4));
+  EXPECT_TRUE(queue.cancelled());
+  EXPECT_EQ(queue.Take()->key.client, "c");
+  EXPECT_FALSE(queue.cancelled());
+  // The next attempt wants them.
+  queue.Offer(Train("b", 1, 2));
+  EXPECT_EQ(queue.Take()->key.attempt, 2u);
+  queue.Offer(Step("c", 1, 1, 5));
+  EXPECT_FALSE(queue.cancelled());
+}
+
+TEST(TaskQueueTest, StepsAreOverWithTheirRound) {
+  TaskQueue queue;
+  queue.Offer(Step("a", 1, 1, 8));
+  queue.CloseRounds(1);
+  queue.Offer(Train("a", 2, 1));
+  EXPECT_EQ(queue.Take()->key.round, 2u);
+}
+
 TEST(TaskQueueTest, RoundZeroIsEvaluatedOnce) {
   TaskQueue queue;
   const Work start{{"a", 0, 0, 1}, EvaluateWork{}};

@@ -35,6 +35,26 @@ TEST(UpdateStoreTest, UpdateOutlivesTheProcess) {
   EXPECT_EQ(found->stats.loss, 1.25);
 }
 
+TEST(UpdateStoreTest, WhatWasUnmaskedIsKnownToTheNextProcess) {
+  const fedpeft::testing::TempFolder folder;
+  {
+    Result<UpdateStore> store = UpdateStore::Open(folder.path());
+    EXPECT_FALSE(store->IsUnmasked("run", "a/1", 1).value());
+    ASSERT_TRUE(store->MarkUnmasked("run", "a/1", 3).ok());
+    ASSERT_TRUE(store->MarkUnmasked("other", "a/1", 1).ok());
+    ASSERT_TRUE(store->MarkUnmasked("run", "a/1", 2).ok());
+    store->Clear();
+  }
+  const Result<UpdateStore> store = UpdateStore::Open(folder.path());
+  EXPECT_TRUE(store->IsUnmasked("run", "a/1", 1).value());
+  EXPECT_TRUE(store->IsUnmasked("run", "a/1", 3).value());
+  EXPECT_FALSE(store->IsUnmasked("run", "a/1", 4).value());
+  EXPECT_TRUE(store->IsUnmasked("other", "a/1", 1).value());
+  EXPECT_FALSE(store->IsUnmasked("run", "a/2", 1).value());
+  ASSERT_TRUE(WriteFileAtomically(folder.File("unmasked-a+1"), AsBytes(std::string_view("[3]"))).ok());
+  EXPECT_EQ(store->IsUnmasked("run", "a/1", 1).status().code(), Code::kDataLoss);
+}
+
 TEST(UpdateStoreTest, AnotherRunRoundClientOrBaseIsNotFound) {
   const fedpeft::testing::TempFolder folder;
   Result<UpdateStore> store = UpdateStore::Open(folder.path());

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstring>
 #include <map>
@@ -50,7 +51,8 @@ class FakeService : public Outbox {
     const std::lock_guard lock(mutex_);
     std::erase_if(tasks_, [](const auto& entry) {
       return std::holds_alternative<TrainTask>(entry.second.body) ||
-             std::holds_alternative<EvaluateTask>(entry.second.body);
+             std::holds_alternative<EvaluateTask>(entry.second.body) ||
+             std::holds_alternative<SecureTask>(entry.second.body);
     });
   }
   void SetBusy(SessionId session, bool busy) override {
@@ -92,6 +94,26 @@ class FakeService : public Outbox {
     };
     // Far beyond what any machine needs: a hang becomes a failure.
     EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(20), enough));
+    return taken;
+  }
+  /// The next step of secure aggregation; none once the coordinator has gone on to something else.
+  std::optional<std::pair<SessionId, Task>> TakeStep() {
+    std::unique_lock lock(mutex_);
+    std::optional<std::pair<SessionId, Task>> taken;
+    const auto ready = [&] {
+      const auto step = std::ranges::find_if(
+          tasks_, [](const auto& entry) { return std::holds_alternative<SecureTask>(entry.second.body); });
+      if (step != tasks_.end()) {
+        taken = std::move(*step);
+        tasks_.erase(step);
+        return true;
+      }
+      return std::ranges::any_of(tasks_, [](const auto& entry) {
+        return std::holds_alternative<TrainTask>(entry.second.body) ||
+               std::holds_alternative<RunFinished>(entry.second.body);
+      });
+    };
+    EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(20), ready));
     return taken;
   }
   std::size_t busy() {
@@ -167,10 +189,13 @@ class Federation {
     const UploadManifest manifest = Manifest(task.second, bytes);
     return Upload(task.first, manifest, std::move(bytes));
   }
-  Status Evaluate(const std::pair<SessionId, Task>& task, const EvaluateStats& stats) {
+  Status Answer(SessionId session, const TaskKey& key, TaskAnswered::Outcome outcome) {
     return Ask<Status>([&](auto answer) {
-      coordinator_->Post(TaskAnswered{task.first, task.second.key, stats, std::move(answer)});
+      coordinator_->Post(TaskAnswered{session, key, std::move(outcome), std::move(answer)});
     });
+  }
+  Status Evaluate(const std::pair<SessionId, Task>& task, const EvaluateStats& stats) {
+    return Answer(task.first, task.second.key, stats);
   }
   Tasks TakeTrain(std::size_t count) { return service_.Take<TrainTask>(count); }
 

@@ -146,6 +146,17 @@ TEST(CheckJoinTest, RefusesNamesAndNumbersOutOfBounds) {
   EXPECT_EQ(CheckJoin(SomeRun(), absurd, std::nullopt).status().code(), Code::kInvalidArgument);
 }
 
+TEST(CheckJoinTest, NobodyTellsMetricsBesideASum) {
+  RunInfo run = SomeRun();
+  run.secure = true;
+  JoinClaim claim = GoodClaim();
+  claim.examples = {0};
+  claim.held_out = {0};
+  EXPECT_TRUE(CheckJoin(run, claim, std::nullopt).ok());
+  claim.held_out = {7};
+  EXPECT_THAT(CheckJoin(run, claim, std::nullopt).status().message(), HasSubstr("want none under secure aggregation"));
+}
+
 TEST(CheckJoinTest, WhoTrainsNothingCannotEvaluateWhatClientsKeep) {
   RunInfo run = SomeRun();
   JoinClaim claim = GoodClaim();
@@ -235,6 +246,28 @@ TEST_F(SessionTest, TasksThatWaitGoWithTheNextPollTogether) {
   Poll(session);
   ASSERT_THAT(outcomes_, SizeIs(1));
   EXPECT_THAT(*outcomes_[0], SizeIs(2));
+}
+
+TEST_F(SessionTest, StepsOfManyClientsGoWithSeveralPolls) {
+  const SessionId session = Join("alice", 4);
+  const auto step = std::make_shared<const Bytes>(SessionRegistry::kMaxStepBytesAReply / 2, std::uint8_t{7});
+  for (int i = 0; i < 4; ++i) {
+    Send(session, {.key = {.client_id = "alice/" + std::to_string(i), .round = 1, .attempt = 1, .step = kSecureStep},
+                   .body = SecureTask{step}});
+  }
+  Poll(session);
+  ASSERT_THAT(outcomes_, SizeIs(1));
+  EXPECT_THAT(*outcomes_[0], SizeIs(2));
+  Poll(session, LastKeys());
+  EXPECT_THAT(LastKeys(), SizeIs(2));
+  Poll(session, LastKeys());
+  EXPECT_FALSE(registry_.HasTasks());
+
+  // One that is too long for company goes alone.
+  const auto long_step = std::make_shared<const Bytes>(SessionRegistry::kMaxStepBytesAReply + 1, std::uint8_t{7});
+  Send(session, {.key = {.client_id = "alice/0", .round = 1, .attempt = 1, .step = kSecureStep + 1},
+                 .body = SecureTask{long_step}});
+  EXPECT_THAT(LastKeys(), SizeIs(1));
 }
 
 TEST_F(SessionTest, WithdrawnTasksAreGoneAndClosedRoundsStay) {

@@ -1,0 +1,404 @@
+// Whole runs under secure aggregation, the coordinator and real clients' sessions in one process.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "client/secure_clients.h"
+#include "client/update_store.h"
+#include "privacy/secagg/server_session.h"
+#include "server/checkpoint.h"
+#include "server/secure_round.h"
+#include "server/store.h"
+#include "tests/server/coordinator_fixture.h"
+#include "tests/support/temp_folder.h"
+
+namespace fedpeft::server {
+namespace {
+
+using fedpeft::testing::TempFolder;
+using testing::Federation;
+using ::testing::HasSubstr;
+using testing::LastHash;
+using testing::MemoryBytes;
+using testing::RoundsOf;
+using testing::SmallRun;
+using testing::Tasks;
+using Stage = privacy::ServerSession::Stage;
+
+constexpr std::uint32_t StepOf(Stage stage) {
+  return kSecureStep + static_cast<std::uint32_t>(stage);
+}
+
+RunSpec SecureRun(std::uint32_t rounds = 2, std::uint32_t clients = 6) {
+  RunSpec run = SmallRun(rounds, clients);
+  run.schedule[0].reducer.max_weight = 1000;
+  run.limits.max_clients = 16;
+  run.secure.on = true;
+  run.secure.max_drop_out = 0.35;
+  run.secure.bits = 32;
+  return run;
+}
+
+/// A client's side: what it has trained, and its sessions. It dies with the object.
+class Member {
+ public:
+  Member(const RunSpec& run, const std::string& run_id, const std::string& folder)
+      : store_(*client::UpdateStore::Open(folder)),
+        clients_({run, run_id, {}, nullptr, {}, {}}, store_),
+        run_id_(run_id) {}
+
+  void Keep(const TaskKey& key, const Digest& base, const PayloadLayout& payload, Bytes update) {
+    client::KeptUpdate kept;
+    kept.round = key.round;
+    kept.base = base;
+    kept.layout = payload.digest;
+    kept.stats.loss = 0.5;
+    kept.payload = std::move(update);
+    FEDPEFT_CHECK(store_.Keep(run_id_, key.client_id, kept).ok());
+  }
+  Result<client::SecureClients::Reply> Take(const TaskKey& key, ByteSpan step) {
+    return clients_.Handle({key.client_id, key.round, key.attempt, key.step}, step, kExamples);
+  }
+
+  static constexpr std::uint64_t kExamples = 10;
+
+ private:
+  client::UpdateStore store_;
+  client::SecureClients clients_;
+  const std::string run_id_;
+};
+
+/// Who is lost at a step, before it answers.
+using Lost = std::function<bool(const TaskKey&)>;
+
+/// A federation and its clients' sides.
+class SecureFederation {
+ public:
+  SecureFederation(const std::string& state, const RunSpec& run, const std::string& clients)
+      : run_(run), clients_folder_(clients), federation_(state, run) {}
+
+  void JoinAll(int clients) {
+    federation_.JoinAll(clients);
+    // The first attempt begins with as few as may be; it fails, and the next one is among all.
+    const std::uint32_t fewest = run_.schedule[0].min_clients;
+    if (static_cast<std::uint32_t>(clients) == fewest) return;
+    for (const auto& [session, task] : federation_.TakeTrain(fewest)) {
+      EXPECT_TRUE(federation_.Answer(session, task.key, Unavailable("not yet")).ok());
+    }
+  }
+
+  /// Everybody trains, and says so.
+  void Train(std::size_t clients) {
+    for (const auto& [session, task] : federation_.TakeTrain(clients)) {
+      const BlobRef base = std::get<TrainTask>(task.body).params;
+      Of(task.key.client_id)
+          .Keep(task.key, base.sha256, federation_.payload(task.key.round), federation_.Update(task.key));
+      EXPECT_EQ(federation_.Answer(session, task.key, Trained{}).ToString(), "OK");
+    }
+  }
+
+  /// Steps are answered as they come, until the coordinator goes on to something else. Who is lost comes back as
+  /// another process with the same folder, if it does.
+  void Sum(
+      const Lost& lost = [](const TaskKey&) { return false; }, bool comes_back = false) {
+    while (auto next = federation_.service().TakeStep()) {
+      const auto& [session, task] = *next;
+      if (lost(task.key)) {
+        Leave(session, task.key.client_id);
+        if (comes_back) federation_.Join(session + 100, task.key.client_id);
+      } else if (!gone_.contains(session)) {
+        Take(session, task);
+      }
+    }
+  }
+
+  void Take(SessionId session, const Task& task) {
+    const auto reply = Of(task.key.client_id).Take(task.key, *std::get<SecureTask>(task.body).step);
+    if (!reply.ok()) {
+      refusals_.push_back(reply.status());
+      EXPECT_TRUE(federation_.Answer(session, task.key, reply.status()).ok());
+    } else if (reply->masked) {
+      UploadManifest manifest = ManifestOf(task.key, *reply);
+      EXPECT_EQ(federation_.Offer(session, manifest).kind, UploadDecision::Kind::kWanted);
+      EXPECT_EQ(federation_.Upload(session, manifest, reply->bytes).ToString(), "OK");
+      EXPECT_NE(federation_.Offer(session, manifest).kind, UploadDecision::Kind::kWanted);
+    } else {
+      EXPECT_EQ(federation_.Answer(session, task.key, SecureAnswer{reply->bytes}).ToString(), "OK");
+    }
+  }
+
+  static UploadManifest ManifestOf(const TaskKey& key, const client::SecureClients::Reply& reply) {
+    UploadManifest manifest;
+    manifest.key = key;
+    manifest.length = reply.bytes.size();
+    manifest.sha256 = Sha256Of(reply.bytes);
+    manifest.payload = reply.layout;
+    manifest.base = reply.base;
+    return manifest;
+  }
+
+  void Leave(SessionId session, const std::string& client) {
+    gone_.insert(session);
+    members_.erase(client);
+    federation_.coordinator().Post(ClientsLeft{session, "killed"});
+  }
+  Federation& federation() { return federation_; }
+  const std::vector<Status>& refusals() const { return refusals_; }
+
+  Member& Of(const std::string& client) {
+    std::unique_ptr<Member>& member = members_[client];
+    if (!member) {
+      member = std::make_unique<Member>(run_, federation_.coordinator().run_id(), JoinPath(clients_folder_, client));
+    }
+    return *member;
+  }
+
+ private:
+  const RunSpec run_;
+  const std::string clients_folder_;
+  Federation federation_;
+  std::map<std::string, std::unique_ptr<Member>> members_;
+  std::set<SessionId> gone_;
+  std::vector<Status> refusals_;
+};
+
+std::vector<float> ParamsOf(const std::string& state, std::uint32_t round, const RunSpec& run) {
+  const auto checkpoint = ReadCheckpoint(JoinPath(state, Store::ParamsFile(round)), *PlanLayout(run.plan));
+  FEDPEFT_CHECK(checkpoint.ok());
+  return {checkpoint->params.values().begin(), checkpoint->params.values().end()};
+}
+
+double LargestDifference(const std::vector<float>& a, const std::vector<float>& b) {
+  FEDPEFT_CHECK(a.size() == b.size());
+  double largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(double{a[i]} - double{b[i]}));
+  return largest;
+}
+
+/// The parameters after a round in the clear in which exactly these clients took part.
+std::vector<float> InTheClear(RunSpec run, const std::vector<std::string>& clients) {
+  run.secure.on = false;
+  run.schedule[0].rounds = 1;
+  run.schedule[0].min_clients = static_cast<std::uint32_t>(clients.size());
+  TempFolder folder;
+  Federation federation(folder.path(), run);
+  SessionId session = 0;
+  for (const std::string& client : clients) federation.Join(++session, client);
+  federation.PlayRound(clients.size());
+  EXPECT_EQ(federation.coordinator().Wait().kind, RunOutcome::Kind::kFinished);
+  return ParamsOf(folder.path(), 1, run);
+}
+
+std::vector<std::string> SubmittersOf(const std::string& state, std::uint32_t round) {
+  std::vector<std::string> clients;
+  const std::vector<Submission> submissions = *StateReader::Open(state)->Submissions(round);
+  for (const Submission& one : submissions) {
+    EXPECT_FALSE(one.counts.has_value());
+    clients.push_back(one.client);
+  }
+  return clients;
+}
+
+/// Rounding up or down by one step of every client's value, at most, over their mean.
+double QuantisationError(const RunSpec& run, double range) {
+  const auto budget = RingBudgetOf(run.secure, run.schedule[0], run.limits.max_clients);
+  return std::ldexp(1.0, -privacy::ScaleExponent(*privacy::LargestLevel(*budget), range)) + 1e-7;
+}
+
+TEST(SecureRunTest, TheSumIsThatOfTheClear) {
+  TempFolder state, clients;
+  const RunSpec run = SecureRun(1);
+  SecureFederation federation(state.path(), run, clients.path());
+  federation.JoinAll(6);
+  federation.Train(6);
+  federation.Sum();
+  EXPECT_EQ(federation.federation().coordinator().Wait().kind, RunOutcome::Kind::kFinished);
+  const std::vector<std::string> submitters = SubmittersOf(state.path(), 1);
+  EXPECT_EQ(submitters.size(), 6u);
+  EXPECT_LE(LargestDifference(ParamsOf(state.path(), 1, run), InTheClear(run, submitters)), QuantisationError(run, 1));
+  const RoundRecord round = RoundsOf(state.path()).back();
+  EXPECT_EQ(round.examples, 6 * Member::kExamples);
+  EXPECT_NEAR(*round.train_loss, 0.5, 1e-6);
+  EXPECT_EQ(round.threat, "semi_malicious");
+  ASSERT_TRUE(round.secure.has_value());
+  EXPECT_EQ(round.secure->saturated, 0u);
+  EXPECT_EQ(round.secure->next_range, 0.5);  // the updates are some hundredths
+}
+
+TEST(SecureRunTest, LossesAtEachStepChangeWhoIsInTheSumAndNothingElse) {
+  for (const Stage stage : {Stage::kAdvertise, Stage::kShare, Stage::kUpload, Stage::kSign, Stage::kUnmask}) {
+    TempFolder state, clients;
+    const RunSpec run = SecureRun(1, 5);
+    SecureFederation federation(state.path(), run, clients.path());
+    federation.JoinAll(8);
+    federation.Train(8);
+    std::size_t lost = 0;
+    federation.Sum([&](const TaskKey& key) { return key.step == StepOf(stage) && ++lost <= 2; });
+    EXPECT_EQ(federation.federation().coordinator().Wait().kind, RunOutcome::Kind::kFinished);
+    const std::vector<std::string> submitters = SubmittersOf(state.path(), 1);
+    EXPECT_EQ(submitters.size(), stage <= Stage::kUpload ? 6u : 8u) << StepOf(stage);
+    EXPECT_LE(LargestDifference(ParamsOf(state.path(), 1, run), InTheClear(run, submitters)),
+              QuantisationError(run, 1));
+  }
+}
+
+TEST(SecureRunTest, TooManyLossesCostAnAttemptAndTheUpdatesServeTheNext) {
+  TempFolder state, clients;
+  const RunSpec run = SecureRun(1, 5);
+  SecureFederation federation(state.path(), run, clients.path());
+  federation.JoinAll(8);
+  federation.Train(8);
+  std::size_t lost = 0;
+  federation.Sum([&](const TaskKey& key) { return key.step == kSecureUploadStep && key.attempt == 2 && ++lost <= 3; });
+  // Five are there, and their shares would give the sum; but no more than 35 % may be lost.
+  federation.Train(5);
+  federation.Sum();
+  EXPECT_EQ(federation.federation().coordinator().Wait().kind, RunOutcome::Kind::kFinished);
+  const auto attempts = *StateReader::Open(state.path())->Attempts();
+  ASSERT_EQ(attempts.size(), 3u);
+  EXPECT_EQ(attempts[1].status, "lost");
+  EXPECT_THAT(attempts[1].reason, HasSubstr("got 5 clients' answers, want 6"));
+  EXPECT_LE(LargestDifference(ParamsOf(state.path(), 1, run), InTheClear(run, SubmittersOf(state.path(), 1))),
+            QuantisationError(run, 1));
+}
+
+TEST(SecureRunTest, OnceUnmaskingWasAskedForAFailedSumVoidsTheRound) {
+  TempFolder state, clients;
+  const RunSpec run = SecureRun(2);
+  SecureFederation federation(state.path(), run, clients.path());
+  federation.JoinAll(6);
+  federation.Train(6);
+  std::size_t lost = 0;
+  federation.Sum(
+      [&](const TaskKey& key) { return key.step == StepOf(Stage::kUnmask) && key.round == 1 && ++lost <= 3; },
+      /*comes_back=*/true);
+  federation.Train(6);
+  federation.Sum();
+  EXPECT_EQ(federation.federation().coordinator().Wait().kind, RunOutcome::Kind::kFinished);
+  const std::vector<RoundRecord> rounds = RoundsOf(state.path());
+  ASSERT_EQ(rounds.size(), 3u);
+  EXPECT_EQ(rounds[1].participants, 0u);
+  EXPECT_EQ(rounds[1].params_sha256, rounds[0].params_sha256);
+  EXPECT_EQ(rounds[2].participants, 6u);
+  EXPECT_NE(rounds[2].params_sha256, rounds[1].params_sha256);
+  EXPECT_EQ((*StateReader::Open(state.path())->Attempts())[0].status, "void");
+}
+
+/// Plays the first round until everybody has been asked that step, and ends the coordinator there as a kill would. Who
+/// was asked to unmask has answered.
+void DieAt(Stage stage, const std::string& state, const RunSpec& run, const std::string& clients) {
+  SecureFederation federation(state, run, clients);
+  federation.JoinAll(6);
+  federation.Train(6);
+  std::size_t asked = 0;
+  while (auto next = federation.federation().service().TakeStep()) {
+    const auto& [session, task] = *next;
+    const bool last = task.key.step == StepOf(stage);
+    // An answer that nobody hears of: the client has done its part, the coordinator dies.
+    if (!last) {
+      federation.Take(session, task);
+      continue;
+    }
+    EXPECT_TRUE(federation.Of(task.key.client_id).Take(task.key, *std::get<SecureTask>(task.body).step).ok());
+    if (++asked == 6) return;
+  }
+}
+
+TEST(SecureRunTest, P10_ACoordinatorThatDiesBeforeUnmaskingRepeatsTheRoundUnderFreshKeys) {
+  for (const Stage stage : {Stage::kAdvertise, Stage::kShare, Stage::kUpload, Stage::kSign}) {
+    TempFolder state, clients;
+    const RunSpec run = SecureRun(1);
+    DieAt(stage, state.path(), run, clients.path());
+    SecureFederation federation(state.path(), run, clients.path());
+    federation.JoinAll(6);
+    federation.Train(6);
+    federation.Sum();
+    EXPECT_EQ(federation.federation().coordinator().Wait().kind, RunOutcome::Kind::kFinished);
+    EXPECT_TRUE(federation.refusals().empty());
+    const auto attempts = *StateReader::Open(state.path())->Attempts();
+    ASSERT_EQ(attempts.size(), 2u);
+    EXPECT_EQ(attempts[0].status, "abandoned");
+    EXPECT_EQ(RoundsOf(state.path()).back().participants, 6u);
+  }
+}
+
+TEST(SecureRunTest, F12_ACoordinatorThatDiesWhileUnmaskingVoidsTheRound) {
+  TempFolder state, clients;
+  const RunSpec run = SecureRun(2);
+  DieAt(Stage::kUnmask, state.path(), run, clients.path());
+  SecureFederation federation(state.path(), run, clients.path());
+  federation.JoinAll(6);
+  federation.Train(6);
+  federation.Sum();
+  EXPECT_EQ(federation.federation().coordinator().Wait().kind, RunOutcome::Kind::kFinished);
+  EXPECT_TRUE(federation.refusals().empty());
+  const std::vector<RoundRecord> rounds = RoundsOf(state.path());
+  ASSERT_EQ(rounds.size(), 3u);
+  EXPECT_EQ(rounds[1].participants, 0u);
+  EXPECT_EQ(rounds[2].participants, 6u);
+}
+
+TEST(SecureRunTest, ClientsThatHaveUnmaskedJoinNoOtherSumOfTheRound) {
+  TempFolder state, clients;
+  const RunSpec run = SecureRun(1);
+  DieAt(Stage::kUnmask, state.path(), run, clients.path());
+  // A coordinator that forgets what it had asked for gets nothing more.
+  Member member(run, StateReader::Open(state.path())->Run()->run_id, JoinPath(clients.path(), "client-0"));
+  const auto reply = member.Take({"client-0", 1, 2, StepOf(Stage::kAdvertise)}, Bytes());
+  EXPECT_EQ(reply.status().code(), Code::kFailedPrecondition);
+  EXPECT_THAT(reply.status().message(), HasSubstr("has unmasked a sum of round 1"));
+}
+
+TEST(SecureRunTest, UpdatesInTheClearAreRefused) {
+  TempFolder state, clients;
+  const RunSpec run = SecureRun(1);
+  SecureFederation federation(state.path(), run, clients.path());
+  federation.JoinAll(6);
+  const Tasks tasks = federation.federation().TakeTrain(6);
+  const Bytes update = federation.federation().Update(tasks[0].second.key);
+  const UploadDecision decision =
+      federation.federation().Offer(tasks[0].first, federation.federation().Manifest(tasks[0].second, update));
+  EXPECT_EQ(decision.kind, UploadDecision::Kind::kRefused);
+  EXPECT_THAT(decision.reason, HasSubstr("no masked update is wanted"));
+}
+
+TEST(SecureRunTest, TrainedIsNoAnswerInTheClear) {
+  TempFolder folder;
+  Federation federation(folder.path(), SmallRun(1, 3));
+  federation.JoinAll(3);
+  const Tasks tasks = federation.TakeTrain(3);
+  EXPECT_EQ(federation.Answer(tasks[0].first, tasks[0].second.key, Trained{}).code(), Code::kInvalidArgument);
+  EXPECT_EQ(federation.Answer(tasks[0].first, {"client-0", 1, 1, kSecureStep}, SecureAnswer{{1, 2}}).code(), Code::kFailedPrecondition);
+  for (const auto& task : tasks) EXPECT_TRUE(federation.Upload(task).ok());
+}
+
+TEST(SecureRunTest, AMaskedVectorOfAnotherLengthOrModelIsRefusedAndItsClientLost) {
+  TempFolder state, clients;
+  const RunSpec run = SecureRun(1, 5);
+  SecureFederation federation(state.path(), run, clients.path());
+  federation.JoinAll(7);
+  federation.Train(7);
+  int liars = 0;
+  while (auto next = federation.federation().service().TakeStep()) {
+    const auto& [session, task] = *next;
+    if (task.key.step != kSecureUploadStep || liars == 2) {
+      federation.Take(session, task);
+      continue;
+    }
+    auto reply = federation.Of(task.key.client_id).Take(task.key, *std::get<SecureTask>(task.body).step);
+    ASSERT_TRUE(reply.ok() && reply->masked);
+    UploadManifest manifest = SecureFederation::ManifestOf(task.key, *reply);
+    ++liars == 1 ? ++manifest.length : ++manifest.base[0];
+    EXPECT_EQ(federation.federation().Offer(session, manifest).kind, UploadDecision::Kind::kRefused);
+  }
+  EXPECT_EQ(federation.federation().coordinator().Wait().kind, RunOutcome::Kind::kFinished);
+  EXPECT_EQ(RoundsOf(state.path()).back().participants, 5u);
+}
+
+}  // namespace
+}  // namespace fedpeft::server
