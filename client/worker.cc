@@ -131,6 +131,8 @@ Status Worker::Perform(const TaskKey& key, const TrainWork& work) {
 
 Status Worker::Perform(const TaskKey& key, const SecureWork& work) {
   ASSIGN_OR_RETURN(const std::size_t index, IndexOf(key));
+  LogDebug("sum.step",
+           {{"client", key.client}, {"round", key.round}, {"attempt", key.attempt}, {"step", key.step}});
   ASSIGN_OR_RETURN(SecureClients::Reply reply, secure_->Handle(key, work.step, runner_.examples(index)));
   if (!reply.masked) {
     v1::SubmitRequest request;

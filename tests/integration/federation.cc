@@ -27,15 +27,17 @@ std::string YamlOf(const Settings& settings) {
        << "schedule:\n"
        << "  - rounds: " << settings.rounds << "\n"
        << "    participation: {min_clients: " << settings.clients << ", deadline_s: " << settings.deadline_s << "}\n"
+       << "    reducer: " << settings.reducer << "\n"
        << "    views: " << settings.views << "\n"
        << "evaluation: " << settings.evaluation << "\n"
-       << "limits: " << settings.limits << "\n";
+       << "limits: " << settings.limits << "\n"
+       << "secure_aggregation: " << settings.secure << "\n";
   return yaml.str();
 }
 
 }  // namespace
 
-Federation::Federation(const Settings& settings) {
+Federation::Federation(const Settings& settings) : log_level_(settings.log_level) {
   FEDPEFT_CHECK(WriteTinyBase(base_).ok());
   const std::string blocks = Client({"inspect", "--base", base_, "--data", Data(0, 3)});
   const std::string yaml = "name: test\n" + blocks + YamlOf(settings);
@@ -71,7 +73,8 @@ Process& Federation::Serve(const Arguments& more) {
 
 std::unique_ptr<Process> Federation::Join(const std::string& name, const std::string& data, const Arguments& more) {
   const std::string server = join_port_ > 0 ? "localhost:" + std::to_string(join_port_) : address();
-  Arguments join = {FEDPEFT_CLIENT, "join", "--server", server, "--base", base_, "--data", data, "--threads", "1"};
+  Arguments join = {FEDPEFT_CLIENT, "--log-level", log_level_, "join", "--server",  server,
+                    "--base",       base_,         "--data",   data,   "--threads", "1"};
   if (!name.empty()) join = Joined(std::move(join), {"--name", name});
   return std::make_unique<Process>(Joined(std::move(join), more), NewLog("client-" + name));
 }

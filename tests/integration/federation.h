@@ -25,6 +25,10 @@ struct Settings {
   std::string train = "{optimizer: adamw, learning_rate: 0.01, batch_size: 8, epochs: 1}";
   std::string evaluation = "{every: 0}";
   std::string limits = "{client_timeout_s: 15}";
+  std::string secure = "{mode: none}";
+  std::string reducer = "{}";
+  /// Of clients.
+  std::string log_level = "info";
 };
 
 class Federation {
@@ -65,6 +69,7 @@ class Federation {
  private:
   std::string NewLog(const std::string& what);
 
+  const std::string log_level_;
   TempFolder folder_;
   std::string base_ = folder_.File("base");
   std::string run_ = folder_.File("run.yaml");
