@@ -196,8 +196,8 @@ TEST_F(SecureFederationTest, KillsAtEachStepChangeNoSum) {
   ASSERT_GT(rounds.size(), 12u);
   for (std::size_t i = 1; i < rounds.size(); ++i) {
     EXPECT_GE(rounds[i].participants, 80u);
-                // Each client's values are rounded by less than a step, up as often as down.
-                EXPECT_LT(recomputation.LargestError(rounds[i - 1], rounds[i]), 1) << "round " << rounds[i].round;
+    // Each client's values are rounded by less than a step, up as often as down.
+    EXPECT_LT(recomputation.LargestError(rounds[i - 1], rounds[i]), 1) << "round " << rounds[i].round;
   }
 }
 
