@@ -89,7 +89,8 @@ def compare(programs, folder, method, train, test, rounds):
     worst = numpy.abs(masked - update).max()
     level = (2 ** (BITS - 1) - 1) // CLIENTS
     step = 2.0 ** -numpy.floor(numpy.log2(level / RANGE))
-    bound = step + numpy.spacing(numpy.abs(start).max(), dtype=numpy.float32)  # parameters are float32
+    largest = max(numpy.abs(values(state, 1)).max() for state in (clear, secure))
+    bound = step + numpy.spacing(largest, dtype=numpy.float32)  # parameters are float32
     said = [predictions(programs, state, folder / f"{method}-{side}-adapter", test)
             for state, side in ((clear, "clear"), (secure, "secure"))]
     agree = sum(a == b for a, b in zip(*said, strict=True)) / len(said[0])

@@ -129,18 +129,37 @@ TEST(MasksTest, A9KeysDoNotCollide) {
 }
 
 // A masked vector says nothing: its bytes are as even as chance's.
+/// By their upper 8 bits, at a false-alarm rate below 1e-6.
+void ExpectUniform(const Elements& elements, int bits) {
+  std::vector<double> bins(256);
+  for (const std::uint32_t element : elements) ++bins[(element & RingMask(bits)) >> (bits - 8)];
+  double chi = 0;
+  const double expected = static_cast<double>(elements.size()) / 256;
+  for (const double count : bins) chi += (count - expected) * (count - expected) / expected;
+  EXPECT_NEAR(chi, 255, 5.5 * std::sqrt(2 * 255.0)) << bits;
+}
+
 TEST(MasksTest, P3MaskedElementsAreUniform) {
   SeededRandom random(7);
   Elements elements(std::size_t{1} << 20, 12345);
   AddMasks(OneMask(RandomSecret<32>(random)), 0, elements);
-  for (const int bits : {8, 20, 32}) {
-    std::vector<double> bins(256);
-    for (const std::uint32_t element : elements) ++bins[(element & RingMask(bits)) >> (bits - 8)];
-    double chi = 0;
-    const double expected = static_cast<double>(elements.size()) / 256;
-    for (const double count : bins) chi += (count - expected) * (count - expected) / expected;
-    EXPECT_NEAR(chi, 255, 5.5 * std::sqrt(2 * 255.0)) << bits;
-  }
+  for (const int bits : {8, 20, 32}) ExpectUniform(elements, bits);
+}
+
+TEST(MasksTest, P4OneMaskThatIsLeftHidesTheVector) {
+  // A client's own mask and those it shares with four neighbours; the coordinator has its seed, and three neighbours
+  // help.
+  SeededRandom random(8);
+  std::vector<Mask> masks, known;
+  for (const bool subtract : {false, false, true, false, true}) masks.push_back({RandomSecret<32>(random), subtract});
+  Elements elements(std::size_t{1} << 20, 12345);
+  AddMasks(masks, 0, elements);
+  for (Mask& mask : std::span(masks).first(4)) known.push_back({std::move(mask.key), !mask.subtract});
+  AddMasks(known, 0, elements);
+  for (const int bits : {8, 20, 32}) ExpectUniform(elements, bits);
+  // And with the last one nothing does.
+  AddMasks(OneMask(std::move(masks[4].key)), 0, elements);
+  EXPECT_EQ(std::ranges::count(elements, 12345u), std::ssize(elements));
 }
 
 }  // namespace
