@@ -29,24 +29,23 @@ class Hypergeometric {
     };
     for (std::int64_t i = mode; i < high_; ++i) At(i + 1) = At(i) * up(i);
     for (std::int64_t i = mode; i > low_; --i) At(i - 1) = At(i) / up(i - 1);
-    for (const double weight : weights_) total_ += weight;
+    // Each tail from its end, the smallest first.
+    below_.assign(weights_.size() + 1, 0.0);
+    at_least_.assign(weights_.size() + 1, 0.0);
+    for (std::size_t i = 0; i < weights_.size(); ++i) below_[i + 1] = below_[i] + weights_[i];
+    for (std::size_t i = weights_.size(); i > 0; --i) at_least_[i - 1] = at_least_[i] + weights_[i - 1];
   }
-  double AtLeast(std::int64_t count) const { return Sum(count, high_); }
-  double Below(std::int64_t count) const { return Sum(low_, count - 1); }
+  double AtLeast(std::int64_t count) const { return at_least_[Index(count)] / at_least_.front(); }
+  double Below(std::int64_t count) const { return below_[Index(count)] / below_.back(); }
 
  private:
   double& At(std::int64_t i) { return weights_[static_cast<std::size_t>(i - low_)]; }
-  double Sum(std::int64_t from, std::int64_t to) const {
-    double sum = 0;
-    for (std::int64_t i = std::max(from, low_); i <= std::min(to, high_); ++i) {
-      sum += weights_[static_cast<std::size_t>(i - low_)];
-    }
-    return sum / total_;
+  std::size_t Index(std::int64_t count) const {
+    return static_cast<std::size_t>(std::clamp(count, low_, high_ + 1) - low_);
   }
 
   std::int64_t low_, high_;
-  std::vector<double> weights_;
-  double total_ = 0;
+  std::vector<double> weights_, below_, at_least_;
 };
 
 /// A cohort in numbers of clients.

@@ -62,6 +62,53 @@ TEST(ParametersTest, G2EqualsTheTableOfACuriousCoordinator) {
   ExpectRows(rows, Threat::kCurious);
 }
 
+/// Degrees and thresholds of fcp's graph_parameter_finder_test.cc (google-parfait/federated-compute), for cohorts of
+/// 10^2, 10^3, … clients; its rows of ten clients have another degree here, where small cohorts are complete.
+struct FcpRows {
+  double corrupt, drop_out;
+  std::vector<GraphParameters> parameters;
+};
+
+// Fcp takes the smallest threshold that is private, this one the largest that is alive.
+TEST(ParametersTest, G1HasFcpsDegreesWithACuriousCoordinator) {
+  const FcpRows all[] = {{0.45, 0.45, {{92, 46}, {822, 417}, {3494, 1771}, {5508, 2788}, {6240, 3156}}},
+                         {0.33, 0.33, {{68, 34}, {286, 150}, {422, 221}, {480, 251}, {518, 270}}},
+                         {0.05, 0.33, {{28, 6}, {72, 24}, {86, 29}, {96, 32}, {102, 34}}},
+                         {0.33, 0.05, {{34, 29}, {78, 60}, {92, 70}, {102, 77}, {110, 83}}},
+                         {0.05, 0.05, {{12, 6}, {30, 17}, {34, 20}, {36, 21}, {38, 22}}},
+                         {0.33, 0, {{26, 25}, {38, 36}, {42, 40}, {46, 44}, {50, 47}}},
+                         {0, 0.33, {{26, 2}, {38, 2}, {42, 2}, {46, 2}, {50, 2}}},
+                         {0, 0, {{2, 2}, {2, 2}, {2, 2}, {2, 2}, {2, 2}}}};
+  for (const FcpRows& rows : all) {
+    std::uint32_t clients = 10;
+    for (const GraphParameters& row : rows.parameters) {
+      const GraphParameters found = Found({clients *= 10, rows.corrupt, rows.drop_out, Threat::kCurious});
+      EXPECT_EQ(found.degree, row.degree) << clients << " " << rows.corrupt << " " << rows.drop_out;
+      EXPECT_GE(found.threshold, row.threshold) << clients << " " << rows.corrupt << " " << rows.drop_out;
+    }
+  }
+}
+
+// Fcp leaves out the share that a client gives of its own seed, and is one share short where that matters.
+TEST(ParametersTest, G1IsLittleAboveFcpWithASemiMaliciousCoordinator) {
+  const FcpRows all[] = {{0.3, 0.3, {{92, 62}, {872, 584}, {4822, 3230}, {9388, 6286}, {11136, 7454}}},
+                         {0.05, 0.33, {{72, 39}, {398, 223}, {746, 420}, {882, 496}, {970, 545}}},
+                         {0.33, 0.05, {{42, 37}, {132, 109}, {178, 146}, {196, 160}, {212, 173}}},
+                         {0.05, 0.05, {{16, 11}, {52, 37}, {62, 44}, {68, 48}, {74, 52}}},
+                         {0.33, 0, {{26, 26}, {38, 37}, {42, 41}, {46, 45}, {50, 49}}},
+                         {0, 0.33, {{68, 35}, {228, 115}, {326, 164}, {372, 187}, {410, 206}}},
+                         {0, 0, {{2, 2}, {2, 2}, {2, 2}, {2, 2}, {2, 2}}}};
+  for (const FcpRows& rows : all) {
+    std::uint32_t clients = 10;
+    for (const GraphParameters& row : rows.parameters) {
+      const GraphParameters found = Found({clients *= 10, rows.corrupt, rows.drop_out, Threat::kSemiMalicious});
+      EXPECT_LE(found.degree, row.degree + 16) << clients << " " << rows.corrupt << " " << rows.drop_out;
+      EXPECT_GE(found.degree, row.degree) << clients << " " << rows.corrupt << " " << rows.drop_out;
+      EXPECT_GE(found.threshold, row.threshold) << clients << " " << rows.corrupt << " " << rows.drop_out;
+    }
+  }
+}
+
 TEST(ParametersTest, G5SmallCohortsHaveCompleteGraphs) {
   const std::pair<std::uint32_t, std::uint32_t> thresholds[] = {{5, 4},   {8, 5},   {10, 6},  {16, 9},
                                                                 {20, 12}, {32, 18}, {50, 28}, {64, 36}};
