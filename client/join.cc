@@ -139,10 +139,29 @@ Status ReadIdentity(const JoinOptions& options, SecureClients::Setup& setup) {
   return OkStatus();
 }
 
-/// What the clients of this process do under secure aggregation; nothing in a run without it.
+/// That the others will take this client's certificate for its own, as far as that shows here.
+Status CheckIdentity(const SecureClients::Setup& setup, const JoinOptions& options, const std::string& name) {
+  if (!setup.identity_key) return OkStatus();
+  if (options.virtual_clients > 1) {
+    return InvalidArgument("--virtual-clients: got " + std::to_string(options.virtual_clients) +
+                           " with --enrolment-cert, want none: a certificate names one client");
+  }
+  if (!setup.check || name.empty()) return OkStatus();
+  Result<privacy::VerifyingKey> own = setup.check(name, setup.identity_certificate);
+  if (!own.ok()) return own.status().Annotate(options.enrolment_cert);
+  const Bytes message(32, std::uint8_t{1});
+  return own->Verify(message, setup.identity_key->Sign(message)).Annotate("--enrolment-key: is not the certificate's");
+}
+
+/// What the clients of this process do under secure aggregation; nothing in a run without it. `name`: the client's,
+/// where it is known before it joins.
 Result<std::unique_ptr<SecureClients>> MakeSecureClients(const JoinOptions& options, const AgreedRun& agreed,
-                                                         const Policy& policy, UpdateStore& updates) {
-  if (!agreed.spec.secure.on) return std::unique_ptr<SecureClients>();
+                                                         const Policy& policy, const std::string& name,
+                                                         UpdateStore& updates) {
+  if (!agreed.spec.secure.on) {
+    if (options.enrolment_cert.empty()) return std::unique_ptr<SecureClients>();
+    return InvalidArgument("--enrolment-cert: got one, want none: the run has no secure aggregation");
+  }
   if (!options.eval_data.empty()) {
     return InvalidArgument(
         "--eval-data: got some, want none in a run with secure aggregation: the coordinator would be told this "
@@ -153,7 +172,12 @@ Result<std::unique_ptr<SecureClients>> MakeSecureClients(const JoinOptions& opti
   setup.run_id = agreed.id;
   setup.policy = policy.secure;
   RETURN_IF_ERROR(ReadIdentity(options, setup));
+  const bool insists = !policy.enrolment_roots.empty() && !options.evaluator;
+  if (insists && options.enrolment_cert.empty()) {
+    return InvalidArgument("--enrolment-cert: is missing, want one: this client's policy has enrolment_roots");
+  }
   ASSIGN_OR_RETURN(setup.check, LoadEnrolmentRoots(policy.enrolment_roots, agreed.spec.secure.suite));
+  RETURN_IF_ERROR(CheckIdentity(setup, options, name));
   if (options.state.empty() && !options.evaluator) {
     LogWarning("unmasked.not_kept",
                {{"reason", "without --state this client forgets with the process which sums it has unmasked"}});
@@ -174,7 +198,7 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
   ASSIGN_OR_RETURN(const auto transport, Transport::Make(options.connect));
   ASSIGN_OR_RETURN(AgreedRun agreed, AskRun(*transport, agreement, options.max_wait_s, stop));
   RETURN_IF_ERROR(policy.Check(agreed.spec).Annotate("coordinator"));
-  ASSIGN_OR_RETURN(const auto secure, MakeSecureClients(options, agreed, policy, updates));
+  ASSIGN_OR_RETURN(const auto secure, MakeSecureClients(options, agreed, policy, name, updates));
   RETURN_IF_ERROR(CheckBaseIsRuns(base, agreed.spec));
   RETURN_IF_ERROR(ResolvePrompt(base.tokenizer, agreed.spec.plan));
   UseThreads(options.compute.threads);

@@ -60,6 +60,7 @@ Bytes MaskAndPack(const privacy::ClientSession& session, std::vector<std::uint32
 }  // namespace
 
 Result<SecureClients::Reply> SecureClients::Handle(const TaskKey& key, ByteSpan step, std::uint64_t examples) {
+  const std::scoped_lock lock(mutex_);
   auto client = clients_.find(key.client);
   const std::pair asked(key.round, key.attempt);
   if (client == clients_.end() || asked > std::pair(client->second.round, client->second.attempt)) {
@@ -86,13 +87,17 @@ Result<SecureClients::Client> SecureClients::Begin(const TaskKey& key) const {
   session.policy = setup_.policy;
   session.identity = {setup_.identity_key.get(), setup_.identity_certificate};
   session.check = setup_.check;
-  return Client{key.round, key.attempt, privacy::ClientSession(std::move(session)), std::nullopt};
+  return Client{key.round, key.attempt, privacy::ClientSession(std::move(session))};
 }
 
 Result<SecureClients::Reply> SecureClients::Take(const TaskKey& key, Client& client, ByteSpan step,
                                                  std::uint64_t examples) {
   ASSIGN_OR_RETURN(std::optional<Bytes> answer, client.session->Handle(step));
-  if (!client.update) RETURN_IF_ERROR(CheckConfig(key, client));
+  if (!client.checked) RETURN_IF_ERROR(CheckConfig(key, client));
+  client.checked = true;
+  if (!answer && !client.session->masking()) {
+    return FailedPrecondition("secure aggregation: got a step again whose answer has been given");
+  }
   if (!answer) return MaskedVector(key, client, examples);
   if (client.session->answered()) RETURN_IF_ERROR(updates_.MarkUnmasked(setup_.run_id, key.client, key.round));
   Reply reply;
@@ -100,14 +105,25 @@ Result<SecureClients::Reply> SecureClients::Take(const TaskKey& key, Client& cli
   return reply;
 }
 
-Status SecureClients::CheckConfig(const TaskKey& key, Client& client) const {
-  const privacy::SessionConfig& config = client.session->config();
-  client.update = updates_.Find(setup_.run_id, key.client, key.round, config.model);
-  if (!client.update) {
-    return NotFound("secure aggregation: this client has no update of round " + std::to_string(key.round) +
-                    " for the parameters that the sum is of");
+void SecureClients::CloseRounds(std::uint32_t round) {
+  const std::scoped_lock lock(mutex_);
+  for (auto& [id, client] : clients_) {
+    if (client.round <= round) client.session.reset();
   }
-  ASSIGN_OR_RETURN(SecureSum own, OwnSum(setup_, key, *client.update, config.exponent));
+}
+
+Result<KeptUpdate> SecureClients::UpdateOf(const TaskKey& key, const Client& client) const {
+  std::optional<KeptUpdate> update =
+      updates_.Find(setup_.run_id, key.client, key.round, client.session->config().model);
+  if (update) return *std::move(update);
+  return NotFound("secure aggregation: this client has no update of round " + std::to_string(key.round) +
+                  " for the parameters that the sum is of");
+}
+
+Status SecureClients::CheckConfig(const TaskKey& key, const Client& client) const {
+  const privacy::SessionConfig& config = client.session->config();
+  ASSIGN_OR_RETURN(const KeptUpdate update, UpdateOf(key, client));
+  ASSIGN_OR_RETURN(SecureSum own, OwnSum(setup_, key, update, config.exponent));
   own.config.nonce = config.nonce;
   if (own.config.Encode() == config.Encode()) return OkStatus();
   return FailedPrecondition("secure aggregation: the coordinator's sum is not the one that the run is about");
@@ -115,7 +131,7 @@ Status SecureClients::CheckConfig(const TaskKey& key, Client& client) const {
 
 Result<SecureClients::Reply> SecureClients::MaskedVector(const TaskKey& key, Client& client,
                                                          std::uint64_t examples) const {
-  const KeptUpdate& update = *client.update;
+  ASSIGN_OR_RETURN(const KeptUpdate update, UpdateOf(key, client));
   ASSIGN_OR_RETURN(const SecureSum own, OwnSum(setup_, key, update, client.session->config().exponent));
   ASSIGN_OR_RETURN(const std::uint64_t weight, WeightOf(setup_.run.PhaseAt(key.round).reducer, examples));
   const double loss = update.stats.loss * static_cast<double>(examples) / kGrid;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -19,6 +20,7 @@
 
 namespace fedpeft::client {
 
+/// Threads: Handle from one, CloseRounds from any.
 class SecureClients {
  public:
   struct Setup {
@@ -47,6 +49,8 @@ class SecureClients {
   /// Errors: ClientSession::Handle's; kFailedPrecondition for a session that is not this run's, or one of a round in
   /// which the client has unmasked; kNotFound without an update; the files'. The session is then over.
   Result<Reply> Handle(const TaskKey& key, ByteSpan step, std::uint64_t examples);
+  /// Sessions of rounds up to this one are over: what they kept secret is wiped.
+  void CloseRounds(std::uint32_t round);
 
  private:
   struct Client {
@@ -54,19 +58,21 @@ class SecureClients {
     std::uint32_t attempt = 0;
     /// None once it is over.
     std::optional<privacy::ClientSession> session;
-    /// Once the session's configuration is known.
-    std::optional<KeptUpdate> update;
+    /// That its configuration is the run's has been seen.
+    bool checked = false;
   };
 
   Result<Reply> Take(const TaskKey& key, Client& client, ByteSpan step, std::uint64_t examples);
   Result<Client> Begin(const TaskKey& key) const;
   /// That the session is about this run's sum and an update that is here.
-  Status CheckConfig(const TaskKey& key, Client& client) const;
+  Status CheckConfig(const TaskKey& key, const Client& client) const;
+  Result<KeptUpdate> UpdateOf(const TaskKey& key, const Client& client) const;
   Result<Reply> MaskedVector(const TaskKey& key, Client& client, std::uint64_t examples) const;
 
   const Setup setup_;
   UpdateStore& updates_;
-  std::map<std::string, Client> clients_;
+  std::mutex mutex_;
+  std::map<std::string, Client> clients_;  // guarded by mutex_
 };
 
 }  // namespace fedpeft::client

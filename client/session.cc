@@ -109,6 +109,11 @@ Status Session::Impl::JoinOnce() {
   }
   request.set_software("fedpeft-client");
   ASSIGN_OR_RETURN(const v1::JoinReply reply, transport.Join(request));
+  // Under another name this client would not know what it has trained and unmasked under its own.
+  const std::string wanted = options.name.empty() ? identity.Id() : options.name;
+  if (!wanted.empty() && reply.client_id() != wanted) {
+    return FailedPrecondition("coordinator: calls this client " + reply.client_id() + ", want " + wanted);
+  }
   identity.Set(reply.session(), reply.client_id());
   tasks.Reset();
   to_acknowledge.clear();
@@ -140,18 +145,27 @@ void Session::Impl::Receive(const v1::Task& task) {
       const bool train = task.has_train();
       const Result<BlobRef> params = Decode(train ? task.train().params() : task.evaluate().params());
       if (!params.ok()) return LogWarning("task.malformed", {{"reason", params.status().message()}});
-      if (key.round > runner.total_rounds() || (train && key.round == 0)) {
-        return LogWarning("task.malformed", {{"reason", "its round is not one of the run"}, {"round", key.round}});
+      const bool known = key.step == (train ? kTrainStep : kEvaluateStep);
+      if (!known || key.round > runner.total_rounds() || (train && key.round == 0)) {
+        return LogWarning("task.malformed",
+                          {{"reason", "its round or step is not one of the run"}, {"round", key.round}});
+      }
+      if (!train && options.secure != nullptr && !options.evaluator) {
+        return LogWarning("task.refused", {{"client", key.client},
+                                           {"round", key.round},
+                                           {"reason", "a trainer tells no metrics of its own beside a sum"}});
       }
       if (train) return tasks.Offer({key, TrainWork{*params}});
       return tasks.Offer({key, EvaluateWork{*params}});
     }
     case v1::Task::kSecure:
-      if (options.secure == nullptr || key.round == 0 || key.round > runner.total_rounds()) {
+      if (options.secure == nullptr || key.step < kFirstSecureStep || key.round == 0 ||
+          key.round > runner.total_rounds()) {
         return LogWarning("task.malformed", {{"reason", "it is of a sum that is not the run's"}, {"round", key.round}});
       }
       return tasks.Offer({key, SecureWork{Bytes(task.secure().step().begin(), task.secure().step().end())}});
     case v1::Task::kClosed:
+      if (options.secure != nullptr) options.secure->CloseRounds(task.closed().committed_round());
       return tasks.CloseRounds(task.closed().committed_round());
     case v1::Task::kFinished:
       LogInfo("run.finished", {{"reason", task.finished().reason()}});

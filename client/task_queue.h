@@ -31,6 +31,7 @@ struct TaskKey {
 /// Steps of a round; those of secure aggregation follow them.
 inline constexpr std::uint32_t kTrainStep = 0;
 inline constexpr std::uint32_t kEvaluateStep = 1;
+inline constexpr std::uint32_t kFirstSecureStep = 4;
 
 struct BlobRef {
   Digest sha256{};

@@ -113,6 +113,8 @@ Result<KeptUpdate> Worker::TrainOrFind(const TaskKey& key, const TrainWork& work
   const Status stored = updates_.Keep(run_id_, key.client, kept);
   // A client that went on without what it has trained for itself would fall back without a word.
   if (!stored.ok() && !kept.personal.empty()) return stored.Annotate("own tensors: cannot be kept");
+  // And a sum is of updates that are kept.
+  if (!stored.ok() && secure_ != nullptr) return stored.Annotate("update: cannot be kept");
   if (!stored.ok()) LogWarning("update.not_kept", {{"reason", stored.message()}});
   return kept;
 }
@@ -131,8 +133,7 @@ Status Worker::Perform(const TaskKey& key, const TrainWork& work) {
 
 Status Worker::Perform(const TaskKey& key, const SecureWork& work) {
   ASSIGN_OR_RETURN(const std::size_t index, IndexOf(key));
-  LogDebug("sum.step",
-           {{"client", key.client}, {"round", key.round}, {"attempt", key.attempt}, {"step", key.step}});
+  LogDebug("sum.step", {{"client", key.client}, {"round", key.round}, {"attempt", key.attempt}, {"step", key.step}});
   ASSIGN_OR_RETURN(SecureClients::Reply reply, secure_->Handle(key, work.step, runner_.examples(index)));
   if (!reply.masked) {
     v1::SubmitRequest request;

@@ -37,8 +37,7 @@ Result<std::string> SecureText(const RunSpec& run, const RunViews& views) {
     ASSIGN_OR_RETURN(const SecureSum sum, SecureSumOf(run, spec));
     ASSIGN_OR_RETURN(const std::int64_t level, privacy::LargestLevel(sum.config.budget));
     const auto clients = static_cast<std::uint32_t>(sum.config.budget.max_contributions);
-    ASSIGN_OR_RETURN(const privacy::GraphParameters graph,
-                     privacy::FindGraphParameters(sum.config.CohortOf(clients)));
+    ASSIGN_OR_RETURN(const privacy::GraphParameters graph, privacy::FindGraphParameters(sum.config.CohortOf(clients)));
     text += (text.empty() ? "  masked      " : "              ") + std::string(ThreatName(run.secure)) + ": " +
             std::to_string(sum.config.budget.bits) + " bits an element, a value in steps of " +
             std::to_string(1.0 / static_cast<double>(level)) + " of its range, " +

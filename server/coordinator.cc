@@ -9,6 +9,7 @@
 #include <utility>
 #include <variant>
 
+#include "configs/secure.h"
 #include "peft/core/check.h"
 #include "peft/core/log.h"
 #include "server/run_loop.h"
@@ -24,6 +25,7 @@ Status CommitStart(Store& store, const GlobalModel& model, const RunSpec& run) {
   start.record.committed_ms = UnixMillis();
   start.record.params_sha256 = Sha256Of(model.Encode(*model.checkpoint()));
   start.record.complete = run.evaluation.every == 0;
+  start.record.threat = ThreatName(run.secure);
   return store.Commit(start, *model.checkpoint());
 }
 

@@ -14,6 +14,7 @@
 #include "peft/core/hash.h"
 #include "peft/core/status.h"
 #include "peft/metrics/totals.h"
+#include "privacy/secagg/server_session.h"
 
 namespace fedpeft::server {
 
@@ -158,9 +159,9 @@ struct RunFinished {
   std::string reason;
   bool ok = true;
 };
-/// A serialised step of secure aggregation; one that goes to many is shared.
+/// A step of secure aggregation.
 struct SecureTask {
-  std::shared_ptr<const Bytes> step;
+  privacy::SecureStepBytes step;
 };
 struct Task {
   TaskKey key;

@@ -89,8 +89,11 @@ struct RunMachine::Handler {
     m.committed_round_ = m.round_;
     m.committed_attempt_ = m.attempt_;
     m.evaluated_ = !m.EvaluationDue(m.round_);
-    m.last_attempt_ = m.lost_attempts_ = m.lost_here_ = 0;
+    m.last_attempt_ = m.lost_attempts_ = 0;
     m.stage_ = Stage::kWaiting;
+    const std::optional<std::string> why_void = std::exchange(m.void_, std::nullopt);
+    if (why_void) return m.CountLoss(*why_void);
+    m.lost_here_ = 0;
   }
   void operator()(const Tick&) const {}
 };
@@ -122,8 +125,8 @@ void RunMachine::Arrived(const ClientSpec& client) {
   if (open && stage_ == Stage::kEvaluating) AddMember(client.id);
   const auto member = members_.find(client.id);
   // Under secure aggregation what it had ready may not be with this process.
-  const bool missing = member != members_.end() && (member->second != Member::kDone || run_.secure.on);
-  if (open && missing) Ask(client.id);
+  const bool took_it_along = run_.secure.on && stage_ == Stage::kTraining;
+  if (open && member != members_.end() && (member->second != Member::kDone || took_it_along)) Ask(client.id);
 }
 
 void RunMachine::Departed(const std::string& client) {
@@ -198,6 +201,7 @@ bool RunMachine::Gathered() const {
 
 void RunMachine::OpenAttemptIfPossible() {
   if (std::exchange(resume_.unmasking, false)) {
+    resume_.cohort.clear();
     round_ = committed_round_ + 1;
     attempt_ = last_attempt_;
     return Void("the coordinator ended while its sum was unmasked");
@@ -262,6 +266,7 @@ void RunMachine::Commit() {
 
 void RunMachine::Void(const std::string& reason) {
   stage_ = Stage::kCommitting;
+  void_ = reason;
   actions_.emplace_back(VoidRound{round_, attempt_, EvaluationDue(round_), reason});
 }
 
@@ -270,6 +275,10 @@ void RunMachine::Lose(const std::string& reason) {
   deadline_ = now_ + kPauseAfterLoss;
   ++lost_attempts_;
   actions_.emplace_back(LoseAttempt{round_, attempt_, reason});
+  CountLoss(reason);
+}
+
+void RunMachine::CountLoss(const std::string& reason) {
   if (++lost_here_ >= run_.limits.max_attempts) {
     Finish("round " + Number(round_) + ": lost " + Number(lost_here_) +
                " attempts (limits.max_attempts), the last: " + reason,

@@ -193,6 +193,8 @@ class RunMachine {
   void Commit();
   void Lose(const std::string& reason);
   void Void(const std::string& reason);
+  /// Of an attempt or a round: too many one after another end the run.
+  void CountLoss(const std::string& reason);
   bool EvaluationDue(std::uint32_t round) const;
   void StartEvaluation();
   /// Whether somebody who is missing in the open evaluation may still come (back) in time.
@@ -228,6 +230,8 @@ class RunMachine {
   std::uint32_t last_attempt_;
   std::uint32_t lost_attempts_;
   std::uint32_t lost_here_ = 0;
+  /// Of the round that is being stored as void.
+  std::optional<std::string> void_;
   /// Of the training or evaluation that is open or was last.
   std::map<std::string, Member> members_;
   /// Members by state.

@@ -34,7 +34,7 @@ Status Stopping() {
 RunLoop::RunLoop(const RunSpec& run, Setup setup, GlobalModel model, ResumePoint resume, const Clock& clock)
     : run_(run),
       setup_(std::move(setup)),
-      threat_(std::string(ThreatName(run_.secure)) + (setup_.check_certificate ? ", identities checked" : "")),
+      threat_(std::string(ThreatName(run_.secure)) + (setup_.check_certificate ? ", identities checked here" : "")),
       clock_(clock),
       model_(std::move(model)),
       machine_(run_, resume),
@@ -142,7 +142,9 @@ void RunLoop::Joined(const ClientsJoined& event) {
   for (const ClientSpec& client : event.clients) presence_[client.id] = client;
   StorePresence();
   if (finished_) return SendFinished(event.session, first.id);
-  for (const ClientSpec& client : event.clients) LeaveSum(client.id);
+  std::vector<std::string> came;
+  for (const ClientSpec& client : event.clients) came.push_back(client.id);
+  LeaveSum(std::move(came));
   Feed(ClientsArrived{event.clients});
 }
 
@@ -157,7 +159,7 @@ void RunLoop::Left(const ClientsLeft& event) {
   Remember("client.left", gone.front() + ": " + event.reason);
   for (const std::string& client : gone) presence_[client].reset();
   StorePresence();
-  for (const std::string& client : gone) LeaveSum(client);
+  LeaveSum(gone);
   Feed(ClientsDeparted{std::move(gone)});
 }
 
@@ -211,7 +213,7 @@ void RunLoop::Offered(const UploadOffered& event) {
   event.answer(std::move(decision));
   // What it has is refused for good: the round need not wait for it.
   if (!asked || !refused) return;
-  run_.secure.on ? LeaveSum(client) : Feed(TaskFailed{client});
+  run_.secure.on ? LeaveSum({client}) : Feed(TaskFailed{client});
 }
 
 void RunLoop::Arrived(UploadArrived event) {
@@ -291,7 +293,7 @@ Status RunLoop::Take(const TaskAnswered& event, const Status& failure) {
   LogWarning("client.failed", {{"client", key.client_id}, {"round", key.round}, {"reason", failure.message()}});
   Remember("client.failed", key.client_id + ": " + failure.message());
   if (key.step >= kSecureStep) {
-    if (IsOfSum(key)) LeaveSum(key.client_id);
+    if (IsOfSum(key)) LeaveSum({key.client_id});
     return OkStatus();
   }
   const Verdict verdict = key.step == kTrainStep ? machine_.CheckUpdate(key) : machine_.CheckEvaluation(key);
@@ -382,7 +384,8 @@ void RunLoop::Void(const VoidRound& action) {
   CloseTasks();
   secure_.reset();
   outcome_.reset();
-  LogWarning("round.void", {{"round", action.round}, {"attempt", action.attempt}, {"reason", action.reason}});
+  LogWarning("round.void",
+             {{"round", action.round}, {"attempt", action.attempt}, {"threat", threat_}, {"reason", action.reason}});
   Remember("round.void", action.reason);
   submissions_.clear();
   RoundCommit commit = Summarise({action.round, action.attempt, action.evaluation_due});
@@ -454,7 +457,8 @@ void RunLoop::Lost(const LoseAttempt& action) {
   CloseTasks();
   sum_.reset();
   secure_.reset();
-  LogWarning("round.lost", {{"round", action.round}, {"attempt", action.attempt}, {"reason", action.reason}});
+  LogWarning("round.lost",
+             {{"round", action.round}, {"attempt", action.attempt}, {"threat", threat_}, {"reason", action.reason}});
   Remember("round.lost", action.reason);
   persist_([action, events = std::exchange(events_, {})](Store& store) { return store.LoseAttempt(action, events); },
            [] {});
@@ -548,8 +552,8 @@ void RunLoop::SumFailed(const std::string& reason) {
   Feed(SumAborted{reason, unmasking_});
 }
 
-void RunLoop::LeaveSum(const std::string& client) {
-  FeedSum(privacy::SecureDeparted{client});
+void RunLoop::LeaveSum(std::vector<std::string> clients) {
+  FeedSum(privacy::SecureDeparted{std::move(clients)});
 }
 
 void RunLoop::Evaluation(const StoreEvaluation& action) {

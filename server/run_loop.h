@@ -99,7 +99,7 @@ class RunLoop {
   void SumFinished(const privacy::SecureFinished& finished);
   void SumFailed(const std::string& reason);
   /// Clients that are gone from the sum, or came back as another process.
-  void LeaveSum(const std::string& client);
+  void LeaveSum(std::vector<std::string> clients);
   void Committed(const RoundRecord& record, std::shared_ptr<const Checkpoint> checkpoint,
                  std::shared_ptr<const Bytes> blob);
   void Lost(const LoseAttempt& action);

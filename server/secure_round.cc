@@ -77,10 +77,8 @@ Result<SecureOutcome> SecureRound::Unmask(const privacy::SecureFinished& finishe
     if (loss >= 0) outcome.train_loss = loss / static_cast<double>(examples);
   }
   outcome.saturated = static_cast<std::uint64_t>(mean.counters.back());
-  float largest = 0;
-  for (const float value : mean.mean) largest = std::max(largest, std::abs(value));
   outcome.next_range = privacy::NextRange({.range = range_,
-                                           .largest_mean = largest,
+                                           .largest_mean = mean.largest,
                                            .values = values_ * clients,
                                            .saturated = outcome.saturated,
                                            .limit = limit_});

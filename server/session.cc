@@ -93,7 +93,11 @@ Result<std::string> CheckJoin(const RunInfo& run, const JoinClaim& claim,
         "role: got evaluator, want trainer: parts of this run's model stay with the clients that train them, so only "
         "these can evaluate it (join with training data and --eval-data)");
   }
-  if (run.secure && std::ranges::any_of(claim.held_out, [](std::uint64_t examples) { return examples > 0; })) {
+  const auto some = [](std::uint64_t examples) { return examples > 0; };
+  if (run.secure && !claim.evaluator && std::ranges::any_of(claim.examples, some)) {
+    return FailedPrecondition("examples: got numbers of a trainer's, want 0 under secure aggregation");
+  }
+  if (run.secure && std::ranges::any_of(claim.held_out, some)) {
     return FailedPrecondition(
         "held_out: got held-out examples of a trainer, want none under secure aggregation: its metrics would be told "
         "beside the sum (leave --eval-data out, and let an evaluator join)");
@@ -264,7 +268,7 @@ void SessionRegistry::AnswerWithDueTasks(Session& session, Instant now, Effects&
     if (tasks.size() == kMaxTasksAReply) break;
     if (!IsDue(queued, now)) continue;
     const auto* secure = std::get_if<SecureTask>(&queued.task.body);
-    const std::size_t more = secure != nullptr ? secure->step->size() : 0;
+    const std::size_t more = secure != nullptr ? secure->step.size() : 0;
     if (bytes > 0 && bytes + more > kMaxStepBytesAReply) break;
     bytes += more;
     queued.sent = now;

@@ -61,7 +61,10 @@ struct BodyEncoder {
     EncodeBlob(task.params, *out.mutable_evaluate()->mutable_params());
   }
   void operator()(const SecureTask& task) const {
-    out.mutable_secure()->set_step(task.step->data(), task.step->size());
+    std::string& step = *out.mutable_secure()->mutable_step();
+    for (const auto& piece : {task.step.common, task.step.own}) {
+      if (piece) step.append(AsText(*piece));
+    }
   }
   void operator()(const RoundClosed& task) const { out.mutable_closed()->set_committed_round(task.committed_round); }
   void operator()(const RunFinished& task) const {

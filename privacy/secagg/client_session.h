@@ -18,6 +18,7 @@
 #include "privacy/crypto/random_source.h"
 #include "privacy/crypto/signature.h"
 #include "privacy/secagg/masks.h"
+#include "privacy/secagg/ring.h"
 #include "privacy/secagg/session_config.h"
 #include "privacy/secagg/session_keys.h"
 
@@ -30,13 +31,11 @@ struct ClientPolicy {
   /// The fewest shares that a secret takes.
   std::uint32_t min_threshold = 1;
   /// The most bits of an element.
-  int max_bits = kMaxSecureBits;
+  int max_bits = kMaxRingBits;
   /// At least this fraction of corrupt clients is guarded against.
   double min_corrupt = 0;
   /// Lies about survivors are guarded against.
   bool semi_malicious = true;
-
-  static constexpr int kMaxSecureBits = 32;
 
   /// Errors: kFailedPrecondition for an execution that it does not allow, with the reason.
   Status Check(const SessionConfig& config) const;

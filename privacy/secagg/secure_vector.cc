@@ -124,6 +124,7 @@ Result<SecureMean> MaskedSum::Finish(std::uint64_t clients) const {
   for (std::size_t i = 0; i < result.mean.size(); ++i) {
     result.mean[i] = static_cast<float>(Centered(elements[i], spec.budget.bits) * unit);
   }
+  for (const float value : result.mean) result.largest = std::max(result.largest, std::abs(double{value}));
   if (spec.rotation) RotateBack(SecretKey(*spec.rotation), result.mean);
   result.mean.resize(spec.values);
   return result;

@@ -70,6 +70,8 @@ class SecureVectorLayout {
 struct SecureMean {
   /// The weighted mean of the updates, in their order.
   std::vector<float> mean;
+  /// The largest absolute value of it on the grid: rotated, where vectors are.
+  double largest = 0;
   /// Sums of the counters; the last is how many values saturated.
   std::vector<std::int64_t> counters;
 };

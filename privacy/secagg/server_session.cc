@@ -1,6 +1,7 @@
 #include "privacy/secagg/server_session.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 #include <utility>
 
@@ -115,14 +116,14 @@ struct ServerSession::State {
   Bytes BitmapOf(bool Member::*which) const;
   SecureFinished Finished();
   void Abort(std::string reason);
-  void Ask(const Member& member, std::shared_ptr<const Bytes> step) {
-    actions.emplace_back(SecureAsk{member.id, std::move(step)});
+  void Ask(const Member& member, std::shared_ptr<const Bytes> own, std::shared_ptr<const Bytes> common = nullptr) {
+    actions.emplace_back(SecureAsk{member.id, {std::move(common), std::move(own)}});
   }
   /// The same to everybody who is here.
   void AskAll(const v1::SecureStep& step) {
     const auto bytes = Encoded(step);
     for (const Member& member : members) {
-      if (member.here) Ask(member, bytes);
+      if (member.here) Ask(member, nullptr, bytes);
     }
   }
 };
@@ -151,6 +152,15 @@ bool ServerSession::WantsUpload(const std::string& client) const {
   return at != state_->places.end() && state_->members[at->second].here && !state_->members[at->second].uploaded;
 }
 
+Bytes SecureStepBytes::Joined() const {
+  Bytes bytes;
+  bytes.reserve(size());
+  for (const auto& piece : {common, own}) {
+    if (piece) bytes.insert(bytes.end(), piece->begin(), piece->end());
+  }
+  return bytes;
+}
+
 bool ServerSession::HasUpload(const std::string& client) const {
   const auto at = state_->places.find(client);
   return at != state_->places.end() && state_->members[at->second].uploaded;
@@ -167,7 +177,9 @@ std::vector<SecureAction> ServerSession::Handle(Instant now, const SecureEvent& 
       Member& member = state.members[state.places.at(uploaded->client)];
       member.uploaded = member.answered = true;
     }
-    if (const auto* departed = std::get_if<SecureDeparted>(&event)) state.Gone(departed->client);
+    if (const auto* departed = std::get_if<SecureDeparted>(&event)) {
+      for (const std::string& client : departed->clients) state.Gone(client);
+    }
     state.Advance();
   }
   return std::exchange(state.actions, {});
@@ -381,19 +393,22 @@ void ServerSession::State::DealCohort() {
   root = MerkleRoot(leaves);
   session = SessionIdOf(ConfigHash(config_bytes), root);
   const NeighbourGraph graph(clients, parameters.degree, root);
+  // What all are told is there once: a message's bytes after another's of its kind add to it when they are read.
+  v1::SecureStep told_all;
+  told_all.mutable_cohort()->set_leaves(leaf_bytes);
+  const auto common = Encoded(told_all);
   for (std::uint32_t place = 0; place < clients; ++place) {
     members[place].neighbours = graph.NeighboursOf(place);
     v1::SecureStep step;
     v1::Cohort& cohort = *step.mutable_cohort();
     cohort.set_place(place);
-    cohort.set_leaves(leaf_bytes);
     for (const std::uint32_t other : members[place].neighbours) {
       v1::Neighbour& neighbour = *cohort.add_neighbours();
       neighbour.set_place(other);
       neighbour.set_client_id(members[other].id);
       *neighbour.mutable_keys() = members[other].keys;
     }
-    Ask(members[place], Encoded(step));
+    Ask(members[place], Encoded(step), common);
   }
   Open(Stage::kShare);
 }
@@ -450,9 +465,15 @@ void ServerSession::State::AskUnmask() {
   v1::UnmaskRequest& request = *step.mutable_unmask();
   request.set_bitmap(Text(survivors));
   const auto quorum = static_cast<int>(SignatureQuorum(config(), static_cast<std::uint32_t>(members.size())));
-  for (std::uint32_t place = 0; place < members.size() && request.signatures_size() < quorum; ++place) {
+  // The shortest certificates first: long ones of a few must not make the step too long for a message.
+  std::vector<std::uint32_t> places_by_length(members.size());
+  std::iota(places_by_length.begin(), places_by_length.end(), 0u);
+  std::ranges::stable_sort(places_by_length, {},
+                           [this](std::uint32_t place) { return members[place].keys.certificate().size(); });
+  for (const std::uint32_t place : places_by_length) {
     const Member& member = members[place];
     if (member.survivor_signature.empty()) continue;
+    if (request.signatures_size() == quorum) break;
     v1::SurvivorSignature& signature = *request.add_signatures();
     signature.set_place(place);
     signature.set_client_id(member.id);

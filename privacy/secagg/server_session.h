@@ -34,9 +34,9 @@ struct SecureAnswered {
 struct SecureUploaded {
   std::string client;
 };
-/// It is gone, for the rest of this execution.
+/// They are gone, for the rest of this execution.
 struct SecureDeparted {
-  std::string client;
+  std::vector<std::string> clients;
 };
 /// Time passed: the first call of all, and when Wakeup() is due.
 struct SecureTick {};
@@ -44,10 +44,18 @@ using SecureEvent = std::variant<SecureAnswered, SecureUploaded, SecureDeparted,
 
 // ---- what to do
 
-/// Send a serialised SecureStep. One that goes to many is shared.
+/// A serialised SecureStep, in two pieces, one after the other: the first is shared by many clients, and so is the
+/// second where all are sent the same. Either may be null.
+struct SecureStepBytes {
+  std::shared_ptr<const Bytes> common, own;
+
+  std::size_t size() const { return (common ? common->size() : 0) + (own ? own->size() : 0); }
+  Bytes Joined() const;
+};
+/// Send a step.
 struct SecureAsk {
   std::string client;
-  std::shared_ptr<const Bytes> step;
+  SecureStepBytes step;
 };
 /// The client is out of this execution; its later messages are not wanted.
 struct SecureDrop {

@@ -119,7 +119,7 @@ class Execution {
     auto* const ask = std::get_if<SecureAsk>(&action);
     if (ask == nullptr) return;
     Client& client = clients_.at(ask->client);
-    const Result<std::optional<Bytes>> answer = at_clients_([&] { return client.session.Handle(*ask->step); });
+    const Result<std::optional<Bytes>> answer = at_clients_([&] { return client.session.Handle(ask->step.Joined()); });
     FEDPEFT_CHECK(answer.ok());
     SecureEvent event = SecureTick{};
     if (answer->has_value()) {

@@ -82,6 +82,7 @@ class SecureClientsTest : public ::testing::Test {
   TempFolder folder_;
   UpdateStore store_ = *UpdateStore::Open(folder_.path());
   const std::vector<std::string> ids_ = {"a/0", "a/1", "a/2", "a/3", "a/4"};
+  std::function<void(const TaskKey&, const Bytes&)> before_step_ = [](const TaskKey&, const Bytes&) {};
   std::vector<Status> refusals_;
   std::optional<privacy::SecureMean> mean_;
 };
@@ -107,10 +108,11 @@ std::size_t SecureClientsTest::PlaySession(SecureClients& clients, std::uint32_t
   while (!asks.empty()) {
     const privacy::SecureAsk ask = asks.front();
     asks.pop_front();
-    const auto reply = clients.Handle(Key(ask.client, attempt), *ask.step, kExamples);
+    before_step_(Key(ask.client, attempt), ask.step.Joined());
+    const auto reply = clients.Handle(Key(ask.client, attempt), ask.step.Joined(), kExamples);
     if (!reply.ok()) {
       refusals_.push_back(reply.status());
-      feed(privacy::SecureDeparted{ask.client});
+      feed(privacy::SecureDeparted{{ask.client}});
     } else if (reply->masked) {
       EXPECT_TRUE(sum.AddPiece(0, reply->bytes).ok());
       feed(privacy::SecureUploaded{ask.client});
@@ -180,6 +182,30 @@ TEST_F(SecureClientsTest, AnAttemptHasOneSessionAndANewerOneEndsIt) {
   EXPECT_THAT(Refusal(clients, 1, [](SessionConfig&) {}).message(), HasSubstr("session is over"));
   EXPECT_TRUE(Refusal(clients, 2, [](SessionConfig&) {}).ok());
   EXPECT_THAT(Refusal(clients, 1, [](SessionConfig&) {}).message(), HasSubstr("a newer one has replaced"));
+}
+
+TEST_F(SecureClientsTest, AStepThatComesAgainMasksNothingAgain) {
+  SecureClients clients = Make();
+  std::optional<Bytes> shares;
+  before_step_ = [&](const TaskKey& key, const Bytes& step) {
+    v1::SecureStep message;
+    ASSERT_TRUE(message.ParseFromArray(step.data(), static_cast<int>(step.size())));
+    if (key.client != "a/0") return;
+    if (message.has_shares()) shares = step;
+    // Under another number, as if it were another task.
+    if (!message.has_survivors()) return;
+    const auto again = clients.Handle({"a/0", 1, 1, 77}, *shares, kExamples);
+    EXPECT_THAT(again.status().message(), HasSubstr("answer has been given"));
+  };
+  EXPECT_EQ(PlaySession(clients, 1), 5u) << "its vector is in the sum, and others have its shares";
+  EXPECT_EQ(refusals_.size(), 1u);
+}
+
+TEST_F(SecureClientsTest, ClosedRoundsAreForgotten) {
+  SecureClients clients = Make();
+  EXPECT_TRUE(Refusal(clients, 1, [](SessionConfig&) {}).ok());
+  clients.CloseRounds(1);
+  EXPECT_THAT(Refusal(clients, 1, [](SessionConfig&) {}).message(), HasSubstr("session is over"));
 }
 
 TEST_F(SecureClientsTest, ThePolicyIsHeldAgainstEachSession) {

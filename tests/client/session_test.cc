@@ -80,10 +80,11 @@ class FakeRunner final : public Runner {
 /// A client process as a thread: joins at once as "alice".
 class Client {
  public:
-  Client(const ServiceFixture& coordinator, int port, std::size_t clients = 1, bool stopped = false)
+  Client(const ServiceFixture& coordinator, int port, std::size_t clients = 1, bool stopped = false,
+         bool secure = false)
       : transport_(ConnectTo(port)),
         runner_(coordinator.payload().size(), clients),
-        session_(*transport_, runner_, updates_, OptionsFor(coordinator.run())),
+        session_(*transport_, runner_, updates_, OptionsFor(coordinator.run(), secure ? &secure_ : nullptr)),
         outcome_(Run(stopped)) {}
   ~Client() { Stop(); }
 
@@ -105,8 +106,9 @@ class Client {
     options.server = "127.0.0.1:" + std::to_string(port);
     return std::move(Transport::Make(options)).value();
   }
-  static SessionOptions OptionsFor(const server::RunInfo& run) {
+  static SessionOptions OptionsFor(const server::RunInfo& run, SecureClients* secure) {
     SessionOptions options;
+    options.secure = secure;
     options.run_id = run.run_id;
     options.name = "alice";
     options.weights = run.weights;
@@ -116,6 +118,7 @@ class Client {
 
   std::stop_source stop_;
   UpdateStore updates_ = std::move(UpdateStore::Open("")).value();
+  SecureClients secure_{{}, updates_};
   std::unique_ptr<Transport> transport_;
   FakeRunner runner_;
   Session session_;
@@ -125,11 +128,15 @@ class Client {
 class SessionTest : public ::testing::Test {
  protected:
   ServiceFixture& coordinator() { return *coordinator_; }
-  std::unique_ptr<Client> Start(std::size_t clients = 1) {
-    auto client = std::make_unique<Client>(coordinator(), coordinator().server().port(), clients);
-    session_ = coordinator().Next<ClientsJoined>().session;
+  std::unique_ptr<Client> Start(std::size_t clients = 1, bool secure = false) {
+    auto client = std::make_unique<Client>(coordinator(), coordinator().server().port(), clients, false, secure);
+    const auto joined = coordinator().Next<ClientsJoined>();
+    session_ = joined.session;
+    examples_ = joined.clients.front().examples;
     return client;
   }
+  /// That the client said it has.
+  std::uint64_t examples() const { return examples_; }
   /// Another process on the same port, which knows nothing of the one before.
   void Restart() {
     ServiceFixture::Options options;
@@ -174,6 +181,7 @@ class SessionTest : public ::testing::Test {
 
   std::unique_ptr<ServiceFixture> coordinator_ = std::make_unique<ServiceFixture>(ServiceFixture::Options{});
   server::SessionId session_ = 0;
+  std::uint64_t examples_ = 0;
 };
 
 TEST_F(SessionTest, TrainsEvaluatesAndEndsWithTheRun) {
@@ -187,6 +195,21 @@ TEST_F(SessionTest, TrainsEvaluatesAndEndsWithTheRun) {
   FinishRun(true);
   EXPECT_TRUE(client->Outcome().ok());
   EXPECT_THAT(coordinator().Next<ClientsLeft>().reason, HasSubstr("run finished"));
+}
+
+TEST_F(SessionTest, UnderSecureAggregationATrainerTellsNothingOfItsOwn) {
+  const auto client = Start(1, /*secure=*/true);
+  EXPECT_EQ(examples(), 0u);
+  // A coordinator that asks it to evaluate, and one that takes a step for another task's, hear nothing.
+  AskToEvaluate(1);
+  Send("alice", 1, 1, server::kTrainStep, server::SecureTask{{nullptr, std::make_shared<const Bytes>(9, 1)}});
+  AskToTrain(1);
+  const auto answer = coordinator().Next<TaskAnswered>();
+  EXPECT_TRUE(std::holds_alternative<server::Trained>(answer.outcome));
+  EXPECT_EQ(answer.key.step, server::kTrainStep);
+  answer.answer(OkStatus());
+  FinishRun(true);
+  EXPECT_TRUE(client->Outcome().ok());
 }
 
 TEST_F(SessionTest, OwnTensorsGoOnFromTrainingToTraining) {

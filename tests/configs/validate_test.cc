@@ -141,7 +141,7 @@ INSTANTIATE_TEST_SUITE_P(
                SetSecure(c);
                c->mutable_limits()->set_max_clients(60000);
                c->mutable_schedule(0)->mutable_participation()->set_cohort(60000);
-             }, "schedule.0.participation.cohort", "got 60000, want at most 50000 under secure_aggregation"},
+             }, "schedule.0.participation.cohort", "got 60000, want at most 10000 under secure_aggregation"},
         Rule{"NoThreshold", [](auto* c) { SetSecure(c)->set_max_drop_out(0.9); }, "secure_aggregation", "threshold"},
         Rule{"ThreatWithoutMasks",
              [](auto* c) { c->mutable_secure_aggregation()->set_threat(v1::SecureAggregation::CURIOUS); },

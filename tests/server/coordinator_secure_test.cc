@@ -118,7 +118,7 @@ class SecureFederation {
   }
 
   void Take(SessionId session, const Task& task) {
-    const auto reply = Of(task.key.client_id).Take(task.key, *std::get<SecureTask>(task.body).step);
+    const auto reply = Of(task.key.client_id).Take(task.key, std::get<SecureTask>(task.body).step.Joined());
     if (!reply.ok()) {
       refusals_.push_back(reply.status());
       EXPECT_TRUE(federation_.Answer(session, task.key, reply.status()).ok());
@@ -304,7 +304,7 @@ void DieAt(Stage stage, const std::string& state, const RunSpec& run, const std:
       federation.Take(session, task);
       continue;
     }
-    EXPECT_TRUE(federation.Of(task.key.client_id).Take(task.key, *std::get<SecureTask>(task.body).step).ok());
+    EXPECT_TRUE(federation.Of(task.key.client_id).Take(task.key, std::get<SecureTask>(task.body).step.Joined()).ok());
     if (++asked == 6) return;
   }
 }
@@ -354,6 +354,35 @@ TEST(SecureRunTest, ClientsThatHaveUnmaskedJoinNoOtherSumOfTheRound) {
   EXPECT_THAT(reply.status().message(), HasSubstr("has unmasked a sum of round 1"));
 }
 
+TEST(SecureRunTest, A11AVectorThatIsNoneVoidsTheRoundAndTheNextOneWorks) {
+  TempFolder state, clients;
+  const RunSpec run = SecureRun(2);
+  SecureFederation federation(state.path(), run, clients.path());
+  federation.JoinAll(6);
+  federation.Train(6);
+  while (auto next = federation.federation().service().TakeStep()) {
+    const auto& [session, task] = *next;
+    if (task.key.client_id != "client-3" || task.key.step != kSecureUploadStep) {
+      federation.Take(session, task);
+      continue;
+    }
+    auto reply = federation.Of("client-3").Take(task.key, std::get<SecureTask>(task.body).step.Joined());
+    ASSERT_TRUE(reply.ok() && reply->masked);
+    for (std::uint8_t& byte : reply->bytes) byte ^= 0x5A;
+    const UploadManifest manifest = SecureFederation::ManifestOf(task.key, *reply);
+    EXPECT_EQ(federation.federation().Offer(session, manifest).kind, UploadDecision::Kind::kWanted);
+    EXPECT_TRUE(federation.federation().Upload(session, manifest, reply->bytes).ok());
+  }
+  federation.Train(6);
+  federation.Sum();
+  EXPECT_EQ(federation.federation().coordinator().Wait().kind, RunOutcome::Kind::kFinished);
+  const std::vector<RoundRecord> rounds = RoundsOf(state.path());
+  ASSERT_EQ(rounds.size(), 3u);
+  EXPECT_EQ(rounds[1].params_sha256, rounds[0].params_sha256);
+  EXPECT_THAT((*StateReader::Open(state.path())->Attempts())[0].reason, HasSubstr("canaries are not zero"));
+  EXPECT_EQ(rounds[2].participants, 6u);
+}
+
 TEST(SecureRunTest, UpdatesInTheClearAreRefused) {
   TempFolder state, clients;
   const RunSpec run = SecureRun(1);
@@ -373,7 +402,8 @@ TEST(SecureRunTest, TrainedIsNoAnswerInTheClear) {
   federation.JoinAll(3);
   const Tasks tasks = federation.TakeTrain(3);
   EXPECT_EQ(federation.Answer(tasks[0].first, tasks[0].second.key, Trained{}).code(), Code::kInvalidArgument);
-  EXPECT_EQ(federation.Answer(tasks[0].first, {"client-0", 1, 1, kSecureStep}, SecureAnswer{{1, 2}}).code(), Code::kFailedPrecondition);
+  EXPECT_EQ(federation.Answer(tasks[0].first, {"client-0", 1, 1, kSecureStep}, SecureAnswer{{1, 2}}).code(),
+            Code::kFailedPrecondition);
   for (const auto& task : tasks) EXPECT_TRUE(federation.Upload(task).ok());
 }
 
@@ -390,7 +420,7 @@ TEST(SecureRunTest, AMaskedVectorOfAnotherLengthOrModelIsRefusedAndItsClientLost
       federation.Take(session, task);
       continue;
     }
-    auto reply = federation.Of(task.key.client_id).Take(task.key, *std::get<SecureTask>(task.body).step);
+    auto reply = federation.Of(task.key.client_id).Take(task.key, std::get<SecureTask>(task.body).step.Joined());
     ASSERT_TRUE(reply.ok() && reply->masked);
     UploadManifest manifest = SecureFederation::ManifestOf(task.key, *reply);
     ++liars == 1 ? ++manifest.length : ++manifest.base[0];

@@ -95,6 +95,35 @@ TEST(SecureRoundTest, OneThatFailsOnceUnmaskingWasAskedForCostsTheRound) {
   EXPECT_EQ(player.machine().round(), 2u);
 }
 
+TEST(SecureRoundTest, VoidRoundsOneAfterAnotherEndTheRun) {
+  RunSpec run = SecureRun(100);
+  run.limits.max_attempts = 3;
+  Player player(run);
+  player.Join({"a", "b", "c", "d", "e"});
+  for (std::uint32_t round = 1; round <= 3; ++round) {
+    for (const char* client : {"a", "b", "c", "d", "e"}) player.Update(client);
+    player.SendAndStore(SumAborted{"canaries", true});
+    EXPECT_EQ(player.machine().committed_round(), round);
+  }
+  ASSERT_THAT(player.Got<FinishRun>(), SizeIs(1));
+  EXPECT_FALSE(player.Got<FinishRun>()[0].ok);
+}
+
+TEST(SecureRoundTest, AnEvaluatorThatComesBackIsCountedOnce) {
+  RunSpec run = SecureRun();
+  run.evaluation.every = 1;
+  Player player(run);
+  player.Join({"eve", "eva"}, /*evaluator=*/true);
+  player.Join({"a", "b", "c", "d", "e"});
+  EvaluateStats stats;
+  ASSERT_TRUE(stats.totals.Add(sum::kExamples, 10).ok());
+  player.SendAndStore(EvaluationCounted{"eve", stats});
+  player.Join({"eve"}, /*evaluator=*/true);
+  EXPECT_THAT(player.Got<AskEvaluate>(), IsEmpty());
+  const TaskKey key{"eve", 0, 0, kEvaluateStep};
+  EXPECT_EQ(player.machine().CheckEvaluation(key).kind, Verdict::Kind::kAlreadyHere);
+}
+
 TEST(SecureRoundTest, AStepThatFailsAfterTheSumCostsTheRound) {
   Player player(SecureRun());
   JoinAndTrain(player, {"a", "b", "c", "d", "e"});
@@ -113,12 +142,12 @@ TEST(SecureRoundTest, F12_ACrashWhileUnmaskingVoidsTheRound) {
   resume.unmasking = true;
   resume.cohort = {"a", "b", "c", "d", "e"};
   Player player(SecureRun(), resume);
-  player.Join({"a", "b", "c", "d", "e"});
+  player.Join({"a", "b", "c", "d", "e", "f"});
   ASSERT_THAT(player.Got<VoidRound>(), SizeIs(1));
   EXPECT_EQ(player.Got<VoidRound>()[0].round, 2u);
   EXPECT_EQ(player.Got<VoidRound>()[0].attempt, 2u);
   EXPECT_EQ(player.machine().round(), 3u);
-  EXPECT_THAT(player.Asked(), SizeIs(5));
+  EXPECT_THAT(player.Asked(), SizeIs(6)) << "another round has a cohort of its own";
 }
 
 }  // namespace

@@ -253,7 +253,7 @@ TEST_F(SessionTest, StepsOfManyClientsGoWithSeveralPolls) {
   const auto step = std::make_shared<const Bytes>(SessionRegistry::kMaxStepBytesAReply / 2, std::uint8_t{7});
   for (int i = 0; i < 4; ++i) {
     Send(session, {.key = {.client_id = "alice/" + std::to_string(i), .round = 1, .attempt = 1, .step = kSecureStep},
-                   .body = SecureTask{step}});
+                   .body = SecureTask{{step, nullptr}}});
   }
   Poll(session);
   ASSERT_THAT(outcomes_, SizeIs(1));
@@ -266,7 +266,7 @@ TEST_F(SessionTest, StepsOfManyClientsGoWithSeveralPolls) {
   // One that is too long for company goes alone.
   const auto long_step = std::make_shared<const Bytes>(SessionRegistry::kMaxStepBytesAReply + 1, std::uint8_t{7});
   Send(session, {.key = {.client_id = "alice/0", .round = 1, .attempt = 1, .step = kSecureStep + 1},
-                 .body = SecureTask{long_step}});
+                 .body = SecureTask{{nullptr, long_step}}});
   EXPECT_THAT(LastKeys(), SizeIs(1));
 }
 

@@ -71,14 +71,14 @@ class Clients {
         auto* const ask = std::get_if<privacy::SecureAsk>(&action);
         if (ask == nullptr) continue;
         const std::size_t i = IndexOf(ask->client);
-        const auto kind = StepOf(*ask->step).step_case();
+        const auto kind = StepOf(ask->step.Joined()).step_case();
         if (kind == until) {
-          held.emplace(i, *ask->step);
+          held.emplace(i, ask->step.Joined());
           continue;
         }
-        if (kind == v1::SecureStep::kCohort) cohorts_[i] = StepOf(*ask->step).cohort();
-        const auto answer = Give(i, *ask->step);
-        (void)Give(i, *ask->step, /*twin=*/true);
+        if (kind == v1::SecureStep::kCohort) cohorts_[i] = StepOf(ask->step.Joined()).cohort();
+        const auto answer = Give(i, ask->step.Joined());
+        (void)Give(i, ask->step.Joined(), /*twin=*/true);
         FEDPEFT_CHECK(answer.ok());
         if (*answer && kind == v1::SecureStep::kCohort) shares_[i] = AnswerOf(**answer).shares();
         const privacy::SecureEvent event = *answer

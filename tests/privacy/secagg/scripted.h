@@ -68,10 +68,10 @@ class ScriptedExecution {
       for (privacy::SecureAction& action : actions) {
         auto& ask = std::get<privacy::SecureAsk>(action);
         const std::size_t i = IndexOf(ask.client);
-        const Result<std::optional<Bytes>> answer = players_[i].session->Handle(*ask.step);
+        const Result<std::optional<Bytes>> answer = players_[i].session->Handle(ask.step.Joined());
         FEDPEFT_CHECK(answer.ok());
         if (players_[i].session->masking()) players_[i].session->Masked();
-        if (i == 0) steps_[at] = *ask.step;
+        if (i == 0) steps_[at] = ask.step.Joined();
         answers_[{i, at}] = answer->value_or(Bytes());
         const privacy::SecureEvent event = *answer ? privacy::SecureEvent(privacy::SecureAnswered{ask.client, **answer})
                                                    : privacy::SecureEvent(privacy::SecureUploaded{ask.client});

@@ -177,14 +177,14 @@ class SecureFederation {
   void Lose(std::size_t i) {
     clients_[i].alive = false;
     if (draws_.NextBelow(2) == 0)
-      Handle(privacy::SecureDeparted{clients_[i].id});  // the rest is found out by the clock
+      Handle(privacy::SecureDeparted{{clients_[i].id}});  // the rest is found out by the clock
   }
 
   void Handle(const privacy::SecureEvent& event) {
     if (over()) return;
     for (privacy::SecureAction& action : server_->Handle(now_, event)) {
       if (auto* ask = std::get_if<privacy::SecureAsk>(&action)) {
-        Send({IndexOf(ask->client), true, *ask->step, false, {}});
+        Send({IndexOf(ask->client), true, ask->step.Joined(), false, {}});
       } else if (auto* drop = std::get_if<privacy::SecureDrop>(&action)) {
         dropped_.push_back(*drop);
       } else if (auto* blame = std::get_if<privacy::SecureBlame>(&action)) {
