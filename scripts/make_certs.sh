@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Makes a certificate authority and, signed by it, a coordinator's and clients' certificates for TLS (EC P-256).
+# Makes a certificate authority and, signed by it, a coordinator's and clients' certificates for TLS (EC P-256); or, with
+# --enrolment, clients' certificates for secure aggregation (Ed25519), by which they know each other.
 #
-# Usage: scripts/make_certs.sh DIR [--server HOST]... [--client NAME]... [--days N]
+# Usage: scripts/make_certs.sh DIR [--server HOST]... [--client NAME]... [--days N] [--enrolment]
 #   DIR            the folder that holds ca.crt and ca.key, and NAME.crt and NAME.key for each certificate
 #   --server HOST  a name or address of the coordinator, besides localhost, 127.0.0.1 and ::1, that server.crt is for
 #   --client NAME  a client: the certificate's common name and DNS name are NAME, and it speaks for NAME/0, NAME/1, …
 #   --days N       how long the certificates are good for (default 825; the authority: ten years)
+#   --enrolment    Ed25519 keys, and none for a coordinator. Whoever keeps this ca.key must not run the coordinator
 #
 # What is in DIR already and still good is kept, so that clients can be added later; a certificate that ends within a
 # week, or lacks a HOST, is made anew (name all HOSTs again then). Keep ca.key off the coordinator and the clients. Needs OpenSSL 3.
@@ -16,12 +18,16 @@
 #     --tls-cert runs/certs/server.crt --tls-key runs/certs/server.key --client-ca runs/certs/ca.crt
 #   fedpeft-client join --server fl.example.org:8443 --tls-ca runs/certs/ca.crt \
 #     --tls-cert runs/certs/hospital-a.crt --tls-key runs/certs/hospital-a.key …
+#   scripts/make_certs.sh runs/enrolment --enrolment --client hospital-a --client hospital-b
+#   fedpeft-client join … --name hospital-a --policy policy.yaml \
+#     --enrolment-cert runs/enrolment/hospital-a.crt --enrolment-key runs/enrolment/hospital-a.key
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 DIR=
 HOSTS=(localhost 127.0.0.1 ::1)
 CLIENTS=()
 DAYS=825
+ENROLMENT=false
 
 parse_arguments() {
   while (($#)); do
@@ -35,6 +41,7 @@ parse_arguments() {
         esac
         shift
         ;;
+      --enrolment) ENROLMENT=true ;;
       -h | --help) usage && exit ;;
       -*) die "$1: unknown option (see --help)" ;;
       *)
@@ -66,7 +73,11 @@ alternative_name() {
   if [[ $1 =~ ^[0-9.]+$ || $1 == *:* ]]; then printf 'IP:%s' "$1"; else printf 'DNS:%s' "$1"; fi
 }
 
-new_key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1"; }
+new_key() {
+  local -a kind=(EC -pkeyopt ec_paramgen_curve:P-256)
+  if $ENROLMENT; then kind=(ED25519); fi
+  openssl genpkey -algorithm "${kind[@]}" -out "$1"
+}
 
 make_authority() {
   if openssl x509 -in "$DIR/ca.crt" -noout -checkend 604800 >/dev/null 2>&1 && [[ -s $DIR/ca.key ]]; then return 0; fi
@@ -114,7 +125,7 @@ main() {
   umask 077 # keys are for their owner alone; certificates are opened to all below
   mkdir -p "$DIR"
   make_authority
-  make_certificate server serverAuth "${HOSTS[@]}"
+  if ! $ENROLMENT; then make_certificate server serverAuth "${HOSTS[@]}"; fi
   local name
   for name in "${CLIENTS[@]}"; do make_certificate "$name" clientAuth "$name"; done
   chmod 644 "$DIR"/*.crt
