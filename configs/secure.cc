@@ -88,6 +88,13 @@ Status CheckPolicy(const RunSpec& run, const privacy::ClientPolicy& policy) {
   for (const PhaseSpec& phase : run.schedule) {
     ASSIGN_OR_RETURN(const SecureSum sum, SecureSumOf(run, spec));
     RETURN_IF_ERROR(policy.Check(sum.config));
+    const auto most = static_cast<std::uint32_t>(sum.config.budget.max_contributions);
+    ASSIGN_OR_RETURN(const privacy::GraphParameters graph, privacy::FindGraphParameters(sum.config.CohortOf(most)));
+    if (graph.threshold < policy.min_threshold) {
+      return FailedPrecondition("secure aggregation: secrets take " + std::to_string(graph.threshold) + " shares of " +
+                                std::to_string(most) + " clients, this client's policy wants " +
+                                std::to_string(policy.min_threshold));
+    }
     spec.round += phase.rounds;
   }
   return OkStatus();

@@ -48,6 +48,7 @@ TEST(PolicyTest, EachBoundRefusesTheRunBeyondIt) {
   const RunSpec run = SecureRun();
   EXPECT_THAT(Load("min_clients: 6").Check(run).message(), HasSubstr("as few as 5 clients"));
   EXPECT_THAT(Load("max_bits: 24").Check(run).message(), HasSubstr("elements have 28 bits"));
+  EXPECT_THAT(Load("min_threshold: 10").Check(run).message(), HasSubstr("secrets take 6 shares of 10 clients"));
   EXPECT_THAT(Load("min_corrupt: 0.25").Check(run).message(), HasSubstr("max_corrupt is 0.1"));
   EXPECT_THAT(Load("bases: [" + std::string(64, 'e') + "]").Check(run).message(), HasSubstr("does not allow"));
   EXPECT_TRUE(Load("bases: [" + Hex(run.weights) + "]\nmin_clients: 5\nmax_bits: 28").Check(run).ok());
