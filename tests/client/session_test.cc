@@ -202,7 +202,7 @@ TEST_F(SessionTest, UnderSecureAggregationATrainerTellsNothingOfItsOwn) {
   EXPECT_EQ(examples(), 0u);
   // A coordinator that asks it to evaluate, and one that takes a step for another task's, hear nothing.
   AskToEvaluate(1);
-  Send("alice", 1, 1, server::kTrainStep, server::SecureTask{{nullptr, std::make_shared<const Bytes>(9, 1)}});
+  Send("alice", 1, 2, server::kTrainStep, server::SecureTask{{nullptr, std::make_shared<const Bytes>(9, 1)}});
   AskToTrain(1);
   const auto answer = coordinator().Next<TaskAnswered>();
   EXPECT_TRUE(std::holds_alternative<server::Trained>(answer.outcome));
