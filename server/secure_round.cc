@@ -38,6 +38,8 @@ Result<SecureRound> SecureRound::Open(const RunSpec& run, Setup setup) {
   ASSIGN_OR_RETURN(const privacy::RingBudget budget,
                    RingBudgetOf(run.secure, run.PhaseAt(setup.sum.round), run.limits.max_clients));
   ASSIGN_OR_RETURN(const std::int64_t level, privacy::LargestLevel(budget));
+  // No phase takes larger values than it does in the clear.
+  setup.range = std::min(setup.range, run.PhaseAt(setup.sum.round).reducer.max_abs);
   setup.sum.exponent = privacy::ScaleExponent(level, setup.range);
   ASSIGN_OR_RETURN(const SecureSum sum, SecureSumOf(run, setup.sum));
   return SecureRound(run, std::move(setup), sum);

@@ -34,7 +34,8 @@ class SecureRound {
  public:
   struct Setup {
     SecureSumSpec sum;
-    /// The largest absolute value that a client's update can have; decides sum.exponent.
+    /// The largest absolute value that a client's update can have, as far as the phase's max_abs allows; decides
+    /// sum.exponent.
     double range = 1;
     /// Those who have an update ready; distinct.
     std::vector<std::string> clients;
