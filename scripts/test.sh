@@ -146,14 +146,16 @@ parity_steps() {
 
 # fuzz PROGRAM...: all of them at once, each for FUZZ_SECONDS, on a corpus that grows from run to run.
 fuzz() {
-  local program name corpus
+  local program name corpus folder
   local -a seeds
   local -A running=()
   for program in "$@"; do
     name=${program##*/}
     corpus=$ROOT/build/fuzz-corpus/$name
     seeds=()
-    if [[ -d $ROOT/tests/fuzz/corpus/$name ]]; then seeds=("$ROOT/tests/fuzz/corpus/$name"); fi
+    for folder in "$ROOT/tests/fuzz/corpus/$name" "$ROOT/build/asan/tests/fuzz/corpus/$name"; do
+      if [[ -d $folder ]]; then seeds+=("$folder"); fi
+    done
     mkdir -p "$corpus"
     start "$LOGS/$name.log" "$program" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 \
       -print_final_stats=1 -artifact_prefix="$LOGS/$name-" "$corpus" "${seeds[@]}"
