@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "configs/secure.h"
+#include "peft/core/log.h"
 #include "peft/metrics/totals.h"
 #include "privacy/secagg/ring.h"
 
@@ -95,6 +96,12 @@ Result<SecureClients::Reply> SecureClients::Take(const TaskKey& key, Client& cli
   ASSIGN_OR_RETURN(std::optional<Bytes> answer, client.session->Handle(step));
   if (!client.checked) RETURN_IF_ERROR(CheckConfig(key, client));
   client.checked = true;
+  if (const std::vector<std::string>& accused = client.session->accused(); !accused.empty()) {
+    LogWarning("secure.complained", {{"client", key.client},
+                                     {"round", key.round},
+                                     {"of", accused.front()},
+                                     {"others", std::uint64_t{accused.size() - 1}}});
+  }
   if (!answer && !client.session->masking()) {
     return FailedPrecondition("secure aggregation: got a step again whose answer has been given");
   }

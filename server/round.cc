@@ -72,6 +72,11 @@ struct RunMachine::Handler {
     FEDPEFT_CHECK(m.stage_ == Stage::kTraining || m.stage_ == Stage::kCommitting);
     m.run_.secure.on ? m.Void(event.reason) : m.Lose(event.reason);
   }
+  void operator()(const ClientExpelled& event) const {
+    m.expelled_.insert(event.client);
+    m.trainers_.erase(event.client);
+    m.resume_.expected.erase(event.client);
+  }
   void operator()(const SumClosed&) const {
     FEDPEFT_CHECK(m.stage_ == Stage::kSumming);
     m.Commit();
@@ -117,7 +122,7 @@ void RunMachine::Arrived(const ClientSpec& client) {
   const bool gave_up =
       (trainers_.contains(client.id) && !client.trains()) || (evaluators_.contains(client.id) && !client.evaluates());
   if (gave_up) Departed(client.id);
-  if (client.trains()) trainers_.insert(client.id);
+  if (client.trains() && !expelled_.contains(client.id)) trainers_.insert(client.id);
   if (client.evaluates()) evaluators_.insert(client.id);
   const bool open =
       (client.trains() && stage_ == Stage::kTraining) || (client.evaluates() && stage_ == Stage::kEvaluating);

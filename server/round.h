@@ -54,6 +54,10 @@ struct EvaluationCounted {
 struct SumSpoiled {
   std::string reason;
 };
+/// The client is given no further training task, whenever it joins.
+struct ClientExpelled {
+  std::string client;
+};
 /// What OpenSum asked for: the sum is there, or there will be none. Pre: summing.
 struct SumClosed {};
 struct SumAborted {
@@ -68,7 +72,7 @@ struct RoundStored {};
 struct Tick {};
 
 using RoundEvent = std::variant<ClientsArrived, ClientsDeparted, UpdateReady, TaskFailed, EvaluationCounted, SumSpoiled,
-                                SumClosed, SumAborted, AttemptStored, RoundStored, Tick>;
+                                ClientExpelled, SumClosed, SumAborted, AttemptStored, RoundStored, Tick>;
 
 // ---- what to do --------------------------------------------------------------------------------------------------
 
@@ -214,6 +218,8 @@ class RunMachine {
 
   Stage stage_ = Stage::kWaiting;
   std::set<std::string> trainers_;
+  /// Never among them, in this process.
+  std::set<std::string> expelled_;
   std::set<std::string> evaluators_;
   ResumePoint resume_;
   bool gathered_ = false;

@@ -55,6 +55,11 @@ struct RunLoop::SecureHandler {
     LogWarning("sum.client_blamed", {{"client", blame.client}, {"reason", blame.reason}});
     loop.Remember("sum.client_blamed", blame.client + ": " + blame.reason);
   }
+  void operator()(const privacy::SecureExpel& expel) const {
+    LogWarning("sum.client_expelled", {{"client", expel.client}, {"reason", expel.reason}});
+    loop.Remember("sum.client_expelled", expel.client + ": " + expel.reason);
+    loop.Feed(ClientExpelled{expel.client});
+  }
   void operator()(const privacy::SecureFinished& finished) const { loop.SumFinished(finished); }
   void operator()(const privacy::SecureAborted& aborted) const { loop.SumFailed(aborted.reason); }
 };

@@ -17,11 +17,12 @@ namespace fedpeft::privacy {
 
 namespace {
 
-enum class Stage { kNew, kAdvertised, kShared, kMasking, kMasked, kSigned, kAnswered };
+enum class Stage { kNew, kAdvertised, kShared, kComplained, kMasking, kMasked, kSigned, kAnswered };
 
 /// A neighbour, and what it gave this client to keep.
 struct Peer {
   std::uint32_t place = 0;
+  std::string id;
   Bytes channel_key, mask_key;
   /// What its shares for this client are sealed with.
   SecretKey opening;
@@ -80,6 +81,7 @@ struct ClientSession::State {
   std::vector<Digest> leaves;
   std::uint32_t threshold = 0;
   std::vector<Peer> peers;
+  std::vector<std::string> accused;
   SecretKey seed;
   Share own_seed_share;
   std::vector<Mask> masks;
@@ -92,8 +94,10 @@ struct ClientSession::State {
   Status CheckNeighbours(const v1::Cohort& cohort, const NeighbourGraph& graph);
   Status CheckKeys(const std::string& client_id, const v1::AdvertisedKeys& keys) const;
   Result<v1::SealedShares> SealShares();
-  Status TakeShares(const v1::ForwardedShares& shares);
-  Status OpenShares(Peer& peer, ByteSpan sealed);
+  /// Nothing where the masks are ready.
+  Result<std::optional<v1::Complaint>> TakeShares(const v1::ForwardedShares& shares);
+  bool OpenShares(Peer& peer, ByteSpan sealed);
+  Status MakeMasks();
   Status CheckSurvivors(ByteSpan bitmap) const;
   Result<v1::SecureAnswer> TakeSurvivors(const v1::Survivors& message);
   bool IsSignature(const v1::SurvivorSignature& entry, ByteSpan statement) const;
@@ -127,6 +131,10 @@ void ClientSession::Masked() {
 
 bool ClientSession::answered() const {
   return state_->stage == Stage::kAnswered;
+}
+
+const std::vector<std::string>& ClientSession::accused() const {
+  return state_->accused;
 }
 
 const SessionConfig& ClientSession::config() const {
@@ -173,10 +181,14 @@ Result<std::optional<Bytes>> ClientSession::State::Take(ByteSpan bytes) {
     case v1::SecureStep::kCohort:
       if (at(Stage::kAdvertised)) return Encoded(TakeCohort(step.cohort()));
       break;
-    case v1::SecureStep::kShares:
+    case v1::SecureStep::kShares: {
       if (!at(Stage::kShared)) break;
-      RETURN_IF_ERROR(TakeShares(step.shares()));
-      return std::optional<Bytes>();
+      ASSIGN_OR_RETURN(const std::optional<v1::Complaint> complaint, TakeShares(step.shares()));
+      if (!complaint) return std::optional<Bytes>();
+      v1::SecureAnswer answer;
+      *answer.mutable_complaint() = *complaint;
+      return Encoded(answer);
+    }
     case v1::SecureStep::kSurvivors:
       if (at(Stage::kMasked) && config.signs()) return Encoded(TakeSurvivors(step.survivors()));
       break;
@@ -261,6 +273,7 @@ Status ClientSession::State::CheckNeighbours(const v1::Cohort& cohort, const Nei
     keys.push_back(neighbour.keys().mask_key());
     Peer peer;
     peer.place = expected[i];
+    peer.id = neighbour.client_id();
     peer.channel_key.assign(neighbour.keys().channel_key().begin(), neighbour.keys().channel_key().end());
     peer.mask_key.assign(neighbour.keys().mask_key().begin(), neighbour.keys().mask_key().end());
     peers.push_back(std::move(peer));
@@ -329,25 +342,25 @@ Result<v1::SealedShares> ClientSession::State::SealShares() {
 
 // ---- shares → masks
 
-Status ClientSession::State::OpenShares(Peer& peer, ByteSpan sealed) {
+bool ClientSession::State::OpenShares(Peer& peer, ByteSpan sealed) {
   Secret<kSharePairBytes> pair;
-  const Status opened = Open(peer.opening, ShareLabel(session, peer.place, place), sealed, pair.mutable_bytes());
-  if (!opened.ok()) {
-    return PermissionDenied("secure aggregation: shares of neighbour " + std::to_string(peer.place) + ": " +
-                            opened.message());
-  }
-  peer.seed_share = ToShare(ByteSpan(pair.bytes()).first(kShareBytes));
-  peer.key_share = ToShare(ByteSpan(pair.bytes()).last(kShareBytes));
+  if (!Open(peer.opening, ShareLabel(session, peer.place, place), sealed, pair.mutable_bytes()).ok()) return false;
+  const ByteSpan seed_share = ByteSpan(pair.bytes()).first(kShareBytes);
+  const ByteSpan key_share = ByteSpan(pair.bytes()).last(kShareBytes);
+  if (!IsShare(seed_share) || !IsShare(key_share)) return false;
+  peer.seed_share = ToShare(seed_share);
+  peer.key_share = ToShare(key_share);
   peer.shared = true;
-  return OkStatus();
+  return true;
 }
 
-Status ClientSession::State::TakeShares(const v1::ForwardedShares& shares) {
+Result<std::optional<v1::Complaint>> ClientSession::State::TakeShares(const v1::ForwardedShares& shares) {
   if (shares.sealed_size() != static_cast<int>(peers.size())) return Malformed("got another number of shares");
   shared.assign(shares.shared().begin(), shares.shared().end());
   if (!IsBitmap(shared, clients())) return Malformed("got no bitmap of the cohort");
   if (!HasBit(shared, place)) return Refuse("this client is said to have shared nothing");
   std::uint32_t here = 1;
+  v1::Complaint complaint;
   for (std::size_t i = 0; i < peers.size(); ++i) {
     const std::string& sealed = shares.sealed(static_cast<int>(i));
     if (sealed.empty() == HasBit(shared, peers[i].place)) {
@@ -355,13 +368,26 @@ Status ClientSession::State::TakeShares(const v1::ForwardedShares& shares) {
                     " is said to have shared, and has not, or the reverse");
     }
     if (sealed.empty()) continue;
-    RETURN_IF_ERROR(OpenShares(peers[i], AsBytes(sealed)));
     ++here;
+    if (OpenShares(peers[i], AsBytes(sealed))) continue;
+    complaint.add_places(peers[i].place);
+    accused.push_back(peers[i].id);
   }
   if (here < threshold) {
     return Refuse("got shares of " + std::to_string(here) + " clients, want at least " + std::to_string(threshold));
   }
-  masks.reserve(here);
+  if (!accused.empty()) {
+    WipeSecrets();
+    stage = Stage::kComplained;
+    return std::optional(complaint);
+  }
+  RETURN_IF_ERROR(MakeMasks());
+  stage = Stage::kMasking;
+  return std::optional<v1::Complaint>();
+}
+
+Status ClientSession::State::MakeMasks() {
+  masks.reserve(peers.size() + 1);
   masks.push_back({SelfMaskKey(seed, session, place, config.model), false});
   for (const Peer& peer : peers) {
     if (!peer.shared) continue;
@@ -369,7 +395,6 @@ Status ClientSession::State::TakeShares(const v1::ForwardedShares& shares) {
     masks.push_back({PairMaskKey(agreed, session, Self(*mask), {peer.place, peer.mask_key}, config.model),
                      /*subtract=*/peer.place > place});
   }
-  stage = Stage::kMasking;
   return OkStatus();
 }
 

@@ -2,7 +2,8 @@
 // sends and gives the answer; it owns no thread, socket or clock. It trusts the coordinator with nothing that it can
 // check: graph, session and keys are computed here, and a client answers one question about others' secrets, once.
 //
-//   config → keys      cohort → sealed shares      shares → (masks are ready: the masked vector is uploaded)
+//   config → keys      cohort → sealed shares      shares → (masks are ready: the masked vector is uploaded), or a
+//   complaint about neighbours whose shares do not open, after which it is over
 //   survivors → signature, unless the coordinator is only curious
 //   unmask → shares of others' secrets; everything secret is then wiped
 #pragma once
@@ -68,8 +69,8 @@ class ClientSession {
   /// Takes a serialised SecureStep; the serialised SecureAnswer, or nothing where the masked vector is the answer. A
   /// step that comes again gets the same answer; the last one, `unmask`, none: its answer is given once and is the
   /// caller's. Errors: kInvalidArgument for what is no step or does not fit; kFailedPrecondition for one out of order,
-  /// or what the policy refuses; kPermissionDenied for signatures and sealed shares that are not their sender's. The
-  /// session is then over: everything secret is wiped, and each further step gets the same error.
+  /// or what the policy refuses; kPermissionDenied for signatures that are not their sender's. The session is then
+  /// over: everything secret is wiped, and each further step gets the same error.
   Result<std::optional<Bytes>> Handle(ByteSpan step);
 
   /// The masks are there, and the vector is not yet uploaded.
@@ -82,6 +83,8 @@ class ClientSession {
 
   /// The answer to `unmask` has been given: there is nothing left to do.
   bool answered() const;
+  /// The neighbours whose shares did not open: there is nothing left to do, either, once there are some.
+  const std::vector<std::string>& accused() const;
 
   /// From the first step on.
   const SessionConfig& config() const;

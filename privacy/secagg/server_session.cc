@@ -49,6 +49,8 @@ struct Member {
   Digest commitment{};
   bool shared = false;
   bool uploaded = false;
+  /// How many could not open its shares.
+  std::uint32_t accusers = 0;
   std::string survivor_signature;
 };
 
@@ -72,7 +74,7 @@ struct ServerSession::State {
   std::map<std::string, std::uint32_t> places;
   /// Who is out, while messages of theirs may still come.
   std::set<std::string> out;
-  Bytes config_bytes;
+  Digest config_hash{};
   Digest root{};
   SessionId session{};
   GraphParameters parameters;
@@ -88,14 +90,20 @@ struct ServerSession::State {
 
   const SessionConfig& config() const { return setup.config; }
   void Begin();
+  /// As the configuration has it.
+  std::uint32_t MostCorrupt() const {
+    return FractionOf(config().max_corrupt, static_cast<std::uint32_t>(members.size()));
+  }
   void Open(Stage next);
   void Take(const SecureAnswered& event);
   Status TakeAnswer(std::uint32_t place, const v1::SecureAnswer& answer);
   Status TakeKeys(Member& member, const v1::AdvertisedKeys& keys) const;
   Status TakeSealed(Member& member, const v1::SealedShares& shares) const;
+  Status TakeComplaint(const Member& member, const v1::Complaint& complaint);
   Status TakeSignature(Member& member, const std::string& signature) const;
   Status TakeUnmask(std::uint32_t place, const v1::UnmaskShares& shares);
   void Drop(std::uint32_t place, std::string reason);
+  void Expel(std::uint32_t place, std::string reason);
   void Gone(const std::string& client);
   /// Takes all steps that need no further event.
   void Advance();
@@ -108,6 +116,8 @@ struct ServerSession::State {
   void CloseUploads();
   void AskSignatures();
   void AskUnmask();
+  /// Of one whose secret can be put together by nobody who is left.
+  std::optional<std::uint32_t> Unrecoverable() const;
   void Unmask(bool last_chance);
   /// What a member's secret is known by.
   IsTheSecret CheckOf(std::uint32_t place) const;
@@ -187,7 +197,8 @@ std::vector<SecureAction> ServerSession::Handle(Instant now, const SecureEvent& 
 
 void ServerSession::State::Begin() {
   started = true;
-  config_bytes = config().Encode();
+  const Bytes config_bytes = config().Encode();
+  config_hash = ConfigHash(config_bytes);
   v1::SecureStep step;
   step.set_config(Text(config_bytes));
   AskAll(step);
@@ -212,6 +223,11 @@ void ServerSession::State::Drop(std::uint32_t place, std::string reason) {
   member.here = false;
   out.insert(member.id);
   actions.emplace_back(SecureDrop{member.id, std::move(reason)});
+}
+
+void ServerSession::State::Expel(std::uint32_t place, std::string reason) {
+  actions.emplace_back(SecureExpel{members[place].id, reason});
+  if (members[place].here) Drop(place, std::move(reason));
 }
 
 void ServerSession::State::Gone(const std::string& client) {
@@ -258,11 +274,13 @@ Status ServerSession::State::TakeAnswer(std::uint32_t place, const v1::SecureAns
       RETURN_IF_ERROR(Want(answer.answer_case() == Case::kUnmasked, "sent another answer than shares of secrets"));
       return TakeUnmask(place, answer.unmasked());
     case Stage::kUpload:
+      RETURN_IF_ERROR(Want(answer.answer_case() == Case::kComplaint, "sent an answer where a masked vector is wanted"));
+      return TakeComplaint(member, answer.complaint());
     case Stage::kFinished:
     case Stage::kAborted:
       break;
   }
-  return InvalidArgument("sent an answer where a masked vector is wanted");
+  FEDPEFT_CHECK(false);
 }
 
 Status ServerSession::State::TakeKeys(Member& member, const v1::AdvertisedKeys& keys) const {
@@ -273,7 +291,7 @@ Status ServerSession::State::TakeKeys(Member& member, const v1::AdvertisedKeys& 
   RETURN_IF_ERROR(
       Want(keys.signature().size() <= kMaxSignatureBytes && keys.certificate().size() <= kMaxCertificateBytes,
            "sent a signature or certificate that is too long"));
-  RETURN_IF_ERROR(CheckIdentity(setup.check, ConfigHash(config_bytes), member.id, keys));
+  RETURN_IF_ERROR(CheckIdentity(setup.check, config_hash, member.id, keys));
   member.keys = keys;
   member.keys.DiscardUnknownFields();  // neighbours are sent them
   return OkStatus();
@@ -290,6 +308,21 @@ Status ServerSession::State::TakeSealed(Member& member, const v1::SealedShares& 
   member.sealed.assign(shares.sealed().begin(), shares.sealed().end());
   member.shared = true;
   return OkStatus();
+}
+
+/// An error in any case: who complains is out.
+Status ServerSession::State::TakeComplaint(const Member& member, const v1::Complaint& complaint) {
+  const std::set<std::uint32_t> accused(complaint.places().begin(), complaint.places().end());
+  const auto dealt = [&](std::uint32_t place) {
+    return std::ranges::binary_search(member.neighbours, place) && members[place].shared;
+  };
+  RETURN_IF_ERROR(Want(!accused.empty() && std::ranges::all_of(accused, dealt), "complained of what it was not dealt"));
+  for (const std::uint32_t place : accused) {
+    if (++members[place].accusers != MostCorrupt() + 1) continue;
+    Expel(place, "dealt shares that " + std::to_string(members[place].accusers) + " of its neighbours cannot open");
+  }
+  return InvalidArgument("cannot open the shares of " + members[*accused.begin()].id +
+                         (accused.size() > 1 ? " and others" : ""));
 }
 
 Status ServerSession::State::TakeSignature(Member& member, const std::string& signature) const {
@@ -391,7 +424,7 @@ void ServerSession::State::DealCohort() {
   if (!found.ok()) return Abort(found.status().message());
   parameters = *found;
   root = MerkleRoot(leaves);
-  session = SessionIdOf(ConfigHash(config_bytes), root);
+  session = SessionIdOf(config_hash, root);
   const NeighbourGraph graph(clients, parameters.degree, root);
   // What all are told is there once: a message's bytes after another's of its kind add to it when they are read.
   v1::SecureStep told_all;
@@ -460,7 +493,21 @@ void ServerSession::State::AskSignatures() {
   Open(Stage::kSign);
 }
 
+std::optional<std::uint32_t> ServerSession::State::Unrecoverable() const {
+  for (const auto& [place, secret] : wanted) {
+    const auto here = [this](std::uint32_t other) { return members[other].here; };
+    const Member& member = members[place];
+    const auto holders = std::ranges::count_if(member.neighbours, here) + (member.uploaded && member.here ? 1 : 0);
+    if (holders < parameters.threshold) return place;
+  }
+  return std::nullopt;
+}
+
 void ServerSession::State::AskUnmask() {
+  if (const auto place = Unrecoverable()) {
+    return Abort("too few are left of those who have shares of " + members[*place].id + "'s secret, want " +
+                 std::to_string(parameters.threshold));
+  }
   v1::SecureStep step;
   v1::UnmaskRequest& request = *step.mutable_unmask();
   request.set_bitmap(Text(survivors));
@@ -508,6 +555,9 @@ void ServerSession::State::Unmask(bool last_chance) {
   for (auto& [place, secret] : wanted) {
     if (Recovered(place, secret)) continue;
     if (!last_chance) return;  // wrong shares: more may come
+    // So few wrong ones as there may be are always found.
+    const bool dealt_wrong = secret.shares() >= parameters.threshold + 2 * MostCorrupt();
+    if (dealt_wrong) Expel(place, "dealt shares that do not give its secret");
     return Abort("the secret of " + members[place].id + " has " + std::to_string(secret.shares()) +
                  " shares of which it does not come, want " + std::to_string(parameters.threshold) + " right ones");
   }

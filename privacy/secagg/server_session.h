@@ -73,11 +73,17 @@ struct SecureFinished {
   std::vector<std::string> clients;
   std::vector<Mask> masks;
 };
+/// This client certainly broke the protocol, if no more are corrupt than the configuration says: what it dealt gives
+/// its secrets back to nobody. To be in no further sum.
+struct SecureExpel {
+  std::string client;
+  std::string reason;
+};
 /// There is no sum.
 struct SecureAborted {
   std::string reason;
 };
-using SecureAction = std::variant<SecureAsk, SecureDrop, SecureBlame, SecureFinished, SecureAborted>;
+using SecureAction = std::variant<SecureAsk, SecureDrop, SecureBlame, SecureExpel, SecureFinished, SecureAborted>;
 
 class ServerSession {
  public:

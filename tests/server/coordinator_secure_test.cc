@@ -11,6 +11,7 @@
 #include "client/secure_clients.h"
 #include "client/update_store.h"
 #include "privacy/secagg/server_session.h"
+#include "proto/secure_aggregation.pb.h"
 #include "server/checkpoint.h"
 #include "server/secure_round.h"
 #include "server/store.h"
@@ -21,10 +22,12 @@ namespace fedpeft::server {
 namespace {
 
 using fedpeft::testing::TempFolder;
+using ::testing::Contains;
 using testing::Federation;
 using ::testing::HasSubstr;
 using testing::LastHash;
 using testing::MemoryBytes;
+using ::testing::Not;
 using testing::RoundsOf;
 using testing::SmallRun;
 using testing::Tasks;
@@ -102,23 +105,29 @@ class SecureFederation {
     }
   }
 
-  /// Steps are answered as they come, until the coordinator goes on to something else. Who is lost comes back as
-  /// another process with the same folder, if it does.
-  void Sum(
-      const Lost& lost = [](const TaskKey&) { return false; }, bool comes_back = false) {
+  /// Steps are answered as they come, until the coordinator goes on to something else; but for those that `instead`
+  /// says it has dealt with.
+  void Play(const std::function<bool(SessionId, const Task&)>& instead) {
     while (auto next = federation_.service().TakeStep()) {
       const auto& [session, task] = *next;
-      if (lost(task.key)) {
-        Leave(session, task.key.client_id);
-        if (comes_back) federation_.Join(session + 100, task.key.client_id);
-      } else if (!gone_.contains(session)) {
-        Take(session, task);
-      }
+      if (!gone_.contains(session) && !instead(session, task)) Reply(session, task, StepReply(task));
     }
   }
+  /// Who is lost comes back as another process with the same folder, if it does.
+  void Sum(
+      const Lost& lost = [](const TaskKey&) { return false; }, bool comes_back = false) {
+    Play([&](SessionId session, const Task& task) {
+      if (!lost(task.key)) return false;
+      Leave(session, task.key.client_id);
+      if (comes_back) federation_.Join(session + 100, task.key.client_id);
+      return true;
+    });
+  }
 
-  void Take(SessionId session, const Task& task) {
-    const auto reply = Of(task.key.client_id).Take(task.key, std::get<SecureTask>(task.body).step.Joined());
+  Result<client::SecureClients::Reply> StepReply(const Task& task) {
+    return Of(task.key.client_id).Take(task.key, std::get<SecureTask>(task.body).step.Joined());
+  }
+  void Reply(SessionId session, const Task& task, const Result<client::SecureClients::Reply>& reply) {
     if (!reply.ok()) {
       refusals_.push_back(reply.status());
       EXPECT_TRUE(federation_.Answer(session, task.key, reply.status()).ok());
@@ -296,16 +305,18 @@ void DieAt(Stage stage, const std::string& state, const RunSpec& run, const std:
   federation.JoinAll(6);
   federation.Train(6);
   std::size_t asked = 0;
-  while (auto next = federation.federation().service().TakeStep()) {
+  while (asked < 6) {
+    const auto next = federation.federation().service().TakeStep();
+    ASSERT_TRUE(next.has_value());
     const auto& [session, task] = *next;
-    const bool last = task.key.step == StepOf(stage);
+    const auto reply = federation.StepReply(task);
+    EXPECT_TRUE(reply.ok());
     // An answer that nobody hears of: the client has done its part, the coordinator dies.
-    if (!last) {
-      federation.Take(session, task);
-      continue;
+    if (task.key.step == StepOf(stage)) {
+      ++asked;
+    } else {
+      federation.Reply(session, task, reply);
     }
-    EXPECT_TRUE(federation.Of(task.key.client_id).Take(task.key, std::get<SecureTask>(task.body).step.Joined()).ok());
-    if (++asked == 6) return;
   }
 }
 
@@ -360,19 +371,14 @@ TEST(SecureRunTest, A11AVectorThatIsNoneVoidsTheRoundAndTheNextOneWorks) {
   SecureFederation federation(state.path(), run, clients.path());
   federation.JoinAll(6);
   federation.Train(6);
-  while (auto next = federation.federation().service().TakeStep()) {
-    const auto& [session, task] = *next;
-    if (task.key.client_id != "client-3" || task.key.step != kSecureUploadStep) {
-      federation.Take(session, task);
-      continue;
-    }
-    auto reply = federation.Of("client-3").Take(task.key, std::get<SecureTask>(task.body).step.Joined());
-    ASSERT_TRUE(reply.ok() && reply->masked);
+  federation.Play([&](SessionId session, const Task& task) {
+    if (task.key.client_id != "client-3" || task.key.step != kSecureUploadStep) return false;
+    auto reply = federation.StepReply(task);
+    EXPECT_TRUE(reply.ok() && reply->masked);
     for (std::uint8_t& byte : reply->bytes) byte ^= 0x5A;
-    const UploadManifest manifest = SecureFederation::ManifestOf(task.key, *reply);
-    EXPECT_EQ(federation.federation().Offer(session, manifest).kind, UploadDecision::Kind::kWanted);
-    EXPECT_TRUE(federation.federation().Upload(session, manifest, reply->bytes).ok());
-  }
+    federation.Reply(session, task, reply);
+    return true;
+  });
   federation.Train(6);
   federation.Sum();
   EXPECT_EQ(federation.federation().coordinator().Wait().kind, RunOutcome::Kind::kFinished);
@@ -381,6 +387,32 @@ TEST(SecureRunTest, A11AVectorThatIsNoneVoidsTheRoundAndTheNextOneWorks) {
   EXPECT_EQ(rounds[1].params_sha256, rounds[0].params_sha256);
   EXPECT_THAT((*StateReader::Open(state.path())->Attempts())[0].reason, HasSubstr("canaries are not zero"));
   EXPECT_EQ(rounds[2].participants, 6u);
+}
+
+TEST(SecureRunTest, WhoSealsNonsenseCostsAnAttemptAndIsLeftOut) {
+  TempFolder state, clients;
+  const RunSpec run = SecureRun(1, 5);
+  SecureFederation federation(state.path(), run, clients.path());
+  federation.JoinAll(7);
+  federation.Train(7);
+  federation.Play([&](SessionId session, const Task& task) {
+    if (task.key.client_id != "client-3") return false;
+    if (task.key.step == kSecureUploadStep) return true;  // complaints come before its vector would
+    if (task.key.step != StepOf(Stage::kShare)) return false;
+    auto reply = federation.StepReply(task);
+    v1::SecureAnswer answer;
+    EXPECT_TRUE(reply.ok() && answer.ParseFromArray(reply->bytes.data(), static_cast<int>(reply->bytes.size())));
+    for (std::string& sealed : *answer.mutable_shares()->mutable_sealed()) sealed.front() ^= 1;
+    EXPECT_TRUE(answer.SerializeToArray(reply->bytes.data(), static_cast<int>(reply->bytes.size())));
+    federation.Reply(session, task, reply);
+    return true;
+  });
+  EXPECT_EQ((*StateReader::Open(state.path())->Attempts())[1].status, "lost");
+  federation.Train(6);
+  federation.Sum();
+  EXPECT_EQ(federation.federation().coordinator().Wait().kind, RunOutcome::Kind::kFinished);
+  EXPECT_THAT(SubmittersOf(state.path(), 1), Not(Contains("client-3")));
+  EXPECT_EQ(RoundsOf(state.path()).back().participants, 6u);
 }
 
 TEST(SecureRunTest, UpdatesInTheClearAreRefused) {
@@ -414,18 +446,15 @@ TEST(SecureRunTest, AMaskedVectorOfAnotherLengthOrModelIsRefusedAndItsClientLost
   federation.JoinAll(7);
   federation.Train(7);
   int liars = 0;
-  while (auto next = federation.federation().service().TakeStep()) {
-    const auto& [session, task] = *next;
-    if (task.key.step != kSecureUploadStep || liars == 2) {
-      federation.Take(session, task);
-      continue;
-    }
-    auto reply = federation.Of(task.key.client_id).Take(task.key, std::get<SecureTask>(task.body).step.Joined());
-    ASSERT_TRUE(reply.ok() && reply->masked);
+  federation.Play([&](SessionId session, const Task& task) {
+    if (task.key.step != kSecureUploadStep || liars == 2) return false;
+    const auto reply = federation.StepReply(task);
+    EXPECT_TRUE(reply.ok() && reply->masked);
     UploadManifest manifest = SecureFederation::ManifestOf(task.key, *reply);
     ++liars == 1 ? ++manifest.length : ++manifest.base[0];
     EXPECT_EQ(federation.federation().Offer(session, manifest).kind, UploadDecision::Kind::kRefused);
-  }
+    return true;
+  });
   EXPECT_EQ(federation.federation().coordinator().Wait().kind, RunOutcome::Kind::kFinished);
   EXPECT_EQ(RoundsOf(state.path()).back().participants, 5u);
 }

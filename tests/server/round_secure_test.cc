@@ -84,6 +84,18 @@ TEST(SecureRoundTest, ASumThatFailsCostsAnAttempt) {
   EXPECT_THAT(player.Asked(), SizeIs(5));
 }
 
+TEST(SecureRoundTest, WhoIsExpelledIsNotAskedAgain) {
+  Player player(SecureRun());
+  JoinAndTrain(player, {"a", "b", "c", "d", "e", "f"});
+  EXPECT_EQ(player.machine().stage(), Stage::kSumming);
+  player.SendAndStore(ClientExpelled{"c"});
+  player.SendAndStore(SumAborted{"too few", false});
+  player.Join({"c"});
+  player.Wait(1);
+  EXPECT_EQ(player.machine().attempt(), 2u);
+  EXPECT_EQ(player.Asked(), (Names{"a", "b", "d", "e", "f"}));
+}
+
 TEST(SecureRoundTest, OneThatFailsOnceUnmaskingWasAskedForCostsTheRound) {
   Player player(SecureRun());
   JoinAndTrain(player, {"a", "b", "c", "d", "e"});

@@ -171,6 +171,77 @@ TEST(SecureSessionTest, H4WrongSharesAreBlamedAndSurvived) {
   }
 }
 
+/// The first so many of what client 0 sealed is spoilt.
+auto Spoiling(int sealed) {
+  return ChangingAnswers(v1::SecureAnswer::kShares, [sealed](v1::SecureAnswer& answer) {
+    for (int i = 0; i < sealed; ++i) answer.mutable_shares()->mutable_sealed(i)->front() ^= 1;
+  });
+}
+
+// Of 20, two may be corrupt: three who complain of one do not all lie.
+TEST(SecureSessionTest, WhoSealsNonsenseForFewLosesThese) {
+  SecureFederation federation(SmallConfig(10, 24, 20), 20, 16);
+  federation.network = Spoiling(2);
+  federation.Run();
+  ExpectExactSum(federation, 18);
+  EXPECT_THAT(federation.expelled(), IsEmpty());
+  ASSERT_THAT(federation.dropped(), SizeIs(2));
+  for (const SecureDrop& drop : federation.dropped()) EXPECT_EQ(drop.reason, "cannot open the shares of client-0");
+}
+
+TEST(SecureSessionTest, WhoSealsNonsenseForManyIsExpelled) {
+  for (const int spoilt : {3, 19}) {
+    SecureFederation federation(SmallConfig(10, 24, 20), 20, 17);
+    federation.network = Spoiling(spoilt);
+    federation.Run();
+    ASSERT_THAT(federation.expelled(), SizeIs(1));
+    EXPECT_EQ(federation.expelled()[0].client, "client-0");
+    if (spoilt == 19) {
+      EXPECT_TRUE(federation.aborted().has_value());
+    } else {
+      ExpectExactSum(federation, 17);  // its vector came before the complaints
+    }
+  }
+}
+
+// Shares that open, and give no secret.
+TEST(SecureSessionTest, WhoDealsWrongSharesIsExpelled) {
+  SecureFederation federation(SmallConfig(10, 24, 20), 20, 18);
+  federation.network = [](SecureFederation::Packet& packet) {
+    v1::SecureAnswer answer;
+    if (packet.to_client || packet.upload || packet.client == 0) return 1;
+    FEDPEFT_CHECK(answer.ParseFromArray(packet.bytes.data(), static_cast<int>(packet.bytes.size())));
+    if (!answer.has_unmasked()) return 1;
+    answer.mutable_unmasked()->mutable_shares(0)->front() ^= 1;  // of client 0, which is everybody's first neighbour
+    const std::string text = answer.SerializeAsString();
+    packet.bytes.assign(text.begin(), text.end());
+    return 1;
+  };
+  federation.Run();
+  ASSERT_THAT(federation.expelled(), SizeIs(1));
+  EXPECT_EQ(federation.expelled()[0].client, "client-0");
+  EXPECT_THAT(federation.aborted().value_or(""), HasSubstr("the secret of client-0"));
+}
+
+TEST(SecureSessionTest, LyingComplaintsHurtWhoMakesThem) {
+  for (const std::uint32_t place : {0u, 5u, 77u}) {  // itself, a neighbour, nobody
+    SecureFederation federation(SmallConfig(10, 24, 20), 20, 19);
+    federation.network = [place](SecureFederation::Packet& packet) {
+      if (packet.client != 0 || !packet.upload) return 1;
+      v1::SecureAnswer answer;
+      answer.mutable_complaint()->add_places(place);
+      const std::string text = answer.SerializeAsString();
+      packet = {0, false, Bytes(text.begin(), text.end()), false, {}};
+      return 1;
+    };
+    federation.Run();
+    ExpectExactSum(federation, 19);
+    EXPECT_THAT(federation.expelled(), IsEmpty());
+    ASSERT_THAT(federation.dropped(), SizeIs(1));
+    EXPECT_EQ(federation.dropped()[0].client, "client-0");
+  }
+}
+
 // What would make its neighbours give up, or them carry what it likes, goes no further than the coordinator.
 TEST(SecureSessionTest, BadKeysHurtNobodyElse) {
   const std::function<void(v1::AdvertisedKeys&)> bad[] = {

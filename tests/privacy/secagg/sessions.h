@@ -117,6 +117,7 @@ class SecureFederation {
   const std::optional<privacy::SecureFinished>& finished() const { return finished_; }
   const std::vector<privacy::SecureDrop>& dropped() const { return dropped_; }
   const std::vector<privacy::SecureBlame>& blamed() const { return blamed_; }
+  const std::vector<privacy::SecureExpel>& expelled() const { return expelled_; }
   /// What the coordinator has at the end, modulo 2^bits.
   Elements Unmasked(privacy::MaskKernel kernel = privacy::FastestMaskKernel()) const {
     Elements sum = sum_;
@@ -189,6 +190,8 @@ class SecureFederation {
         dropped_.push_back(*drop);
       } else if (auto* blame = std::get_if<privacy::SecureBlame>(&action)) {
         blamed_.push_back(*blame);
+      } else if (auto* expel = std::get_if<privacy::SecureExpel>(&action)) {
+        expelled_.push_back(*expel);
       } else if (auto* finished = std::get_if<privacy::SecureFinished>(&action)) {
         finished_ = std::move(*finished);
       } else {
@@ -215,6 +218,7 @@ class SecureFederation {
   std::optional<privacy::SecureFinished> finished_;
   std::vector<privacy::SecureDrop> dropped_;
   std::vector<privacy::SecureBlame> blamed_;
+  std::vector<privacy::SecureExpel> expelled_;
 };
 
 }  // namespace fedpeft::testing
