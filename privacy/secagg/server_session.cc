@@ -12,8 +12,9 @@
 #include "privacy/secagg/advertised.h"
 #include "privacy/secagg/bitmap.h"
 #include "privacy/secagg/graph.h"
-#include "privacy/secagg/recovery.h"
+#include "privacy/secagg/member.h"
 #include "privacy/secagg/session_keys.h"
+#include "privacy/secagg/unmasking.h"
 #include "proto/secure_aggregation.pb.h"
 
 namespace fedpeft::privacy {
@@ -27,32 +28,6 @@ std::shared_ptr<const Bytes> Encoded(const v1::SecureStep& step) {
   FEDPEFT_CHECK(step.SerializeToArray(bytes->data(), static_cast<int>(bytes->size())));
   return bytes;
 }
-
-Status Want(bool good, const char* what) {
-  return good ? OkStatus() : InvalidArgument(what);
-}
-
-/// A client, from the first stage on.
-struct Member {
-  std::string id;
-  /// Messages of it are wanted. What it gave before it left stays: its vector in the sum, its shares.
-  bool here = true;
-  /// Its answer to this stage is in.
-  bool answered = false;
-  /// Of answers, by stage: what comes again is not a second one.
-  std::map<Stage, Digest> answers;
-
-  v1::AdvertisedKeys keys;
-  // Of the cohort, from the second stage on.
-  std::vector<std::uint32_t> neighbours;
-  std::vector<std::string> sealed;
-  Digest commitment{};
-  bool shared = false;
-  bool uploaded = false;
-  /// How many could not open its shares.
-  std::uint32_t accusers = 0;
-  std::string survivor_signature;
-};
 
 }  // namespace
 
@@ -79,9 +54,8 @@ struct ServerSession::State {
   SessionId session{};
   GraphParameters parameters;
   Bytes shared, survivors;
-  /// By place, what the unmasking needs: the seed of one whose vector is in the sum, the private mask key of one who
-  /// was lost.
-  std::map<std::uint32_t, SecretRecovery> wanted;
+  /// From the end of uploads on.
+  std::optional<Unmasking> unmasking;
   std::optional<Instant> deadline;
 
   // Of the call in progress.
@@ -101,7 +75,6 @@ struct ServerSession::State {
   Status TakeSealed(Member& member, const v1::SealedShares& shares) const;
   Status TakeComplaint(const Member& member, const v1::Complaint& complaint);
   Status TakeSignature(Member& member, const std::string& signature) const;
-  Status TakeUnmask(std::uint32_t place, const v1::UnmaskShares& shares);
   void Drop(std::uint32_t place, std::string reason);
   void Expel(std::uint32_t place, std::string reason);
   void Gone(const std::string& client);
@@ -116,15 +89,9 @@ struct ServerSession::State {
   void CloseUploads();
   void AskSignatures();
   void AskUnmask();
-  /// Of one whose secret can be put together by nobody who is left.
-  std::optional<std::uint32_t> Unrecoverable() const;
   void Unmask(bool last_chance);
-  /// What a member's secret is known by.
-  IsTheSecret CheckOf(std::uint32_t place) const;
-  bool Recovered(std::uint32_t place, SecretRecovery& secret);
   /// The places where that member is true.
   Bytes BitmapOf(bool Member::*which) const;
-  SecureFinished Finished();
   void Abort(std::string reason);
   void Ask(const Member& member, std::shared_ptr<const Bytes> own, std::shared_ptr<const Bytes> common = nullptr) {
     actions.emplace_back(SecureAsk{member.id, {std::move(common), std::move(own)}});
@@ -214,7 +181,7 @@ void ServerSession::State::Open(Stage next) {
 void ServerSession::State::Abort(std::string reason) {
   stage = Stage::kAborted;
   deadline.reset();
-  wanted.clear();
+  unmasking.reset();
   actions.emplace_back(SecureAborted{std::move(reason)});
 }
 
@@ -272,7 +239,7 @@ Status ServerSession::State::TakeAnswer(std::uint32_t place, const v1::SecureAns
       return TakeSignature(member, answer.signature());
     case Stage::kUnmask:
       RETURN_IF_ERROR(Want(answer.answer_case() == Case::kUnmasked, "sent another answer than shares of secrets"));
-      return TakeUnmask(place, answer.unmasked());
+      return unmasking->Take(place, answer.unmasked(), actions);
     case Stage::kUpload:
       RETURN_IF_ERROR(Want(answer.answer_case() == Case::kComplaint, "sent an answer where a masked vector is wanted"));
       return TakeComplaint(member, answer.complaint());
@@ -329,26 +296,6 @@ Status ServerSession::State::TakeSignature(Member& member, const std::string& si
   ASSIGN_OR_RETURN(const VerifyingKey key, VerifyingKey::FromDer(config().suite, AsBytes(member.keys.signing_key())));
   RETURN_IF_ERROR(key.Verify(SurvivorStatement(session, shared, survivors), AsBytes(signature)));
   member.survivor_signature = signature;
-  return OkStatus();
-}
-
-Status ServerSession::State::TakeUnmask(std::uint32_t place, const v1::UnmaskShares& shares) {
-  const Member& member = members[place];
-  RETURN_IF_ERROR(Want(shares.shares_size() == static_cast<int>(member.neighbours.size()),
-                       "sent another number of shares than it has neighbours"));
-  for (std::size_t i = 0; i < member.neighbours.size(); ++i) {
-    const std::size_t size = members[member.neighbours[i]].shared ? kShareBytes : 0;
-    RETURN_IF_ERROR(Want(shares.shares(static_cast<int>(i)).size() == size, "sent a share of another length"));
-  }
-  RETURN_IF_ERROR(Want(shares.own_seed_share().size() == kShareBytes, "sent no share of its own seed"));
-  const auto give = [&](std::uint32_t of, const std::string& share) {
-    if (wanted.at(of).Add(place + 1, AsBytes(share))) return;
-    actions.emplace_back(SecureBlame{member.id, "gave a share of " + members[of].id + " that is none"});
-  };
-  for (std::size_t i = 0; i < member.neighbours.size(); ++i) {
-    if (members[member.neighbours[i]].shared) give(member.neighbours[i], shares.shares(static_cast<int>(i)));
-  }
-  give(place, shares.own_seed_share());
   return OkStatus();
 }
 
@@ -475,13 +422,7 @@ void ServerSession::State::ForwardShares() {
 
 void ServerSession::State::CloseUploads() {
   survivors = BitmapOf(&Member::uploaded);
-  for (std::uint32_t place = 0; place < members.size(); ++place) {
-    const Member& member = members[place];
-    // One that was lost after it shared has its masks in its neighbours' vectors, as far as these are in the sum.
-    const auto masks_someone = [this](std::uint32_t other) { return members[other].uploaded; };
-    const bool masks_sum = member.shared && std::ranges::any_of(member.neighbours, masks_someone);
-    if (member.uploaded || masks_sum) wanted.try_emplace(place, parameters.threshold, CheckOf(place));
-  }
+  unmasking.emplace(config(), session, parameters.threshold, members);
   if (config().signs()) return AskSignatures();
   AskUnmask();
 }
@@ -493,18 +434,8 @@ void ServerSession::State::AskSignatures() {
   Open(Stage::kSign);
 }
 
-std::optional<std::uint32_t> ServerSession::State::Unrecoverable() const {
-  for (const auto& [place, secret] : wanted) {
-    const auto here = [this](std::uint32_t other) { return members[other].here; };
-    const Member& member = members[place];
-    const auto holders = std::ranges::count_if(member.neighbours, here) + (member.uploaded && member.here ? 1 : 0);
-    if (holders < parameters.threshold) return place;
-  }
-  return std::nullopt;
-}
-
 void ServerSession::State::AskUnmask() {
-  if (const auto place = Unrecoverable()) {
+  if (const auto place = unmasking->Unrecoverable()) {
     return Abort("too few are left of those who have shares of " + members[*place].id + "'s secret, want " +
                  std::to_string(parameters.threshold));
   }
@@ -531,64 +462,21 @@ void ServerSession::State::AskUnmask() {
   Open(Stage::kUnmask);
 }
 
-IsTheSecret ServerSession::State::CheckOf(std::uint32_t place) const {
-  return [this, place](const SecretKey& candidate) {
-    const Member& member = members[place];
-    if (member.uploaded) return SeedCommitment(session, place, candidate) == member.commitment;
-    const Result<AgreementKey> key = AgreementKey::Of(config().suite, candidate);
-    return key.ok() && AsText(key->public_key()) == member.keys.mask_key();
-  };
-}
-
-bool ServerSession::State::Recovered(std::uint32_t place, SecretRecovery& secret) {
-  std::vector<std::uint32_t> wrong;
-  const bool recovered = secret.Try(wrong);
-  for (const std::uint32_t x : wrong) {
-    actions.emplace_back(SecureBlame{members[x - 1].id, "gave a wrong share of " + members[place].id + "'s secret"});
-  }
-  return recovered;
-}
-
 void ServerSession::State::Unmask(bool last_chance) {
-  const auto enough = [](const auto& entry) { return entry.second.has_enough(); };
-  if (!last_chance && !std::ranges::all_of(wanted, enough)) return;
-  for (auto& [place, secret] : wanted) {
-    if (Recovered(place, secret)) continue;
+  if (!last_chance && !unmasking->has_enough()) return;
+  if (const std::optional<std::uint32_t> missing = unmasking->Recover(actions)) {
     if (!last_chance) return;  // wrong shares: more may come
+    const std::size_t shares = unmasking->shares(*missing);
     // So few wrong ones as there may be are always found.
-    const bool dealt_wrong = secret.shares() >= parameters.threshold + 2 * MostCorrupt();
-    if (dealt_wrong) Expel(place, "dealt shares that do not give its secret");
-    return Abort("the secret of " + members[place].id + " has " + std::to_string(secret.shares()) +
+    const bool dealt_wrong = shares >= parameters.threshold + 2 * MostCorrupt();
+    if (dealt_wrong) Expel(*missing, "dealt shares that do not give its secret");
+    return Abort("the secret of " + members[*missing].id + " has " + std::to_string(shares) +
                  " shares of which it does not come, want " + std::to_string(parameters.threshold) + " right ones");
   }
   stage = Stage::kFinished;
   deadline.reset();
-  actions.emplace_back(Finished());
-  wanted.clear();
-}
-
-SecureFinished ServerSession::State::Finished() {
-  SecureFinished finished;
-  for (const auto& [place, secret] : wanted) {
-    const Member& member = members[place];
-    if (member.uploaded) {
-      finished.clients.push_back(member.id);
-      finished.masks.push_back({SelfMaskKey(secret.secret(), session, place, config().model), /*subtract=*/true});
-      continue;
-    }
-    const AgreementKey key = std::move(*AgreementKey::Of(config().suite, secret.secret()));
-    for (const std::uint32_t other : member.neighbours) {
-      if (!members[other].uploaded) continue;
-      const std::string& peer = members[other].keys.mask_key();
-      const Result<SecretKey> agreed = key.Agree(AsBytes(peer));
-      FEDPEFT_CHECK(agreed.ok());  // both were checked when they came
-      // The neighbour added it if the lost one is before it in the cohort.
-      finished.masks.push_back({PairMaskKey(*agreed, session, {place, AsBytes(member.keys.mask_key())},
-                                            {other, AsBytes(peer)}, config().model),
-                                /*subtract=*/place < other});
-    }
-  }
-  return finished;
+  actions.emplace_back(unmasking->Finished());
+  unmasking.reset();
 }
 
 }  // namespace fedpeft::privacy

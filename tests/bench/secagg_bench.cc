@@ -2,10 +2,12 @@
 // with one client in ten lost after it has shared its secrets.
 //
 // Usage: secagg_bench [CLIENTS [VALUES]]   (default 1000 100000)
-#include <ctime>
+#include <malloc.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
+#include <fstream>
 #include <map>
 #include <string>
 #include <thread>
@@ -30,6 +32,20 @@ double CpuNow() {
   std::timespec time{};
   ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
+/// The most memory that this process has had since ForgetPeak, in MB; 0 where the system does not say.
+double PeakMegabytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    double kilobytes = 0;
+    if (word == "VmHWM:" && status >> kilobytes) return kilobytes * 1024 / 1e6;
+  }
+  return 0;
+}
+void ForgetPeak() {
+  ::malloc_trim(0);
+  std::ofstream("/proc/self/clear_refs") << 5;
 }
 
 /// Where the processor's time goes.
@@ -82,23 +98,28 @@ class Execution {
       }
       actions = std::move(next);
     }
-    const double unmasking = CpuNow();
+    const double clients = static_cast<double>(clients_.size());
+    double whole = Now() - began;
+    clients_.clear();  // what is left is the coordinator's
+    ForgetPeak();
+    const double unmasking = CpuNow(), unmasking_began = Now();
     sum_.Unmask(finished_->masks, std::thread::hardware_concurrency());
     const Result<SecureMean> mean = sum_.Finish(finished_->clients.size());
     FEDPEFT_CHECK(mean.ok());
     const double unmasked = CpuNow() - unmasking;
-    const double clients = static_cast<double>(clients_.size());
+    whole += Now() - unmasking_began;
     const GraphParameters parameters = server_->parameters();
-    std::printf("%zu clients, %llu values of %d bits, %u neighbours, threshold %u, masks by %s\n", clients_.size(),
+    std::printf("%.0f clients, %llu values of %d bits, %u neighbours, threshold %u, masks by %s\n", clients,
                 static_cast<unsigned long long>(vector_.spec().values), kBits, parameters.degree, parameters.threshold,
                 std::string(NameOf(FastestMaskKernel())).c_str());
-    std::printf("  whole execution        %8.2f s\n", Now() - began);
+    std::printf("  whole execution        %8.2f s\n", whole);
     std::printf("  a client: keys, shares %8.2f ms of one core\n", 1e3 * at_clients_.cpu / clients);
     std::printf("  a client: vector, mask %8.2f ms of one core\n",
                 1e3 * masking_.cpu / static_cast<double>(finished_->clients.size()));
     std::printf("  coordinator: messages  %8.2f core-seconds (shares put together in it)\n", at_server_.cpu);
     std::printf("  coordinator: uploads   %8.2f core-seconds\n", adding_.cpu);
     std::printf("  coordinator: unmasking %8.2f core-seconds, %zu masks\n", unmasked, finished_->masks.size());
+    std::printf("  coordinator: unmasking %8.2f MB at most\n", PeakMegabytes());
     std::printf("  a client sends         %8.2f MB of vector, %.1f KB of messages\n",
                 static_cast<double>(vector_.packed_bytes()) / 1e6, message_bytes_ / clients / 1e3);
   }
