@@ -1,0 +1,114 @@
+#include "privacy/accounting/accountant.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "privacy/accounting/gaussian.h"
+#include "tests/privacy/accounting/reference.h"
+
+namespace fedpeft::privacy {
+namespace {
+
+double EpsilonOf(AccountantKind kind, const Release& release, std::uint64_t times, double delta) {
+  Accountant accountant(kind);
+  EXPECT_TRUE(accountant.Add(release, times).ok());
+  return accountant.Epsilon(delta);
+}
+
+// The exact values are those of analytic Gaussian mechanisms.
+TEST(AccountantTest, E2IsNotBelowGooglesLossDistributionsNorAboveOpacus) {
+  for (const testing::SampledRow& row : testing::kSampledRows) {
+    const auto rounds = static_cast<std::uint64_t>(row.rounds);
+    const double epsilon = EpsilonOf(AccountantKind::kPld, PoissonSum{row.sampling, row.noise}, rounds, row.delta);
+    EXPECT_NEAR(epsilon, row.google_pld, 2e-5) << row.sampling << " " << row.noise;
+    EXPECT_LE(epsilon, std::max(row.opacus_prv, row.google_pld) + 0.01);
+  }
+}
+
+TEST(AccountantTest, WithoutSamplingLossDistributionsAreExact) {
+  const double exact = EpsilonOf(AccountantKind::kPld, GaussianSum{4}, 10, 1e-5);
+  EXPECT_NEAR(exact, 3.341409, 1e-6);
+  EXPECT_NEAR(exact, GaussianEpsilon(4 / std::sqrt(10), 1e-5), 1e-9);
+}
+
+TEST(AccountantTest, E5RoundsOfDifferentNoiseAddUp) {
+  Accountant accountant(AccountantKind::kPld);
+  ASSERT_TRUE(accountant.Add(PoissonSum{.01, 1}, 500).ok());
+  ASSERT_TRUE(accountant.Add(PoissonSum{.01, 2}, 500).ok());
+  EXPECT_NEAR(accountant.Epsilon(1e-5), 1.398654, 1e-4);
+}
+
+TEST(AccountantTest, E5CappedSamples) {
+  EXPECT_NEAR(EpsilonOf(AccountantKind::kPld, CappedPoissonSum{10'000, .01, 140, 1}, 1000, 1e-5), 1.9712, 2e-4);
+  EXPECT_NEAR(EpsilonOf(AccountantKind::kPld, CappedPoissonSum{10'000, .01, 120, 1}, 1000, 1e-5), 5.2972, 2e-4);
+  EXPECT_NEAR(EpsilonOf(AccountantKind::kPld, CappedPoissonSum{1000, .1, 128, 1}, 100, 1e-5), 8.1995, 2e-4);
+  const double uncapped = EpsilonOf(AccountantKind::kPld, CappedPoissonSum{10'000, .01, 10'000, 1}, 1000, 1e-5);
+  EXPECT_NEAR(uncapped, EpsilonOf(AccountantKind::kPld, PoissonSum{.01, 1}, 1000, 1e-5), 1e-5);
+}
+
+TEST(AccountantTest, E4FindsTheNoiseOfABudget) {
+  const struct {
+    double sampling;
+    std::uint64_t rounds;
+    double delta, epsilon, rdp, pld;
+  } cases[] = {{.01, 1000, 1e-5, 1, 1.5132, 1.4147},
+               {.01, 1000, 1e-5, 8, .6159, .5863},
+               {.1, 100, 1e-5, 4, 1.4816, 1.3861},
+               {.001, 2000, 1e-6, 2, .7181, .6230}};
+  for (const auto& one : cases) {
+    for (const AccountantKind kind : {AccountantKind::kRdp, AccountantKind::kPld}) {
+      const Result<double> noise =
+          NoiseFor({one.epsilon, one.delta}, kind, [&](Accountant& accountant, double noise_multiplier) {
+            return accountant.Add(PoissonSum{one.sampling, noise_multiplier}, one.rounds);
+          });
+      ASSERT_TRUE(noise.ok());
+      EXPECT_NEAR(*noise, kind == AccountantKind::kRdp ? one.rdp : one.pld, 1e-3);
+      EXPECT_LE(EpsilonOf(kind, PoissonSum{one.sampling, *noise}, one.rounds, one.delta), one.epsilon);
+    }
+  }
+}
+
+TEST(AccountantTest, E6GrowsWithRoundsAndFallsWithDelta) {
+  double before = 0;
+  for (const std::uint64_t rounds : {1u, 10u, 100u, 1000u}) {
+    const double epsilon = EpsilonOf(AccountantKind::kPld, PoissonSum{.05, 1}, rounds, 1e-6);
+    EXPECT_GT(epsilon, before);
+    EXPECT_LT(EpsilonOf(AccountantKind::kPld, PoissonSum{.05, 1}, rounds, 1e-5), epsilon);
+    before = epsilon;
+  }
+}
+
+TEST(AccountantTest, E7NothingReleasedCostsNothing) {
+  for (const AccountantKind kind : {AccountantKind::kPld, AccountantKind::kRdp}) {
+    EXPECT_EQ(Accountant(kind).Epsilon(1e-6), 0);
+    EXPECT_EQ(EpsilonOf(kind, PoissonSum{0, 1}, 100, 1e-6), 0);
+  }
+}
+
+TEST(AccountantTest, E9CopesWithWhatIsFarOut) {
+  for (const double sampling : {1e-8, .001, .999}) {
+    for (const double noise : {.1, 100.0}) {
+      for (const std::uint64_t rounds : {1u, 100'000u}) {
+        const double pld = EpsilonOf(AccountantKind::kPld, PoissonSum{sampling, noise}, rounds, 1e-6);
+        const double rdp = EpsilonOf(AccountantKind::kRdp, PoissonSum{sampling, noise}, rounds, 1e-6);
+        EXPECT_TRUE(std::isfinite(pld)) << sampling << " " << noise << " " << rounds;
+        EXPECT_LE(pld, rdp * 1.001 + 1e-3) << sampling << " " << noise << " " << rounds;
+      }
+    }
+  }
+}
+
+TEST(AccountantTest, SaysWhichAccountantCan) {
+  Accountant pld(AccountantKind::kPld), rdp(AccountantKind::kRdp);
+  EXPECT_EQ(pld.Add(ZcdpRelease{1}).code(), Code::kUnimplemented);
+  EXPECT_EQ(pld.Add(FixedSizeSum{.1, 1}).code(), Code::kUnimplemented);
+  EXPECT_EQ(rdp.Add(CappedPoissonSum{100, .1, 20, 1}).code(), Code::kUnimplemented);
+  EXPECT_EQ(rdp.Add(GaussianSum{0}).code(), Code::kInvalidArgument);
+  EXPECT_EQ(rdp.Add(PoissonSum{1.5, 1}).code(), Code::kInvalidArgument);
+  EXPECT_EQ(pld.Add(CappedPoissonSum{100, .1, 101, 1}).code(), Code::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace fedpeft::privacy
