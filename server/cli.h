@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "peft/core/status.h"
+#include "server/budget.h"
 #include "server/service.h"
 
 namespace fedpeft::server {
@@ -44,6 +45,11 @@ struct ExportArgs {
   std::string format = "peft";
 };
 
+struct BudgetArgs {
+  BudgetPlan plan;
+  bool json = false;
+};
+
 /// Coordinates the run until it is finished, or stopped by SIGTERM or SIGINT (both 0), or cannot go on (1).
 /// Pre: called before any other thread was started, because it blocks these signals for all of them.
 int Serve(const ServeArgs& args);
@@ -51,6 +57,7 @@ int Check(const RunArgs& args);
 int Rounds(const ReportArgs& args);
 int Show(const ReportArgs& args);
 int Export(const ExportArgs& args);
+int Budget(const BudgetArgs& args);
 
 /// Prints the status and returns 1.
 int Fail(const Status& status);

@@ -4,6 +4,7 @@
 #include <exception>
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "peft/core/log.h"
 #include "server/cli.h"
@@ -20,6 +21,7 @@ constexpr const char* kExamples = R"(Examples:
       --tls-cert server.pem --tls-key server.key --client-ca ca.pem --set train.learning_rate=0.01
   fedpeft-server rounds --state state --json
   fedpeft-server export --state state adapter
+  fedpeft-server budget --rounds 500 --sampling 0.05 --delta 1e-6 --epsilon 8
 
 Standard output is for people (or JSON with --json), standard error for logs. Exit status: 0 good, 1 failed.)";
 
@@ -88,6 +90,36 @@ void AddExport(CLI::App& app, ExportArgs& args, std::function<int()>& chosen) {
   verb.callback([&] { chosen = [&] { return Export(args); }; });
 }
 
+void AddBudget(CLI::App& app, BudgetArgs& args, std::function<int()>& chosen) {
+  CLI::App& verb =
+      *app.add_subcommand("budget", "what rounds under differential privacy cost, and what noise they take");
+  BudgetPlan& plan = args.plan;
+  verb.add_option("--rounds", plan.rounds, "how many there are to be")->required();
+  verb.add_option("--delta", plan.delta, "the chance that the bound does not hold; below 1 over all clients")
+      ->required();
+  verb.add_option("--sampling", plan.sampling, "the probability that a client is in a round")->capture_default_str();
+  CLI::Option* const noise = verb.add_option("--noise-multiplier", plan.noise_multiplier,
+                                             "standard deviation of the noise over the clip norm");
+  verb.add_option("--epsilon", plan.epsilon, "find the least noise for this instead")->excludes(noise);
+  verb.add_option_function<std::pair<std::uint64_t, std::uint64_t>>(
+          "--cap",
+          [&plan](const auto& value) {
+            plan.cap = {value.second, value.first};
+          },
+          "no more than so many of so many clients are in a round")
+      ->type_name("MOST CLIENTS");
+  verb.add_option_function<std::string>(
+          "--accountant",
+          [&plan](const std::string& name) {
+            plan.accountant = name == "rdp" ? privacy::AccountantKind::kRdp : privacy::AccountantKind::kPld;
+          },
+          "pld: loss distributions, tighter; rdp: Renyi")
+      ->check(CLI::IsMember({"pld", "rdp"}))
+      ->default_str("pld");
+  verb.add_flag("--json", args.json, "for scripts");
+  verb.callback([&] { chosen = [&] { return Budget(args); }; });
+}
+
 int Main(int argc, char** argv) {
   CLI::App app{"fedpeft-server: coordinates federated fine-tuning of small adapters of a frozen model"};
   app.footer(kExamples);
@@ -113,6 +145,9 @@ int Main(int argc, char** argv) {
   AddReport(app, "show", "the run, its state and its clients", Show, report, chosen);
   ExportArgs to_export{.state = "state", .round = std::nullopt, .out = {}, .base = {}, .format = "peft"};
   AddExport(app, to_export, chosen);
+
+  BudgetArgs budget;
+  AddBudget(app, budget, chosen);
 
   CLI11_PARSE(app, argc, argv);
   if (const Status status = StartLog(log); !status.ok()) return Fail(status);

@@ -147,7 +147,7 @@ Status Accountant::Add(const Release& release, std::uint64_t times) {
     part.times += times;
     return OkStatus();
   }
-  parts_.push_back({release, times});
+  parts_.push_back({.release = release, .times = times});
   return OkStatus();
 }
 
@@ -183,12 +183,17 @@ double Accountant::EpsilonByPld(double delta) const {
 }
 
 std::optional<double> Accountant::EpsilonOnGrid(double interval, double delta) const {
-  double most = 0;
-  for (const Direction direction : {Direction::kRemove, Direction::kAdd}) {
-    ComposedLoss composed;
-    for (const Part& part : parts_) {
-      composed.Add(std::make_shared<PrivacyLoss>(*LossOf(part.release, direction, interval)), part.times);
+  for (const Part& part : parts_) {
+    if (!part.losses.empty() && part.losses[0]->interval() == interval) continue;
+    part.losses.clear();
+    for (const Direction direction : {Direction::kRemove, Direction::kAdd}) {
+      part.losses.push_back(std::make_shared<PrivacyLoss>(*LossOf(part.release, direction, interval)));
     }
+  }
+  double most = 0;
+  for (const std::size_t direction : {0, 1}) {
+    ComposedLoss composed;
+    for (const Part& part : parts_) composed.Add(part.losses[direction], part.times);
     const std::optional<double> epsilon = composed.Epsilon(delta);
     if (!epsilon) return std::nullopt;
     most = std::max(most, *epsilon);

@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <variant>
 #include <vector>
 
 #include "peft/core/status.h"
+#include "privacy/accounting/privacy_loss.h"
 #include "privacy/accounting/rdp.h"
 
 namespace fedpeft::privacy {
@@ -59,7 +61,7 @@ using Release = std::variant<GaussianSum, PoissonSum, CappedPoissonSum, FixedSiz
 enum class AccountantKind { kPld, kRdp };
 std::string_view NameOf(AccountantKind kind);
 
-/// Releases one after another, each so many times.
+/// Releases one after another, each so many times. Threads: none of its own, and one at a time.
 class Accountant {
  public:
   explicit Accountant(AccountantKind kind) : kind_(kind) {}
@@ -74,6 +76,8 @@ class Accountant {
   struct Part {
     Release release;
     std::uint64_t times;
+    /// Its losses, by direction, on the grid that was last reckoned on.
+    mutable std::vector<std::shared_ptr<const PrivacyLoss>> losses = {};
   };
   double EpsilonByRdp(double delta) const;
   double EpsilonByPld(double delta) const;

@@ -267,7 +267,7 @@ class ComposedLoss::Tilted {
     double tilt = std::exp(-order_ * excess), gap = std::exp(-excess);
     const double tilt_step = std::exp(-order_ * interval_), gap_step = std::exp(-interval_);
     double sum = 2 * kOutside;
-    for (auto i = static_cast<std::size_t>(from - first_); i < masses_.size(); ++i) {
+    for (auto i = static_cast<std::size_t>(from - first_); i < masses_.size() && tilt > 1e-20; ++i) {
       sum += masses_[i] * tilt * (1 - gap);
       tilt *= tilt_step;
       gap *= gap_step;

@@ -1,0 +1,101 @@
+#include "server/budget.h"
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+namespace fedpeft::server {
+namespace {
+
+privacy::Release RoundOf(const BudgetPlan& plan, double noise) {
+  if (plan.cap) return privacy::CappedPoissonSum{plan.cap->clients, plan.sampling, plan.cap->cap, noise};
+  return privacy::PoissonSum{plan.sampling, noise};
+}
+
+Status Check(const BudgetPlan& plan) {
+  if (plan.rounds < 1) return InvalidArgument("rounds: got 0, want 1 or more");
+  if (!(plan.delta > 0 && plan.delta < 1)) return InvalidArgument("delta: want more than 0 and less than 1");
+  if (plan.epsilon && !(*plan.epsilon > 0)) return InvalidArgument("epsilon: want more than 0");
+  if (plan.epsilon.has_value() == plan.noise_multiplier.has_value()) {
+    return InvalidArgument("budget: want either an epsilon, to find the noise for, or a noise multiplier");
+  }
+  return OkStatus();
+}
+
+/// 1, 2, 5, 10, 20, …, and `last`.
+std::vector<std::uint32_t> Steps(std::uint32_t last) {
+  std::vector<std::uint32_t> steps;
+  for (std::uint64_t power = 1; power < last; power *= 10) {
+    for (const std::uint64_t times : {1, 2, 5}) {
+      if (times * power < last) steps.push_back(static_cast<std::uint32_t>(times * power));
+    }
+  }
+  steps.push_back(last);
+  return steps;
+}
+
+std::string Number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.4g", value);
+  return text;
+}
+
+}  // namespace
+
+Result<BudgetForecast> Forecast(const BudgetPlan& plan) {
+  RETURN_IF_ERROR(Check(plan));
+  BudgetForecast forecast;
+  if (plan.noise_multiplier) {
+    forecast.noise_multiplier = *plan.noise_multiplier;
+  } else {
+    ASSIGN_OR_RETURN(forecast.noise_multiplier, privacy::NoiseFor({*plan.epsilon, plan.delta}, plan.accountant,
+                                                                  [&](privacy::Accountant& accountant, double noise) {
+                                                                    return accountant.Add(RoundOf(plan, noise),
+                                                                                          plan.rounds);
+                                                                  }));
+  }
+  privacy::Accountant accountant(plan.accountant);
+  std::uint32_t before = 0;
+  for (const std::uint32_t rounds : Steps(plan.rounds)) {
+    RETURN_IF_ERROR(accountant.Add(RoundOf(plan, forecast.noise_multiplier), rounds - before));
+    forecast.rows.push_back({rounds, accountant.Epsilon(plan.delta)});
+    before = rounds;
+  }
+  privacy::Accountant known(plan.accountant);
+  RETURN_IF_ERROR(known.Add(privacy::GaussianSum{forecast.noise_multiplier}));
+  forecast.known_participation = known.Epsilon(plan.delta);
+  return forecast;
+}
+
+std::string ForecastText(const BudgetPlan& plan, const BudgetForecast& forecast) {
+  std::string text = "noise multiplier " + Number(forecast.noise_multiplier);
+  if (plan.epsilon) text += ", the least for epsilon " + Number(*plan.epsilon);
+  text += "\ndelta " + Number(plan.delta) + ", sampling rate " + Number(plan.sampling);
+  if (plan.cap) {
+    text += ", at most " + std::to_string(plan.cap->cap) + " of " + std::to_string(plan.cap->clients) + " clients";
+  }
+  text += ", by " + std::string(NameOf(plan.accountant)) + "\n\n    rounds    epsilon\n";
+  for (const BudgetForecast::Row& row : forecast.rows) {
+    char line[64];
+    std::snprintf(line, sizeof(line), "%10u %10.4f\n", row.rounds, row.epsilon);
+    text += line;
+  }
+  return text +
+         "\nTo whoever knows that a client took part, as the coordinator does, each of its rounds costs epsilon " +
+         Number(forecast.known_participation) + ".\n";
+}
+
+std::string ForecastJson(const BudgetPlan& plan, const BudgetForecast& forecast) {
+  nlohmann::ordered_json json;
+  json["noise_multiplier"] = forecast.noise_multiplier;
+  json["delta"] = plan.delta;
+  json["sampling"] = plan.sampling;
+  json["accountant"] = NameOf(plan.accountant);
+  json["rounds"] = nlohmann::ordered_json::array();
+  for (const BudgetForecast::Row& row : forecast.rows) {
+    json["rounds"].push_back({{"rounds", row.rounds}, {"epsilon", row.epsilon}});
+  }
+  json["epsilon_of_known_participation"] = forecast.known_participation;
+  return json.dump(2) + "\n";
+}
+
+}  // namespace fedpeft::server

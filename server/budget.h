@@ -1,0 +1,49 @@
+// What rounds under differential privacy would cost, before there are any: for planning a run.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "peft/core/status.h"
+#include "privacy/accounting/accountant.h"
+
+namespace fedpeft::server {
+
+/// Rounds of a planned run, all alike.
+struct BudgetPlan {
+  /// Each client is in a round with that probability.
+  double sampling = 1;
+  /// No more than `cap` of all `clients` are in a round.
+  struct Cap {
+    std::uint64_t clients = 0;
+    std::uint64_t cap = 0;
+  };
+  std::optional<Cap> cap;
+  std::uint32_t rounds = 0;
+  double delta = 0;
+  /// One of them: the noise, or the ε that it is to be found for.
+  std::optional<double> noise_multiplier;
+  std::optional<double> epsilon;
+  privacy::AccountantKind accountant = privacy::AccountantKind::kPld;
+};
+
+struct BudgetForecast {
+  double noise_multiplier = 0;
+  struct Row {
+    std::uint32_t rounds = 0;
+    double epsilon = 0;
+  };
+  /// After 1, 2, 5, 10, … rounds, and all.
+  std::vector<Row> rows;
+  /// What one round says about a client to whoever knows that it took part, as the coordinator does.
+  double known_participation = 0;
+};
+
+/// Errors: kInvalidArgument naming the parameter that is out of range; NoiseFor's, and the accountant's.
+Result<BudgetForecast> Forecast(const BudgetPlan& plan);
+std::string ForecastText(const BudgetPlan& plan, const BudgetForecast& forecast);
+std::string ForecastJson(const BudgetPlan& plan, const BudgetForecast& forecast);
+
+}  // namespace fedpeft::server
