@@ -1,0 +1,104 @@
+#include "server/private_sum.h"
+
+#include <algorithm>
+#include <cmath>
+#include <thread>
+#include <utility>
+
+#include "peft/core/bytes.h"
+#include "privacy/noise/discrete_gaussian.h"
+
+namespace fedpeft::server {
+namespace {
+
+/// The noise's standard deviation is at most this many steps of the grid.
+constexpr double kDeviationSteps = 0x1p27;
+/// Noise beyond so many standard deviations does not happen: less than e^−2000.
+constexpr double kDeviations = 64;
+/// Values that are read at a time.
+constexpr std::size_t kPiece = 16 * 1024;
+
+/// Of a buffer of floats.
+std::span<float> Floats(MutableByteSpan bytes) {
+  return {reinterpret_cast<float*>(bytes.data()), bytes.size() / sizeof(float)};
+}
+
+}  // namespace
+
+Result<PrivateSum> PrivateSum::Make(std::shared_ptr<const ParamLayout> layout, PayloadLayout payload,
+                                    const Setup& setup) {
+  double vector_noise = setup.noise_multiplier;
+  if (setup.adaptive) {
+    ASSIGN_OR_RETURN(vector_noise, setup.adaptive->VectorNoise(setup.noise_multiplier));
+  }
+  for (Segment& segment : payload.segments) segment.max_abs = setup.clip;
+  const auto room = static_cast<std::uint64_t>(std::ceil(kDeviations * vector_noise)) + 1;
+  const aggregation::SumSpec spec{setup.clip, 1, setup.most + room};
+  ASSIGN_OR_RETURN(aggregation::IntegerSum sum,
+                   aggregation::IntegerSum::Make(std::move(layout), std::move(payload), spec));
+  return PrivateSum(setup, vector_noise, std::move(sum));
+}
+
+PrivateSum::PrivateSum(const Setup& setup, double vector_noise, aggregation::IntegerSum sum)
+    : setup_(setup), vector_noise_(vector_noise), sum_(std::move(sum)) {
+  const double finest = std::floor(std::log2(kDeviationSteps / (vector_noise_ * setup_.clip)));
+  grid_ = std::min(static_cast<int>(finest), sum_.grid_exponent());
+}
+
+Status PrivateSum::Add(std::uint64_t length, const aggregation::UpdateReader& reader) {
+  privacy::NormCounter norm;
+  const std::uint64_t values = sum_.values().size();
+  if (length == values * sizeof(float)) {  // or the sum says what is wrong with it
+    std::vector<float> buffer(std::min<std::uint64_t>(kPiece, values));
+    for (std::uint64_t first = 0; first < values; first += buffer.size()) {
+      const auto piece = std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), values - first));
+      RETURN_IF_ERROR(
+          reader(first * sizeof(float), {reinterpret_cast<std::uint8_t*>(piece.data()), piece.size_bytes()}));
+      norm.Add(piece);
+    }
+  }
+  const double factor = privacy::ClipFactor(norm.norm(), setup_.clip);
+  const auto clipped = [&](std::uint64_t offset, MutableByteSpan out) {
+    RETURN_IF_ERROR(reader(offset, out));
+    privacy::ClipPiece(Floats(out), factor, grid_);
+    return OkStatus();
+  };
+  RETURN_IF_ERROR(sum_.Add(length, clipped, 1));
+  balance_ += norm.norm() <= setup_.clip ? 1 : -1;
+  not_finite_ += norm.not_finite();
+  return OkStatus();
+}
+
+Result<PrivateSum::Outcome> PrivateSum::Finish(privacy::RandomSource& random) {
+  if (sum_.spoiled()) return DataLoss("sum: holds half an update since a read failed (repeat the attempt)");
+  const std::span<const std::int64_t> values = sum_.values();
+  Outcome outcome;
+  outcome.mean.resize(values.size());
+  const privacy::DiscreteGaussian noise(std::ldexp(vector_noise_ * setup_.clip, grid_));
+  const std::int64_t step = std::int64_t{1} << (sum_.grid_exponent() - grid_);
+  const double scale = std::ldexp(1 / setup_.expected, -sum_.grid_exponent());
+  const auto fill = [&](privacy::SecretKey key, std::size_t begin, std::size_t end) {
+    privacy::RandomBits bits(key);
+    for (std::size_t i = begin; i < end; ++i) {
+      outcome.mean[i] = static_cast<float>(static_cast<double>(values[i] + step * noise.Draw(bits)) * scale);
+    }
+  };
+  const std::size_t threads = std::max(1u, std::thread::hardware_concurrency());
+  const std::size_t share = (values.size() + threads - 1) / threads;
+  {
+    std::vector<std::jthread> others;
+    for (std::size_t begin = 0; begin < values.size(); begin += share) {
+      others.emplace_back(fill, privacy::RandomSecret<32>(random), begin, std::min(begin + share, values.size()));
+    }
+  }
+  outcome.next_clip = setup_.clip;
+  if (setup_.adaptive) {
+    privacy::RandomBits bits(random);
+    const privacy::DiscreteGaussian count_noise(2 * setup_.adaptive->count_noise);
+    const auto balance = static_cast<double>(balance_ + count_noise.Draw(bits));
+    outcome.next_clip = setup_.adaptive->Next(setup_.clip, 0.5 + balance / (2 * setup_.expected));
+  }
+  return outcome;
+}
+
+}  // namespace fedpeft::server

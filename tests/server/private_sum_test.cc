@@ -1,0 +1,136 @@
+#include "server/private_sum.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "peft/core/random.h"
+#include "tests/aggregation/layouts.h"
+#include "tests/privacy/random.h"
+
+namespace fedpeft::server {
+namespace {
+
+using aggregation::testing::TwoTensors;
+using aggregation::testing::WholePayload;
+using fedpeft::testing::SeededRandom;
+
+/// Of two tensors, the second of that many values.
+PrivateSum MakeSum(const PrivateSum::Setup& setup, std::int64_t tail = 4) {
+  const auto layout = TwoTensors(tail);
+  Result<PrivateSum> sum = PrivateSum::Make(layout, WholePayload(*layout, 16), setup);
+  EXPECT_TRUE(sum.ok()) << sum.status().ToString();
+  return *std::move(sum);
+}
+
+Status Add(PrivateSum& sum, std::span<const float> values) {
+  const ByteSpan bytes = AsBytes(values);
+  return sum.Add(bytes.size(), [bytes](std::uint64_t offset, MutableByteSpan out) {
+    std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(offset), out.size(), out.begin());
+    return OkStatus();
+  });
+}
+
+std::vector<float> Random(RandomStream& stream, std::size_t size, double scale) {
+  std::vector<float> values(size);
+  for (float& value : values) value = static_cast<float>(scale * stream.NextNormal());
+  return values;
+}
+
+TEST(PrivateSumTest, D2OneClientChangesTheSumByAtMostTheClip) {
+  RandomStream stream(1, "cohorts");
+  for (int cohort = 0; cohort < 2000; ++cohort) {
+    PrivateSum with = MakeSum({.clip = 0.3, .most = 10}), without = MakeSum({.clip = 0.3, .most = 10});
+    const std::size_t size = with.sum().values().size();
+    const std::uint64_t clients = stream.NextBelow(5);
+    for (std::uint64_t client = 0; client <= clients; ++client) {
+      const std::vector<float> update = Random(stream, size, std::exp(3 * stream.NextNormal() - 3));
+      ASSERT_TRUE(Add(with, update).ok());
+      ASSERT_TRUE(client == 0 || Add(without, update).ok());
+    }
+    double squares = 0;
+    for (std::size_t i = 0; i < size; ++i) {
+      squares += std::pow(static_cast<double>(with.sum().values()[i] - without.sum().values()[i]), 2);
+    }
+    EXPECT_LE(std::ldexp(std::sqrt(squares), -with.sum().grid_exponent()), 0.3);
+  }
+}
+
+TEST(PrivateSumTest, D3TheNoiseIsWhatWasAskedFor) {
+  for (const double noise : {.1, 1.0, 30.0}) {
+    PrivateSum sum = MakeSum({.clip = 0.3, .noise_multiplier = noise, .expected = 7, .most = 10}, 1'000'000);
+    SeededRandom random(3);
+    const auto outcome = sum.Finish(random);
+    ASSERT_TRUE(outcome.ok());
+    double squares = 0, total = 0;
+    for (const float value : outcome->mean) {
+      total += static_cast<double>(value);
+      squares += static_cast<double>(value) * static_cast<double>(value);
+    }
+    const auto values = static_cast<double>(outcome->mean.size());
+    const double deviation = noise * 0.3 / 7;
+    EXPECT_NEAR(std::sqrt(squares / values) / deviation, 1, 0.005);
+    EXPECT_NEAR(total / values / deviation, 0, 5 / std::sqrt(values));
+  }
+}
+
+// However many come, the mean is over those who were expected.
+TEST(PrivateSumTest, D4TheDenominatorIsFixed) {
+  for (const int clients : {0, 1, 10}) {
+    PrivateSum sum = MakeSum({.clip = 100, .noise_multiplier = 1e-6, .expected = 5, .most = 10});
+    const std::vector<float> update(sum.sum().values().size(), 1.0f);
+    for (int client = 0; client < clients; ++client) ASSERT_TRUE(Add(sum, update).ok());
+    SeededRandom random(4);
+    const auto outcome = sum.Finish(random);
+    for (const float value : outcome->mean) EXPECT_NEAR(value, clients / 5.0, 1e-3);
+  }
+}
+
+TEST(PrivateSumTest, WhatIsNotFiniteCountsAsZero) {
+  PrivateSum sum = MakeSum({.clip = 1, .most = 10});
+  std::vector<float> update(sum.sum().values().size(), 0.0f);
+  update[0] = std::numeric_limits<float>::quiet_NaN();
+  update[1] = 0.5f;
+  update[2] = std::numeric_limits<float>::max();
+  update[3] = std::numeric_limits<float>::infinity();
+  ASSERT_TRUE(Add(sum, update).ok());
+  EXPECT_EQ(sum.not_finite(), 2u);
+  EXPECT_EQ(sum.sum().values()[0], 0);
+  EXPECT_NEAR(std::ldexp(static_cast<double>(sum.sum().values()[2]), -sum.sum().grid_exponent()), 1, 1e-5);
+}
+
+TEST(PrivateSumTest, RefusesAnotherLength) {
+  PrivateSum sum = MakeSum({.clip = 1, .most = 10});
+  EXPECT_EQ(Add(sum, std::vector<float>(3, 0.0f)).code(), Code::kInvalidArgument);
+}
+
+TEST(PrivateSumTest, TheClipFollowsTheClientsNorms) {
+  privacy::AdaptiveClip adaptive;
+  adaptive.count_noise = 0.6;
+  double clip = 0.1;
+  RandomStream stream(5, "norms");
+  SeededRandom random(6);
+  for (int round = 0; round < 60; ++round) {
+    PrivateSum sum = MakeSum({.clip = clip, .noise_multiplier = 1, .expected = 100, .most = 200, .adaptive = adaptive});
+    for (int client = 0; client < 100; ++client) {
+      std::vector<float> update(sum.sum().values().size(), 0.0f);
+      update[1] = static_cast<float>(0.5 + stream.NextDouble());
+      ASSERT_TRUE(Add(sum, update).ok());
+    }
+    clip = sum.Finish(random)->next_clip;
+  }
+  EXPECT_NEAR(clip, 1, 0.1);
+}
+
+TEST(PrivateSumTest, D6RefusesACountThatSaysTooMuch) {
+  privacy::AdaptiveClip adaptive;
+  adaptive.count_noise = 0.5;
+  const auto layout = TwoTensors(4);
+  const PrivateSum::Setup setup{.clip = 1, .noise_multiplier = 1, .most = 10, .adaptive = adaptive};
+  EXPECT_EQ(PrivateSum::Make(layout, WholePayload(*layout, 16), setup).status().code(), Code::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace fedpeft::server
