@@ -140,7 +140,8 @@ def random_mixture(draw):
 def check_mixture(ours, releases, by_loss, delta):
     wrong = []
     ours_rdp, theirs = ours.epsilon("rdp", delta, releases), google_rdp(delta, releases)
-    if not theirs * (1 - 2e-2) - 1e-6 <= ours_rdp <= theirs + 1e-6:
+    # dp-accounting bounds fractional orders from above, and leaves out some.
+    if not theirs * (1 - 5e-2) - 1e-6 <= ours_rdp <= theirs + 1e-6:
         wrong.append(f"rdp {ours_rdp}, dp-accounting {theirs}")
     if by_loss:
         ours_pld, theirs = ours.epsilon("pld", delta, releases), google(pld.PLDAccountant(), delta, releases)
