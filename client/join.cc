@@ -158,6 +158,11 @@ Status CheckIdentity(const SecureClients::Setup& setup, const JoinOptions& optio
 Result<std::unique_ptr<SecureClients>> MakeSecureClients(const JoinOptions& options, const AgreedRun& agreed,
                                                          const Policy& policy, const std::string& name,
                                                          UpdateStore& updates) {
+  if (agreed.spec.privacy.on && !options.eval_data.empty()) {
+    return InvalidArgument(
+        "--eval-data: got some, want none in a run with differential privacy: what a trainer's evaluation tells has no "
+        "noise");
+  }
   if (!agreed.spec.secure.on) {
     if (options.enrolment_cert.empty()) return std::unique_ptr<SecureClients>();
     return InvalidArgument("--enrolment-cert: got one, want none: the run has no secure aggregation");

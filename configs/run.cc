@@ -242,6 +242,26 @@ SecureAggregationSpec configs::ToSecureAggregation(const v1::SecureAggregation& 
   return spec;
 }
 
+PrivacySpec configs::ToPrivacy(const v1::Privacy& privacy) {
+  PrivacySpec spec;
+  spec.on = privacy.mechanism() == v1::Privacy::CENTRAL;
+  spec.budget = {privacy.budget().epsilon(), privacy.budget().delta()};
+  spec.accountant =
+      privacy.accountant() == v1::Privacy::RDP ? privacy::AccountantKind::kRdp : privacy::AccountantKind::kPld;
+  spec.clip = privacy.clip().norm();
+  const v1::AdaptiveClip& adaptive = privacy.clip().adaptive();
+  if (adaptive.quantile() > 0) {
+    spec.clip = adaptive.start();
+    spec.adaptive = {adaptive.quantile(), adaptive.rate(), adaptive.count_noise()};
+  }
+  const std::string& noise = privacy.noise_multiplier();
+  const auto parsed = std::from_chars(noise.data(), noise.data() + noise.size(), spec.noise_multiplier);
+  if (parsed.ec != std::errc() || parsed.ptr != noise.data() + noise.size()) spec.noise_multiplier = 0;
+  spec.population = privacy.population();
+  spec.max_cohort = privacy.max_cohort();
+  return spec;
+}
+
 std::vector<PhaseSpec> configs::ToSchedule(const v1::RunConfig& config) {
   std::vector<PhaseSpec> schedule;
   const bool secure = ToSecureAggregation(config.secure_aggregation()).on;
@@ -283,6 +303,8 @@ Result<RunSpec> TranslateRun(const v1::RunConfig& config) {
   run.evaluation = ToEvaluation(config);
   run.limits = ToLimits(config.limits());
   run.secure = configs::ToSecureAggregation(config.secure_aggregation());
+  run.privacy = configs::ToPrivacy(config.privacy());
+  if (run.privacy.on) run.limits.max_clients = std::min(run.limits.max_clients, run.privacy.population);
   return run;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,7 +11,9 @@
 #include "peft/core/status.h"
 #include "peft/metrics/metrics.h"
 #include "peft/plan/plan.h"
+#include "privacy/accounting/accountant.h"
 #include "privacy/crypto/key_agreement.h"
+#include "privacy/mechanism/clip.h"
 #include "privacy/secagg/parameters.h"
 
 namespace fedpeft::v1 {
@@ -119,6 +122,22 @@ struct SecureAggregationSpec {
   double upload_deadline_s = 600;
 };
 
+/// Differential privacy of what is released, by the coordinator.
+struct PrivacySpec {
+  bool on = false;
+  privacy::PrivacyBudget budget;
+  privacy::AccountantKind accountant = privacy::AccountantKind::kPld;
+  /// The L2 norm of an update in the first round, and how it goes on.
+  double clip = 0.3;
+  std::optional<privacy::AdaptiveClip> adaptive = {};
+  /// Over the clip norm; 0: the least with which all rounds stay within the budget.
+  double noise_multiplier = 0;
+  /// A client is in a round with the probability cohort / population.
+  std::uint32_t population = 0;
+  /// 0: as many as are drawn.
+  std::uint32_t max_cohort = 0;
+};
+
 struct RunSpec {
   std::string name;
   std::uint64_t seed = 1;
@@ -132,6 +151,7 @@ struct RunSpec {
   EvaluationSpec evaluation;
   LimitsSpec limits;
   SecureAggregationSpec secure = {};
+  PrivacySpec privacy = {};
 
   std::uint32_t total_rounds() const;
   /// The phase of round 1, 2, …, total_rounds().

@@ -27,7 +27,8 @@ enum class SecureCount : std::size_t {
 };
 inline constexpr std::size_t kSecureCounts = 3;
 
-/// The most clients of a sum: signatures of more than half of them, with certificates of some hundred bytes, fit a message.
+/// The most clients of a sum: signatures of more than half of them, with certificates of some hundred bytes, fit a
+/// message.
 inline constexpr std::uint64_t kMaxSecureClients = 10'000;
 
 /// What an update of so many examples weighs. Errors: kInvalidArgument for no examples where they are the weight.

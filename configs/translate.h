@@ -11,6 +11,7 @@ namespace fedpeft::v1 {
 class RunConfig;
 class Problem;
 class SecureAggregation;
+class Privacy;
 }  // namespace fedpeft::v1
 
 namespace fedpeft::configs {
@@ -22,6 +23,8 @@ PeftPlan ToPlan(const v1::RunConfig& config);
 std::vector<PhaseSpec> ToSchedule(const v1::RunConfig& config);
 
 SecureAggregationSpec ToSecureAggregation(const v1::SecureAggregation& secure);
+
+PrivacySpec ToPrivacy(const v1::Privacy& privacy);
 
 /// What an evaluation of this problem tells; first what `auto` stands for.
 std::vector<Metric> MetricsFor(const v1::Problem& problem);

@@ -44,6 +44,7 @@ class Rules {
     CheckSchedule();
     CheckEvaluation();
     CheckSecureAggregation();
+    CheckPrivacy();
     CheckVirtualTokens();
     CheckPlan();
     CheckEffectless();
@@ -193,7 +194,8 @@ class Rules {
         cohort <= max_clients, path + ".cohort",
         "got " + std::to_string(cohort) + ", want at most limits.max_clients (" + std::to_string(max_clients) + ")");
     const std::uint32_t most = cohort > 0 ? cohort : max_clients;
-    Require(participation.min_clients() <= most, path + ".min_clients",
+    const bool drawn = config_.privacy().mechanism() == v1::Privacy::CENTRAL;  // any number may be in a round
+    Require(drawn || participation.min_clients() <= most, path + ".min_clients",
             "got " + std::to_string(participation.min_clients()) + ", want at most " +
                 (cohort > 0 ? "the cohort (" : "limits.max_clients (") + std::to_string(most) + ")");
     Require(cohort > 0 || participation.over_selection() == 0, path + ".over_selection",
@@ -299,6 +301,66 @@ class Rules {
     }
   }
 
+  /// What is claimed is what happens: each refusal is of a setting under which the bound would not hold, or mean
+  /// nothing.
+  void CheckPrivacy() {
+    const v1::Privacy& privacy = config_.privacy();
+    if (privacy.mechanism() != v1::Privacy::CENTRAL) {
+      const std::string where = "with mechanism none";
+      RequireDefaults("privacy", privacy, {"noise_multiplier", "accountant", "population", "max_cohort"}, where);
+      RequireDefaults("privacy.budget", privacy.budget(), {"epsilon", "delta"}, where);
+      RequireDefaults("privacy.clip", privacy.clip(), {"norm"}, where);
+      RequireDefaults("privacy.clip.adaptive", privacy.clip().adaptive(), {"quantile", "start", "rate", "count_noise"},
+                      where);
+      return;
+    }
+    CheckNoise(privacy);
+    const std::uint32_t population = privacy.population();
+    Require(population > 0, "privacy.population", "is missing, want how many clients there are");
+    Require(privacy.budget().delta() * population < 1, "privacy.budget.delta",
+            "is 1 / population or more, want well below it (with that chance everything may be told of one client)");
+    Require(config_.secure_aggregation().mode() != v1::SecureAggregation::PAIRWISE, "secure_aggregation.mode",
+            "got pairwise, want none with privacy.mechanism central: the coordinator clips each update, so it sees it");
+    Require(config_.peft().method() != v1::Peft::ADALORA, "peft.method",
+            "got adalora, want another one under privacy (its scores are a release of their own, without noise)");
+    const std::vector<PhaseSpec> schedule = ToSchedule(config_);
+    for (std::size_t i = 0; i < schedule.size(); ++i) {
+      CheckPrivatePhase("schedule." + std::to_string(i), schedule[i], privacy);
+    }
+  }
+
+  void CheckNoise(const v1::Privacy& privacy) {
+    const PrivacySpec spec = ToPrivacy(privacy);
+    const std::string& noise = privacy.noise_multiplier();
+    Require(noise == "auto" || (spec.noise_multiplier >= 0.01 && spec.noise_multiplier <= 1e6),
+            "privacy.noise_multiplier", "got " + Quoted(noise) + ", want auto, or 0.01 to 1e6");
+    if (spec.adaptive) {
+      RequireDefaults("privacy.clip", privacy.clip(), {"norm"}, "beside privacy.clip.adaptive");
+    } else {
+      RequireDefaults("privacy.clip.adaptive", privacy.clip().adaptive(), {"start", "rate", "count_noise"},
+                      "with quantile 0");
+    }
+    Require(spec.max_cohort == 0 || spec.accountant == privacy::AccountantKind::kPld, "privacy.accountant",
+            "got rdp, want pld with max_cohort (there is no Renyi bound of capped cohorts)");
+  }
+
+  void CheckPrivatePhase(const std::string& path, const PhaseSpec& phase, const v1::Privacy& privacy) {
+    const std::string participation = path + ".participation";
+    Require(phase.cohort >= 1 && phase.cohort <= privacy.population(), participation + ".cohort",
+            "got " + std::to_string(phase.cohort) + ", want 1 to privacy.population (each client is in a round with " +
+                "the probability cohort / population)");
+    Require(phase.min_clients <= privacy.population(), participation + ".min_clients",
+            "got " + std::to_string(phase.min_clients) + ", want at most privacy.population");
+    Require(privacy.max_cohort() == 0 || privacy.max_cohort() >= phase.cohort, "privacy.max_cohort",
+            "got " + std::to_string(privacy.max_cohort()) + ", want at least the cohort (" +
+                std::to_string(phase.cohort) + "), which is only the number that is expected");
+    Require(phase.over_selection == 0, participation + ".over_selection",
+            "got a share of extra clients, want 0 under privacy (who is in a round may not depend on who is fast)");
+    Require(phase.reducer.weights == ReducerSpec::Weights::kUniform, path + ".reducer.weights",
+            "got examples, want uniform under privacy (weights would tell of the clients' data, and the bound is for "
+            "clients that count the same)");
+  }
+
   /// The settings are those of the method.
   void CheckMethod() {
     const v1::Peft& peft = config_.peft();
@@ -336,11 +398,13 @@ class Rules {
     if (run.secure.on) {
       const Result<std::uint64_t> longest = LongestSecureVector(run, bytes / sizeof(float));
       if (longest.ok()) bytes = *longest;  // else CheckSecureAggregation says why
-      Require(!views.any_personal() || config_.evaluation().min_evaluators() == 0, "evaluation.min_evaluators",
-              "got " + std::to_string(config_.evaluation().min_evaluators()) +
-                  " where only clients could evaluate what is their own, each beside the sum, want 0 under " +
-                  "secure_aggregation");
     }
+    const bool guarded = run.secure.on || config_.privacy().mechanism() == v1::Privacy::CENTRAL;
+    Require(!guarded || !views.any_personal() || config_.evaluation().min_evaluators() == 0,
+            "evaluation.min_evaluators",
+            "got " + std::to_string(config_.evaluation().min_evaluators()) +
+                " where only clients could evaluate what is their own, each beside the sum, want 0 under " +
+                (run.secure.on ? "secure_aggregation" : "privacy"));
     Require(bytes <= config_.limits().upload_window_bytes(), "limits.upload_window_bytes",
             "got " + std::to_string(config_.limits().upload_window_bytes()) + ", want at least one update's " +
                 std::to_string(bytes));

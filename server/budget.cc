@@ -3,6 +3,9 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "configs/privacy.h"
+#include "server/report.h"
+
 namespace fedpeft::server {
 namespace {
 
@@ -12,7 +15,7 @@ privacy::Release RoundOf(const BudgetPlan& plan, double noise) {
 }
 
 Status Check(const BudgetPlan& plan) {
-  if (plan.rounds < 1) return InvalidArgument("rounds: got 0, want 1 or more");
+  if (plan.rounds < 1) return InvalidArgument("rounds: got 0, want 1 or more of a plan (or the state folder of a run)");
   if (!(plan.delta > 0 && plan.delta < 1)) return InvalidArgument("delta: want more than 0 and less than 1");
   if (plan.epsilon && !(*plan.epsilon > 0)) return InvalidArgument("epsilon: want more than 0");
   if (plan.epsilon.has_value() == plan.noise_multiplier.has_value()) {
@@ -95,6 +98,56 @@ std::string ForecastJson(const BudgetPlan& plan, const BudgetForecast& forecast)
     json["rounds"].push_back({{"rounds", row.rounds}, {"epsilon", row.epsilon}});
   }
   json["epsilon_of_known_participation"] = forecast.known_participation;
+  return json.dump(2) + "\n";
+}
+
+Result<BudgetStatus> ReadBudget(StateReader& state) {
+  ASSIGN_OR_RETURN(const RunSpec run, StoredRun(state));
+  if (!run.privacy.on) return FailedPrecondition("run " + run.name + ": has no differential privacy");
+  ASSIGN_OR_RETURN(std::vector<privacy::Release> releases, state.Releases());
+  ASSIGN_OR_RETURN(const std::vector<RoundRecord> rounds, state.Rounds());
+  BudgetStatus status;
+  status.budget = run.privacy.budget;
+  status.accountant = run.privacy.accountant;
+  status.releases = static_cast<std::uint32_t>(releases.size());
+  status.committed_round = rounds.empty() ? 0 : rounds.back().round;
+  status.total_rounds = run.total_rounds();
+  ASSIGN_OR_RETURN(status.spent, EpsilonOf(run, releases));
+  ASSIGN_OR_RETURN(status.noise_multiplier, NoiseMultiplierOf(run));
+  ASSIGN_OR_RETURN(status.last_round,
+                   LastAffordableRound(run, status.noise_multiplier, status.committed_round, releases));
+  status.after_next = status.spent;
+  if (status.committed_round < status.total_rounds) {
+    releases.push_back(RoundRelease(run, status.committed_round + 1, status.noise_multiplier));
+    ASSIGN_OR_RETURN(status.after_next, EpsilonOf(run, releases));
+  }
+  ASSIGN_OR_RETURN(status.known_participation, EpsilonOf(run, {privacy::GaussianSum{status.noise_multiplier}}));
+  return status;
+}
+
+std::string BudgetText(const BudgetStatus& status) {
+  return "spent       epsilon " + Number(status.spent) + " of " + Number(status.budget.epsilon) + ", delta " +
+         Number(status.budget.delta) + ", by " + std::string(NameOf(status.accountant)) + "\n" +  //
+         "released    " + std::to_string(status.releases) + " rounds of " + std::to_string(status.total_rounds) +
+         "\n" +  //
+         "next round  epsilon " + Number(status.after_next) + " after it, noise multiplier " +
+         Number(status.noise_multiplier) + "\n" +  //
+         "left        " + std::to_string(status.last_round - status.committed_round) + " rounds\n\n" +
+         "To whoever knows that a client took part, as the coordinator does, each of its rounds costs epsilon " +
+         Number(status.known_participation) + ".\n";
+}
+
+std::string BudgetJson(const BudgetStatus& status) {
+  nlohmann::ordered_json json;
+  json["epsilon"] = status.budget.epsilon;
+  json["delta"] = status.budget.delta;
+  json["accountant"] = NameOf(status.accountant);
+  json["releases"] = status.releases;
+  json["spent"] = status.spent;
+  json["after_next_round"] = status.after_next;
+  json["noise_multiplier"] = status.noise_multiplier;
+  json["rounds_left"] = status.last_round - status.committed_round;
+  json["epsilon_of_known_participation"] = status.known_participation;
   return json.dump(2) + "\n";
 }
 

@@ -1,4 +1,4 @@
-// What rounds under differential privacy would cost, before there are any: for planning a run.
+// What rounds under differential privacy cost: those of a run, and, for planning one, those that there might be.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,7 @@
 
 #include "peft/core/status.h"
 #include "privacy/accounting/accountant.h"
+#include "server/state_reader.h"
 
 namespace fedpeft::server {
 
@@ -45,5 +46,28 @@ struct BudgetForecast {
 Result<BudgetForecast> Forecast(const BudgetPlan& plan);
 std::string ForecastText(const BudgetPlan& plan, const BudgetForecast& forecast);
 std::string ForecastJson(const BudgetPlan& plan, const BudgetForecast& forecast);
+
+/// Where a run's budget stands.
+struct BudgetStatus {
+  privacy::PrivacyBudget budget;
+  privacy::AccountantKind accountant = privacy::AccountantKind::kPld;
+  std::uint32_t releases = 0;
+  double spent = 0;
+  std::uint32_t committed_round = 0;
+  std::uint32_t total_rounds = 0;
+  /// Of the rounds to come.
+  double noise_multiplier = 0;
+  /// After one round more.
+  double after_next = 0;
+  /// The last round that the budget allows.
+  std::uint32_t last_round = 0;
+  /// What one round says about a client to whoever knows that it took part, as the coordinator does.
+  double known_participation = 0;
+};
+
+/// Errors: those of the state folder; kFailedPrecondition for a run without differential privacy.
+Result<BudgetStatus> ReadBudget(StateReader& state);
+std::string BudgetText(const BudgetStatus& status);
+std::string BudgetJson(const BudgetStatus& status);
 
 }  // namespace fedpeft::server

@@ -46,6 +46,8 @@ struct ExportArgs {
 };
 
 struct BudgetArgs {
+  /// Of a run; empty: a plan.
+  std::string state;
   BudgetPlan plan;
   bool json = false;
 };

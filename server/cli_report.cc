@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "configs/loader.h"
+#include "configs/privacy.h"
 #include "configs/run.h"
 #include "configs/secure.h"
 #include "configs/views.h"
@@ -24,6 +25,12 @@ std::string Kept(const RunViews& views, const ParamLayout& layout) {
   std::string text;
   for (const std::string_view part : parts) text.append(text.empty() ? "  personal    " : ", ").append(part);
   return text.empty() ? text : text + "\n";
+}
+
+std::string Short(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.4g", value);
+  return text;
 }
 
 /// How the sums of each phase are masked; nothing where they are not.
@@ -49,6 +56,24 @@ Result<std::string> SecureText(const RunSpec& run, const RunViews& views) {
   return text;
 }
 
+/// What the run's rounds cost in privacy; nothing where there is none.
+Result<std::string> PrivacyText(const RunSpec& run) {
+  if (!run.privacy.on) return std::string();
+  ASSIGN_OR_RETURN(const double noise, NoiseMultiplierOf(run));
+  ASSIGN_OR_RETURN(const std::uint32_t last, LastAffordableRound(run, noise, 0, {}));
+  std::vector<privacy::Release> releases;
+  for (std::uint32_t round = 1; round <= last; ++round) releases.push_back(RoundRelease(run, round, noise));
+  ASSIGN_OR_RETURN(const double epsilon, EpsilonOf(run, releases));
+  std::string text = "  privacy     noise multiplier " + Short(noise) + ": epsilon " + Short(epsilon) + " of " +
+                     Short(run.privacy.budget.epsilon) + " after " + std::to_string(last) + " rounds, delta " +
+                     Short(run.privacy.budget.delta) + ", by " + std::string(NameOf(run.privacy.accountant)) + "\n";
+  if (last < run.total_rounds()) {
+    text += "              the budget ends the run after round " + std::to_string(last) + " of " +
+            std::to_string(run.total_rounds()) + "\n";
+  }
+  return text;
+}
+
 /// What both sides will agree on, for a run that is fit to be served.
 Result<std::string> Summary(const RunArgs& args) {
   ASSIGN_OR_RETURN(const configs::LoadedRun loaded, configs::LoadRun(args.file, args.overrides));
@@ -56,6 +81,7 @@ Result<std::string> Summary(const RunArgs& args) {
   ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
   ASSIGN_OR_RETURN(const RunViews views, RunViews::Make(run.plan, run.schedule, layout));
   ASSIGN_OR_RETURN(const std::string secure, SecureText(run, views));
+  ASSIGN_OR_RETURN(const std::string privacy, PrivacyText(run));
   return args.file + ": good\n" +                                                                  //
          "  run         " + run.name + "\n" +                                                      //
          "  base        " + run.base_name + ", weights sha256 " + Hex(run.weights) + "\n" +        //
@@ -63,8 +89,8 @@ Result<std::string> Summary(const RunArgs& args) {
          "  metric      " + std::string(MetricName(run.evaluation.metric)) + "\n" +                //
          "  layout      " + std::to_string(layout->tensors().size()) + " tensors, " +              //
          std::to_string(layout->size()) + " parameters, sha256 " + Hex(layout->digest()) + "\n" +  //
-         "  an update   " + std::to_string(views.max_update_bytes()) + " bytes\n" + secure + Kept(views, *layout) +
-         "  a broadcast " + std::to_string(views.max_broadcast_bytes()) + " bytes\n" +                           //
+         "  an update   " + std::to_string(views.max_update_bytes()) + " bytes\n" + secure + privacy +
+         Kept(views, *layout) + "  a broadcast " + std::to_string(views.max_broadcast_bytes()) + " bytes\n" +    //
          "  rounds      " + std::to_string(run.total_rounds()) + " in " + std::to_string(run.schedule.size()) +  //
          (run.schedule.size() == 1 ? " phase\n" : " phases\n");
 }
@@ -83,12 +109,7 @@ Result<std::string> Report(const ReportArgs& args, Result<std::string> (*text)(S
 
 Result<std::string> ExportText(const ExportArgs& args) {
   ASSIGN_OR_RETURN(StateReader state, StateReader::Open(args.state));
-  ASSIGN_OR_RETURN(const RunRecord record, state.Run());
-  v1::RunConfig config;
-  if (!config.ParseFromString(record.config)) {
-    return DataLoss(args.state + ": the stored run does not parse (is the disk sound?)");
-  }
-  ASSIGN_OR_RETURN(const RunSpec run, TranslateRun(config));
+  ASSIGN_OR_RETURN(const RunSpec run, StoredRun(state));
   using Format = ExportTarget::Format;
   const std::map<std::string, Format> formats = {
       {"peft", Format::kPeft}, {"adapters", Format::kAdapters}, {"gguf", Format::kGguf}};

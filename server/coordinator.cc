@@ -9,6 +9,7 @@
 #include <utility>
 #include <variant>
 
+#include "configs/privacy.h"
 #include "configs/secure.h"
 #include "peft/core/check.h"
 #include "peft/core/log.h"
@@ -27,6 +28,21 @@ Status CommitStart(Store& store, const GlobalModel& model, const RunSpec& run) {
   start.record.complete = run.evaluation.every == 0;
   start.record.threat = ThreatName(run.secure);
   return store.Commit(start, *model.checkpoint());
+}
+
+/// How far the privacy budget goes.
+Status ReckonBudget(const RunSpec& run, ResumePoint& resume) {
+  ASSIGN_OR_RETURN(const std::uint32_t last,
+                   LastAffordableRound(run, run.privacy.noise_multiplier, resume.committed_round, resume.released));
+  ASSIGN_OR_RETURN(const double spent, EpsilonOf(run, resume.released));
+  resume.last_affordable_round = last;
+  LogInfo("privacy.budget", {{"epsilon", run.privacy.budget.epsilon},
+                             {"delta", run.privacy.budget.delta},
+                             {"spent", spent},
+                             {"noise_multiplier", run.privacy.noise_multiplier},
+                             {"accountant", std::string(NameOf(run.privacy.accountant))},
+                             {"last_round", last}});
+  return OkStatus();
 }
 
 }  // namespace
@@ -184,7 +200,11 @@ class Coordinator::Loop {
 };
 
 Result<std::unique_ptr<Coordinator>> Coordinator::Open(CoordinatorOptions options) {
-  ASSIGN_OR_RETURN(GlobalModel model, GlobalModel::Make(options.run));
+  RunSpec& run = options.run;
+  if (run.privacy.on) {
+    ASSIGN_OR_RETURN(run.privacy.noise_multiplier, NoiseMultiplierOf(run));
+  }
+  ASSIGN_OR_RETURN(GlobalModel model, GlobalModel::Make(run));
   ASSIGN_OR_RETURN(Store store, Store::Open(options.state_folder, options.run_config, options.run));
   ASSIGN_OR_RETURN(const std::optional<RoundRecord> last, store.LastRound());
   ResumePoint resume;
@@ -199,6 +219,7 @@ Result<std::unique_ptr<Coordinator>> Coordinator::Open(CoordinatorOptions option
     }
     RETURN_IF_ERROR(CommitStart(store, model, options.run));
   }
+  if (run.privacy.on) RETURN_IF_ERROR(ReckonBudget(run, resume));
   std::string run_id = store.run().run_id;
   auto loop = std::make_unique<Loop>(std::move(options), std::move(run_id), std::move(model), std::move(store),
                                      std::move(resume));

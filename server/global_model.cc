@@ -4,9 +4,11 @@
 #include <vector>
 
 #include "aggregation/server_optimizer.h"
+#include "configs/privacy.h"
 #include "configs/secure.h"
 #include "peft/plan/plan.h"
 #include "peft/plan/ranks.h"
+#include "server/private_sum.h"
 
 namespace fedpeft::server {
 namespace {
@@ -45,6 +47,26 @@ Result<ServerOptimizer> OptimizerOf(const PhaseSpec& phase) {
                                 .tau = spec.tau});
 }
 
+/// Without noise.
+class ClearSum final : public RoundSum {
+ public:
+  ClearSum(const SumReducer& reducer, aggregation::IntegerSum sum) : reducer_(reducer), sum_(std::move(sum)) {}
+
+  std::uint64_t update_bytes() const override { return sum_.values().size() * sizeof(float); }
+  Status Add(std::uint64_t length, const aggregation::UpdateReader& reader, std::uint64_t weight) override {
+    return sum_.Add(length, reader, weight);
+  }
+  bool spoiled() const override { return sum_.spoiled(); }
+  Result<RoundMean> Finish() override {
+    ASSIGN_OR_RETURN(aggregation::Reduced reduced, reducer_.Finish(std::move(sum_)));
+    return RoundMean{std::move(reduced)};
+  }
+
+ private:
+  SumReducer reducer_;
+  aggregation::IntegerSum sum_;
+};
+
 }  // namespace
 
 GlobalModel::GlobalModel(const RunSpec& run, std::shared_ptr<const ParamLayout> layout, RunViews views)
@@ -62,7 +84,7 @@ Result<GlobalModel> GlobalModel::Make(const RunSpec& run) {
   for (const PhaseSpec& phase : run.schedule) {
     if (const auto optimizer = OptimizerOf(phase); !optimizer.ok()) return optimizer.status();
     if (run.secure.on) continue;  // its sums are masked, on another grid
-    if (const auto sum = model.BeginSum(round); !sum.ok()) return sum.status();
+    if (const auto sum = model.OpenSum(round, run.privacy.clip); !sum.ok()) return sum.status();
     round += phase.rounds;
   }
   return model;
@@ -83,6 +105,21 @@ Bytes GlobalModel::Encode(const Checkpoint& checkpoint) const {
   return bytes;
 }
 
+Result<std::unique_ptr<RoundSum>> GlobalModel::OpenSum(std::uint32_t round, double clip) const {
+  if (!run_.privacy.on) {
+    ASSIGN_OR_RETURN(aggregation::IntegerSum sum, BeginSum(round));
+    return std::unique_ptr<RoundSum>(std::make_unique<ClearSum>(ReducerOf(run_.PhaseAt(round)), std::move(sum)));
+  }
+  PrivateSum::Setup setup;
+  setup.clip = clip;
+  setup.noise_multiplier = run_.privacy.noise_multiplier;
+  setup.expected = run_.PhaseAt(round).cohort;
+  setup.most = run_.privacy.max_cohort > 0 ? run_.privacy.max_cohort : run_.privacy.population;
+  if (run_.privacy.adaptive) setup.adaptive = AdaptiveClipOf(run_, round);
+  ASSIGN_OR_RETURN(PrivateSum sum, PrivateSum::Make(layout_, Payload(round), setup));
+  return std::unique_ptr<RoundSum>(std::make_unique<PrivateSum>(std::move(sum)));
+}
+
 Result<aggregation::IntegerSum> GlobalModel::BeginSum(std::uint32_t round) const {
   const PhaseSpec& phase = run_.PhaseAt(round);
   return ReducerOf(phase).Begin(layout_, Payload(round),
@@ -91,10 +128,6 @@ Result<aggregation::IntegerSum> GlobalModel::BeginSum(std::uint32_t round) const
 
 Result<std::uint64_t> GlobalModel::WeightOf(std::uint32_t round, std::uint64_t examples) const {
   return fedpeft::WeightOf(run_.PhaseAt(round).reducer, examples);
-}
-
-Result<aggregation::Reduced> GlobalModel::Finish(std::uint32_t round, aggregation::IntegerSum&& sum) const {
-  return ReducerOf(run_.PhaseAt(round)).Finish(std::move(sum));
 }
 
 Result<std::shared_ptr<const Checkpoint>> GlobalModel::Step(std::uint32_t round, aggregation::Reduced reduced) const {

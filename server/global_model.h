@@ -11,6 +11,7 @@
 #include "peft/core/status.h"
 #include "peft/params/layout.h"
 #include "server/checkpoint.h"
+#include "server/round_sum.h"
 
 namespace fedpeft::server {
 
@@ -36,11 +37,12 @@ class GlobalModel {
   /// The parameters as clients get them: masks of ranks, then all that some round shares.
   Bytes Encode(const Checkpoint& checkpoint) const;
 
+  /// An empty sum of the round's updates. `clip`: under differential privacy the norm that they are clipped to.
+  Result<std::unique_ptr<RoundSum>> OpenSum(std::uint32_t round, double clip) const;
+  /// In the clear, without differential privacy.
   Result<aggregation::IntegerSum> BeginSum(std::uint32_t round) const;
   /// Errors: kInvalidArgument: no examples where they are the weight.
   Result<std::uint64_t> WeightOf(std::uint32_t round, std::uint64_t examples) const;
-  /// The mean of a sum in the clear. Errors: the reducer's.
-  Result<aggregation::Reduced> Finish(std::uint32_t round, aggregation::IntegerSum&& sum) const;
   /// The next checkpoint, by the mean update in Payload(round)'s order. Errors: the optimiser's; the model is as it
   /// was.
   Result<std::shared_ptr<const Checkpoint>> Step(std::uint32_t round, aggregation::Reduced reduced) const;

@@ -21,6 +21,7 @@ constexpr const char* kExamples = R"(Examples:
       --tls-cert server.pem --tls-key server.key --client-ca ca.pem --set train.learning_rate=0.01
   fedpeft-server rounds --state state --json
   fedpeft-server export --state state adapter
+  fedpeft-server budget --state state
   fedpeft-server budget --rounds 500 --sampling 0.05 --delta 1e-6 --epsilon 8
 
 Standard output is for people (or JSON with --json), standard error for logs. Exit status: 0 good, 1 failed.)";
@@ -94,9 +95,10 @@ void AddBudget(CLI::App& app, BudgetArgs& args, std::function<int()>& chosen) {
   CLI::App& verb =
       *app.add_subcommand("budget", "what rounds under differential privacy cost, and what noise they take");
   BudgetPlan& plan = args.plan;
-  verb.add_option("--rounds", plan.rounds, "how many there are to be")->required();
-  verb.add_option("--delta", plan.delta, "the chance that the bound does not hold; below 1 over all clients")
-      ->required();
+  CLI::Option* const state =
+      verb.add_option("--state", args.state, "a run's state folder: what it has spent, and what is left");
+  verb.add_option("--rounds", plan.rounds, "of a plan: how many there are to be")->excludes(state);
+  verb.add_option("--delta", plan.delta, "the chance that the bound does not hold; below 1 over all clients");
   verb.add_option("--sampling", plan.sampling, "the probability that a client is in a round")->capture_default_str();
   CLI::Option* const noise = verb.add_option("--noise-multiplier", plan.noise_multiplier,
                                              "standard deviation of the noise over the clip norm");

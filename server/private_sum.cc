@@ -4,8 +4,10 @@
 #include <cmath>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "peft/core/bytes.h"
+#include "peft/core/check.h"
 #include "privacy/noise/discrete_gaussian.h"
 
 namespace fedpeft::server {
@@ -45,7 +47,8 @@ PrivateSum::PrivateSum(const Setup& setup, double vector_noise, aggregation::Int
   grid_ = std::min(static_cast<int>(finest), sum_.grid_exponent());
 }
 
-Status PrivateSum::Add(std::uint64_t length, const aggregation::UpdateReader& reader) {
+Status PrivateSum::Add(std::uint64_t length, const aggregation::UpdateReader& reader, std::uint64_t weight) {
+  FEDPEFT_CHECK(weight == 1);
   privacy::NormCounter norm;
   const std::uint64_t values = sum_.values().size();
   if (length == values * sizeof(float)) {  // or the sum says what is wrong with it
@@ -69,18 +72,20 @@ Status PrivateSum::Add(std::uint64_t length, const aggregation::UpdateReader& re
   return OkStatus();
 }
 
-Result<PrivateSum::Outcome> PrivateSum::Finish(privacy::RandomSource& random) {
+Result<RoundMean> PrivateSum::Finish() {
   if (sum_.spoiled()) return DataLoss("sum: holds half an update since a read failed (repeat the attempt)");
   const std::span<const std::int64_t> values = sum_.values();
-  Outcome outcome;
-  outcome.mean.resize(values.size());
+  RoundMean outcome;
+  std::vector<float>& mean = outcome.reduced.mean;
+  mean.resize(values.size());
+  outcome.reduced.total_weight = outcome.reduced.contributions = sum_.contributions();
   const privacy::DiscreteGaussian noise(std::ldexp(vector_noise_ * setup_.clip, grid_));
   const std::int64_t step = std::int64_t{1} << (sum_.grid_exponent() - grid_);
   const double scale = std::ldexp(1 / setup_.expected, -sum_.grid_exponent());
   const auto fill = [&](privacy::SecretKey key, std::size_t begin, std::size_t end) {
     privacy::RandomBits bits(key);
     for (std::size_t i = begin; i < end; ++i) {
-      outcome.mean[i] = static_cast<float>(static_cast<double>(values[i] + step * noise.Draw(bits)) * scale);
+      mean[i] = static_cast<float>(static_cast<double>(values[i] + step * noise.Draw(bits)) * scale);
     }
   };
   const std::size_t threads = std::max(1u, std::thread::hardware_concurrency());
@@ -88,12 +93,13 @@ Result<PrivateSum::Outcome> PrivateSum::Finish(privacy::RandomSource& random) {
   {
     std::vector<std::jthread> others;
     for (std::size_t begin = 0; begin < values.size(); begin += share) {
-      others.emplace_back(fill, privacy::RandomSecret<32>(random), begin, std::min(begin + share, values.size()));
+      others.emplace_back(fill, privacy::RandomSecret<32>(*setup_.random), begin,
+                          std::min(begin + share, values.size()));
     }
   }
   outcome.next_clip = setup_.clip;
   if (setup_.adaptive) {
-    privacy::RandomBits bits(random);
+    privacy::RandomBits bits(*setup_.random);
     const privacy::DiscreteGaussian count_noise(2 * setup_.adaptive->count_noise);
     const auto balance = static_cast<double>(balance_ + count_noise.Draw(bits));
     outcome.next_clip = setup_.adaptive->Next(setup_.clip, 0.5 + balance / (2 * setup_.expected));

@@ -5,16 +5,16 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <vector>
 
 #include "aggregation/integer_sum.h"
 #include "peft/core/status.h"
 #include "privacy/crypto/random_source.h"
 #include "privacy/mechanism/clip.h"
+#include "server/round_sum.h"
 
 namespace fedpeft::server {
 
-class PrivateSum {
+class PrivateSum final : public RoundSum {
  public:
   struct Setup {
     /// The L2 norm that an update is clipped to, all its tensors together; > 0.
@@ -26,22 +26,17 @@ class PrivateSum {
     /// The most that can come.
     std::uint64_t most = 1;
     std::optional<privacy::AdaptiveClip> adaptive = std::nullopt;
+    privacy::RandomSource* random = &privacy::RandomSource::System();
   };
   /// Errors: IntegerSum::Make's; AdaptiveClip::VectorNoise's.
   static Result<PrivateSum> Make(std::shared_ptr<const ParamLayout> layout, PayloadLayout payload, const Setup& setup);
 
-  /// Adds an update, clipped. What is not finite counts as zero. The update is read three times.
-  /// Errors: the reader's; kInvalidArgument for a wrong length; kDataLoss as IntegerSum::Add.
-  Status Add(std::uint64_t length, const aggregation::UpdateReader& reader);
-
-  struct Outcome {
-    /// In the payload's order.
-    std::vector<float> mean;
-    /// The clip norm of the next round.
-    double next_clip = 0;
-  };
-  /// Once. Errors: kDataLoss for a spoiled sum.
-  Result<Outcome> Finish(privacy::RandomSource& random);
+  std::uint64_t update_bytes() const override { return sum_.values().size() * sizeof(float); }
+  /// Clipped. What is not finite counts as zero. The update is read three times. Pre: the weight is 1.
+  Status Add(std::uint64_t length, const aggregation::UpdateReader& reader, std::uint64_t weight) override;
+  bool spoiled() const override { return sum_.spoiled(); }
+  /// Also of no updates at all.
+  Result<RoundMean> Finish() override;
 
   /// Without noise: never to be given out.
   const aggregation::IntegerSum& sum() const { return sum_; }

@@ -54,6 +54,15 @@ struct SecureRecord {
   double next_range = 0;
 };
 
+/// What protects a round's release.
+struct PrivacyRecord {
+  /// Norms that this round's updates were clipped to, and the next one's are.
+  double clip = 0;
+  double next_clip = 0;
+  /// Standard deviation of the noise over `clip`.
+  double noise_multiplier = 0;
+};
+
 /// One held-out evaluation, summed over the evaluators. Pre: counts.totals.examples() > 0.
 struct EvaluationRecord {
   EvaluateStats counts;
@@ -83,6 +92,7 @@ struct RoundRecord {
   /// What the coordinator was guarded against: `trusted` (nothing) or secure aggregation's threat model.
   std::string threat = "trusted";
   std::optional<SecureRecord> secure;
+  std::optional<PrivacyRecord> privacy;
   std::optional<EvaluationRecord> evaluation;
   /// Its evaluation is over, or was not due.
   bool complete = false;

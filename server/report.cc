@@ -11,6 +11,7 @@
 #include "peft/io/adapter_folder.h"
 #include "peft/metrics/metrics.h"
 #include "peft/plan/plan.h"
+#include "proto/run_config.pb.h"
 #include "server/checkpoint.h"
 #include "server/round_log.h"
 
@@ -59,6 +60,15 @@ std::string TableLine(const RoundRecord& record) {
 }
 
 }  // namespace
+
+Result<RunSpec> StoredRun(StateReader& state) {
+  ASSIGN_OR_RETURN(const RunRecord record, state.Run());
+  v1::RunConfig config;
+  if (!config.ParseFromString(record.config)) {
+    return DataLoss("run " + record.run_id + ": does not parse as it is stored (is the disk sound?)");
+  }
+  return TranslateRun(config);
+}
 
 Result<std::string> RoundsText(StateReader& state) {
   ASSIGN_OR_RETURN(const std::vector<RoundRecord> rounds, state.Rounds());

@@ -11,6 +11,9 @@
 
 namespace fedpeft::server {
 
+/// The run as it was started. Errors: kNotFound: none was; kDataLoss: it does not parse.
+Result<RunSpec> StoredRun(StateReader& state);
+
 /// A table, one line a committed round.
 Result<std::string> RoundsText(StateReader& state);
 /// An array of round_log.h's objects.

@@ -25,9 +25,9 @@ Verdict Refused(std::string reason) {
 
 }  // namespace
 
-RunMachine::RunMachine(const RunSpec& run, ResumePoint resume)
+RunMachine::RunMachine(const RunSpec& run, ResumePoint resume, privacy::RandomSource& random)
     : run_(run),
-      total_rounds_(run.total_rounds()),
+      last_round_(std::min(run.total_rounds(), resume.last_affordable_round.value_or(run.total_rounds()))),
       resume_(std::move(resume)),
       committed_round_(resume_.committed_round),
       committed_attempt_(resume_.committed_attempt),
@@ -36,6 +36,7 @@ RunMachine::RunMachine(const RunSpec& run, ResumePoint resume)
       last_attempt_(resume_.last_attempt),
       lost_attempts_(resume_.lost_attempts),
       best_(run.evaluation) {
+  if (run_.privacy.on) draws_ = std::make_unique<privacy::RandomBits>(random);
   for (const EvaluateStats& stats : resume_.evaluations) best_.Add(stats);
 }
 
@@ -162,7 +163,10 @@ void RunMachine::Advance() {
   if (!gathered_ && !Gathered()) return;
   gathered_ = true;
   if (Over()) {
-    return Finish(committed_round_ == total_rounds_
+    if (last_round_ < run_.total_rounds() && committed_round_ >= last_round_) {
+      return Finish("the privacy budget allows no round after " + Number(last_round_), true);
+    }
+    return Finish(committed_round_ >= last_round_
                       ? "all rounds are done"
                       : "no better evaluation in " + Number(run_.evaluation.patience) + " (evaluation.patience)",
                   true);
@@ -177,7 +181,7 @@ void RunMachine::Advance() {
 }
 
 bool RunMachine::Over() const {
-  return evaluated_ && (committed_round_ == total_rounds_ || best_.Exhausted());
+  return evaluated_ && (committed_round_ >= last_round_ || best_.Exhausted());
 }
 
 Duration RunMachine::Grace() const {
@@ -199,7 +203,7 @@ bool RunMachine::Gathered() const {
   // A run that was under way goes on with whom it has; one that has yet to start does not start without its evaluators.
   const bool started = committed_round_ > 0 || evaluated_;
   if (started && late) return true;
-  const bool training_left = committed_round_ < total_rounds_;
+  const bool training_left = committed_round_ < last_round_;
   if (training_left && trainers_.size() < run_.PhaseAt(committed_round_ + 1).min_clients) return false;
   return run_.evaluation.every == 0 || evaluators_.size() >= run_.evaluation.min_evaluators;
 }
@@ -217,17 +221,19 @@ void RunMachine::OpenAttemptIfPossible() {
   attempt_ = ++last_attempt_;
   std::vector<std::string> cohort = ChooseCohort(phase);
   resume_.cohort.clear();
-  wanted_updates_ = phase.cohort == 0 ? cohort.size() : std::min<std::size_t>(phase.cohort, cohort.size());
+  const bool all = phase.cohort == 0 || run_.privacy.on;
+  wanted_updates_ = all ? cohort.size() : std::min<std::size_t>(phase.cohort, cohort.size());
   SetMembers(cohort);
   stage_ = Stage::kOpening;
   actions_.emplace_back(StoreAttempt{round_, attempt_, std::move(cohort)});
 }
 
-std::vector<std::string> RunMachine::ChooseCohort(const PhaseSpec& phase) const {
+std::vector<std::string> RunMachine::ChooseCohort(const PhaseSpec& phase) {
   const bool same = !resume_.cohort.empty() && std::all_of(resume_.cohort.begin(), resume_.cohort.end(),
                                                            [this](const auto& id) { return trainers_.contains(id); });
   if (same) return resume_.cohort;
   std::vector<std::string> joined(trainers_.begin(), trainers_.end());
+  if (run_.privacy.on) return DrawCohort(phase, joined);
   const double wanted = std::ceil(phase.cohort * (1 + phase.over_selection));
   if (phase.cohort == 0 || wanted >= static_cast<double>(joined.size())) return joined;
   RandomStream stream(run_.seed, "cohort", {round_, lost_attempts_});
@@ -235,6 +241,17 @@ std::vector<std::string> RunMachine::ChooseCohort(const PhaseSpec& phase) const 
   joined.resize(static_cast<std::size_t>(wanted));
   std::sort(joined.begin(), joined.end());
   return joined;
+}
+
+std::vector<std::string> RunMachine::DrawCohort(const PhaseSpec& phase, const std::vector<std::string>& joined) {
+  std::vector<std::string> drawn;
+  for (const std::string& client : joined) {
+    if (draws_->Below(run_.privacy.population) < phase.cohort) drawn.push_back(client);
+  }
+  while (run_.privacy.max_cohort > 0 && drawn.size() > run_.privacy.max_cohort) {
+    drawn.erase(drawn.begin() + static_cast<std::ptrdiff_t>(draws_->Below(drawn.size())));
+  }
+  return drawn;
 }
 
 void RunMachine::StartTraining() {
@@ -251,7 +268,8 @@ void RunMachine::CloseTrainingIfDone() {
   if (updates < wanted_updates_ && Count(Member::kAsked) > 0 && !late) return;
   deadline_.reset();
   const std::uint32_t min_clients = run_.PhaseAt(round_).min_clients;
-  if (updates < min_clients) {
+  // Whatever came is released under privacy: a round that few are in is as good, and says nothing by being repeated.
+  if (updates < min_clients && !run_.privacy.on) {
     return Lose(Number(updates) + " of " + Number(members_.size()) + " clients sent an update " +
                 (late ? "by the deadline" : "and no other is left") + ", want " + Number(min_clients));
   }
@@ -293,7 +311,7 @@ void RunMachine::CountLoss(const std::string& reason) {
 
 bool RunMachine::EvaluationDue(std::uint32_t round) const {
   const std::uint32_t every = run_.evaluation.every;
-  return every > 0 && (round % every == 0 || round == total_rounds_);
+  return every > 0 && (round % every == 0 || round == last_round_);
 }
 
 void RunMachine::StartEvaluation() {

@@ -1,6 +1,6 @@
 // RunMachine: the rules of a run as a value. It is told what happened and answers with what to do: whom to ask, when a
 // round closes, whether it is committed or lost, when to evaluate, when to stop. It holds no parameters, and owns no
-// clock, thread, socket or random source, so a test drives thousands of them. Coordinator carries the actions out.
+// clock, thread or socket, so a test drives thousands of them. Coordinator carries the actions out.
 //
 //   waiting → opening (the attempt is being stored) → training → committing (being stored) → evaluating → waiting …
 //                                                        └ too few updates: lost, back to waiting
@@ -13,6 +13,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -22,6 +23,7 @@
 #include "configs/run.h"
 #include "peft/core/clock.h"
 #include "peft/metrics/totals.h"
+#include "privacy/noise/random_bits.h"
 #include "server/best_tracker.h"
 #include "server/events.h"
 
@@ -145,6 +147,11 @@ struct ResumePoint {
   bool unmasking = false;
   /// Secure aggregation: the range of the next round's values.
   std::optional<double> range = {};
+  /// Differential privacy: the norm that the next round's updates are clipped to, what was released before, and the
+  /// last round that the budget allows.
+  std::optional<double> clip = {};
+  std::vector<privacy::Release> released = {};
+  std::optional<std::uint32_t> last_affordable_round = {};
   /// Clients that were joined: they are given some time to come back before anything starts, or the run ends, without
   /// them.
   std::set<std::string> expected;
@@ -160,7 +167,8 @@ class RunMachine {
  public:
   enum class Stage { kWaiting, kOpening, kTraining, kSumming, kCommitting, kEvaluating, kFinished };
 
-  RunMachine(const RunSpec& run, ResumePoint resume);
+  /// `random`: what cohorts are drawn from under privacy, where nobody may know them; otherwise the run's seed says.
+  RunMachine(const RunSpec& run, ResumePoint resume, privacy::RandomSource& random = privacy::RandomSource::System());
 
   /// `now` never goes back.
   std::vector<Action> Handle(Instant now, const RoundEvent& event);
@@ -191,7 +199,9 @@ class RunMachine {
   /// Whether all are there that the first step of this process waits for.
   bool Gathered() const;
   void OpenAttemptIfPossible();
-  std::vector<std::string> ChooseCohort(const PhaseSpec& phase) const;
+  std::vector<std::string> ChooseCohort(const PhaseSpec& phase);
+  /// Each with the probability cohort / population, on its own (Poisson sampling).
+  std::vector<std::string> DrawCohort(const PhaseSpec& phase, const std::vector<std::string>& joined);
   void StartTraining();
   void CloseTrainingIfDone();
   void Commit();
@@ -214,9 +224,11 @@ class RunMachine {
 
   // Constant.
   const RunSpec run_;
-  const std::uint32_t total_rounds_;
+  /// Of the run, or that its budget allows.
+  const std::uint32_t last_round_;
 
   Stage stage_ = Stage::kWaiting;
+  std::unique_ptr<privacy::RandomBits> draws_;
   std::set<std::string> trainers_;
   /// Never among them, in this process.
   std::set<std::string> expelled_;

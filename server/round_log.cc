@@ -46,6 +46,10 @@ std::string RoundJson(const RoundRecord& record, std::uint32_t total_rounds) {
     line["saturated"] = record.secure->saturated;
     line["next_range"] = record.secure->next_range;
   }
+  if (record.privacy) {
+    line["clip"] = record.privacy->clip;
+    line["noise_multiplier"] = record.privacy->noise_multiplier;
+  }
   line["committed"] = FormatUtc(record.committed_ms);
   line["params_sha256"] = Hex(record.params_sha256);
   return line.dump();

@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "configs/privacy.h"
 #include "peft/core/log.h"
 #include "peft/metrics/metrics.h"
 #include "server/claims.h"
@@ -38,7 +39,8 @@ RunLoop::RunLoop(const RunSpec& run, Setup setup, GlobalModel model, ResumePoint
       clock_(clock),
       model_(std::move(model)),
       machine_(run_, resume),
-      range_(resume.range.value_or(run_.secure.range)) {}
+      range_(resume.range.value_or(run_.secure.range)),
+      clip_(resume.clip.value_or(run_.privacy.clip)) {}
 
 void RunLoop::Start(Outbox& outbox, Persist persist, std::function<void(RunOutcome)> ended) {
   outbox_ = &outbox;
@@ -179,7 +181,7 @@ Status RunLoop::CheckManifest(const UploadManifest& manifest) const {
   if (manifest.payload != payload_) {
     return InvalidArgument("update: has payload " + Hex(manifest.payload) + ", want " + Hex(payload_));
   }
-  const std::uint64_t want = run_.secure.on ? secure_->upload_bytes() : sum_->values().size() * sizeof(float);
+  const std::uint64_t want = run_.secure.on ? secure_->upload_bytes() : sum_->update_bytes();
   if (manifest.length != want) {
     return InvalidArgument("update: has " + std::to_string(manifest.length) + " bytes, want " + std::to_string(want));
   }
@@ -331,7 +333,7 @@ void RunLoop::Feed(const RoundEvent& event) {
 
 void RunLoop::Open(const StoreAttempt& action) {
   if (!run_.secure.on) {
-    Result<aggregation::IntegerSum> sum = model_.BeginSum(action.round);
+    Result<std::unique_ptr<RoundSum>> sum = model_.OpenSum(action.round, clip_);
     if (!sum.ok()) return Fail(sum.status());
     sum_ = *std::move(sum);
   }
@@ -349,18 +351,23 @@ void RunLoop::Open(const StoreAttempt& action) {
            });
 }
 
-Result<aggregation::Reduced> RunLoop::Reduce(std::uint32_t round) {
-  if (!run_.secure.on) return model_.Finish(round, *std::exchange(sum_, std::nullopt));
-  return aggregation::Reduced{std::move(outcome_->mean), outcome_->total_weight, outcome_->clients.size()};
+Result<RoundMean> RunLoop::Reduce() {
+  if (!run_.secure.on) return std::exchange(sum_, nullptr)->Finish();
+  return RoundMean{{std::move(outcome_->mean), outcome_->total_weight, outcome_->clients.size()}};
 }
 
 void RunLoop::Commit(const CommitRound& action) {
   CloseTasks();
-  Result<aggregation::Reduced> reduced = Reduce(action.round);
-  if (!reduced.ok()) return Feed(SumSpoiled{reduced.status().message()});
-  Result<std::shared_ptr<const Checkpoint>> next = model_.Step(action.round, *std::move(reduced));
+  Result<RoundMean> mean = Reduce();
+  if (!mean.ok()) return Feed(SumSpoiled{mean.status().message()});
+  Result<std::shared_ptr<const Checkpoint>> next = model_.Step(action.round, std::move(mean->reduced));
   if (!next.ok()) return Feed(SumSpoiled{next.status().message()});
   RoundCommit commit = Summarise(action);
+  if (run_.privacy.on) {
+    commit.record.privacy = {clip_, *mean->next_clip, run_.privacy.noise_multiplier};
+    commit.release = RoundRelease(run_, action.round, run_.privacy.noise_multiplier);
+    clip_ = *mean->next_clip;
+  }
   if (outcome_) range_ = outcome_->next_range;
   outcome_.reset();
   auto blob = std::make_shared<const Bytes>(model_.Encode(**next));

@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "aggregation/integer_sum.h"
 #include "configs/run.h"
 #include "peft/core/clock.h"
 #include "server/client_registry.h"
@@ -19,6 +18,7 @@
 #include "server/events.h"
 #include "server/global_model.h"
 #include "server/round.h"
+#include "server/round_sum.h"
 #include "server/secure_round.h"
 #include "server/store.h"
 
@@ -90,7 +90,7 @@ class RunLoop {
   void Sum(const OpenSum& action);
   void Commit(const CommitRound& action);
   void Void(const VoidRound& action);
-  Result<aggregation::Reduced> Reduce(std::uint32_t round);
+  Result<RoundMean> Reduce();
   void StoreRound(RoundCommit commit, std::shared_ptr<const Checkpoint> next, std::shared_ptr<const Bytes> blob);
   RoundCommit Summarise(const CommitRound& action) const;
   // Secure aggregation: what its session wants.
@@ -135,14 +135,14 @@ class RunLoop {
   BlobRef params_;
   std::set<SessionId> busy_;
   // Of the open attempt.
-  std::optional<aggregation::IntegerSum> sum_;
+  std::unique_ptr<RoundSum> sum_;
   /// Under secure aggregation, in place of it: the session while it lasts, and then what came of it.
   std::optional<SecureRound> secure_;
   std::optional<SecureOutcome> outcome_;
   /// Clients are asked to unmask, or about to be.
   bool unmasking_ = false;
-  /// Of the next round's values.
-  double range_;
+  /// Of the next round's values, under secure aggregation; and what its updates are clipped to, under privacy.
+  double range_, clip_;
   Digest payload_{};
   std::vector<Submission> submissions_;
   std::uint32_t cohort_ = 0;

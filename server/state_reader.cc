@@ -13,7 +13,7 @@ namespace {
 constexpr std::string_view kSelectRounds = R"sql(
 SELECT r.round, r.attempt, r.committed_ms, r.params_sha256, r.cohort, r.participants, r.examples, r.train_loss,
        r.bytes_up, r.bytes_down, r.seconds, r.complete, r.params_file IS NOT NULL, r.threat, r.saturated, r.next_range,
-       e.evaluators, e.totals, e.seconds, e.best
+       r.clip, r.next_clip, r.noise_multiplier, e.evaluators, e.totals, e.seconds, e.best
 FROM rounds r LEFT JOIN evaluations e USING (round) )sql";
 
 Result<RoundRecord> RoundOf(const Statement& row) {
@@ -35,10 +35,11 @@ Result<RoundRecord> RoundOf(const Statement& row) {
   record.kept = row.Int(12) != 0;
   record.threat = row.Text(13);
   if (!row.IsNull(15)) record.secure = SecureRecord{row.Uint(14), row.Real(15)};
-  if (!row.IsNull(16)) {
-    ASSIGN_OR_RETURN(Totals totals, TotalsFromText(row.Text(17)));
+  if (!row.IsNull(16)) record.privacy = PrivacyRecord{row.Real(16), row.Real(17), row.Real(18)};
+  if (!row.IsNull(19)) {
+    ASSIGN_OR_RETURN(Totals totals, TotalsFromText(row.Text(20)));
     record.evaluation = EvaluationRecord{
-        .counts = {std::move(totals), row.Real(18)}, .evaluators = row.Uint32(16), .best = row.Int(19) != 0};
+        .counts = {std::move(totals), row.Real(21)}, .evaluators = row.Uint32(19), .best = row.Int(22) != 0};
   }
   return record;
 }
@@ -166,6 +167,22 @@ Result<std::vector<ClientRecord>> StateReader::Clients() {
     return ClientRecord{row.Text(0), row.Int(1) != 0, row.Uint(2),     row.Uint(3),
                         row.Int(4),  row.Int(5),      row.Int(6) != 0, row.Uint32(7)};
   });
+}
+
+Result<std::vector<privacy::Release>> StateReader::Releases() {
+  return ReadReleases(database_);
+}
+
+Result<std::vector<privacy::Release>> ReadReleases(Database& database) {
+  ASSIGN_OR_RETURN(Statement select, database.Prepare("SELECT release FROM releases ORDER BY round, attempt"));
+  std::vector<privacy::Release> releases;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, select.Step());
+    if (!row) return releases;
+    Result<privacy::Release> release = privacy::ParseRelease(select.Text(0));
+    if (!release.ok()) return DataLoss("fedpeft.db: releases: " + release.status().message());
+    releases.push_back(*std::move(release));
+  }
 }
 
 Result<std::string> StateReader::ParamsPath(std::uint32_t round) {

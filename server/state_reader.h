@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "peft/core/status.h"
+#include "privacy/accounting/accountant.h"
 #include "server/records.h"
 #include "server/sqlite.h"
 
@@ -40,6 +41,8 @@ class StateReader {
   Result<std::vector<Submission>> Submissions(std::uint32_t round);
   Result<std::vector<AttemptRecord>> Attempts();
   Result<std::vector<ClientRecord>> Clients();
+  /// What has been released under differential privacy, in order. Errors: kDataLoss for a row that is none.
+  Result<std::vector<privacy::Release>> Releases();
   /// Path of the checkpoint file. Errors: kNotFound: no such round, or no longer kept (it says which are).
   Result<std::string> ParamsPath(std::uint32_t round);
 
@@ -53,6 +56,8 @@ class StateReader {
 
 /// The run of this database, if one has been started.
 Result<std::optional<RunRecord>> ReadRun(Database& database);
+/// The ledger, in order. Errors: kDataLoss for a row that is no release.
+Result<std::vector<privacy::Release>> ReadReleases(Database& database);
 /// Committed rounds; `where` is what follows the FROM clause (rounds are `r`, evaluations `e`).
 Result<std::vector<RoundRecord>> ReadRounds(Database& database, const std::string& where);
 

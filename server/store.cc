@@ -153,6 +153,8 @@ Result<ResumePoint> Store::LoadResumePoint() {
       database_.Prepare("SELECT attempt, status, unmasking FROM attempts WHERE round = ? ORDER BY attempt"));
   attempts.Bind(resume.committed_round + 1);
   if (rounds.back().secure) resume.range = rounds.back().secure->next_range;
+  if (rounds.back().privacy) resume.clip = rounds.back().privacy->next_clip;
+  ASSIGN_OR_RETURN(resume.released, ReadReleases(database_));
   bool repeat = false;
   while (true) {
     ASSIGN_OR_RETURN(const bool row, attempts.Step());
@@ -227,7 +229,8 @@ Status Store::Commit(const RoundCommit& commit, const Checkpoint& checkpoint) {
 Status Store::InsertRound(const RoundCommit& commit) {
   const RoundRecord& record = commit.record;
   ASSIGN_OR_RETURN(Statement round,
-                   database_.Prepare("INSERT INTO rounds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+                   database_.Prepare("INSERT INTO rounds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+                                     "?)"));
   round.Bind(record.round).Bind(record.attempt).Bind(record.committed_ms).Bind(ByteSpan(record.params_sha256));
   round.Bind(ParamsFile(record.round)).Bind(record.cohort).Bind(record.participants).Bind(record.examples);
   round.Bind(record.train_loss).Bind(record.bytes_up).Bind(record.bytes_down).Bind(record.seconds);
@@ -237,7 +240,17 @@ Status Store::InsertRound(const RoundCommit& commit) {
   } else {
     round.BindNull().BindNull();
   }
+  if (record.privacy) {
+    round.Bind(record.privacy->clip).Bind(record.privacy->next_clip).Bind(record.privacy->noise_multiplier);
+  } else {
+    round.BindNull().BindNull().BindNull();
+  }
   RETURN_IF_ERROR(round.Run());
+  if (commit.release) {
+    ASSIGN_OR_RETURN(Statement release, database_.Prepare("INSERT INTO releases VALUES (?, ?, ?, ?)"));
+    release.Bind(record.round).Bind(record.attempt).Bind(record.committed_ms);
+    RETURN_IF_ERROR(release.Bind(privacy::ReleaseText(*commit.release)).Run());
+  }
   ASSIGN_OR_RETURN(Statement submission, database_.Prepare("INSERT INTO submissions VALUES (?, ?, ?, ?, ?, ?, ?)"));
   for (const Submission& one : commit.submissions) {
     submission.Bind(record.round).Bind(one.client);

@@ -11,12 +11,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "configs/run.h"
 #include "peft/core/files.h"
 #include "peft/core/status.h"
+#include "privacy/accounting/accountant.h"
 #include "server/checkpoint.h"
 #include "server/records.h"
 #include "server/round.h"
@@ -38,6 +40,8 @@ struct RoundCommit {
   RoundRecord record;
   std::vector<Submission> submissions;
   std::vector<StoredEvent> events;
+  /// What it releases, as the ledger has it; nothing where there is no noise.
+  std::optional<privacy::Release> release = {};
   /// Why its parameters are those of the round before; empty: they are new.
   std::string void_reason = {};
 };

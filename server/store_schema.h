@@ -51,8 +51,18 @@ CREATE TABLE rounds (
   complete INTEGER NOT NULL,      -- its evaluation is over, or was not due
   threat TEXT NOT NULL,           -- what the coordinator was guarded against
   saturated INTEGER,              -- secure aggregation: values of clients that were cut at the range's end
-  next_range REAL                 -- and the range of the next round's
+  next_range REAL,                -- and the range of the next round's
+  clip REAL,                      -- differential privacy: the norm that updates were clipped to,
+  next_clip REAL,                 -- the next round's,
+  noise_multiplier REAL           -- and the noise over clip
 ) STRICT;
+CREATE TABLE releases (           -- the ledger: a row is there before anything of it leaves, and stays
+  round INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  time_ms INTEGER NOT NULL,
+  release TEXT NOT NULL,          -- privacy/accounting/accountant.h
+  PRIMARY KEY (round, attempt)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE submissions (
   round INTEGER NOT NULL REFERENCES rounds (round),
   client TEXT NOT NULL,

@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <utility>
 
@@ -125,6 +126,68 @@ bool CostsNothing(const Release& release) {
 }
 
 }  // namespace
+
+std::string ReleaseText(const Release& release) {
+  std::ostringstream text;
+  text.precision(17);
+  std::visit(
+      Overloaded{
+          [&](const GaussianSum& sum) { text << "gaussian " << sum.noise_multiplier; },
+          [&](const PoissonSum& sum) { text << "poisson " << sum.sampling << " " << sum.noise_multiplier; },
+          [&](const CappedPoissonSum& sum) {
+            text << "capped " << sum.clients << " " << sum.sampling << " " << sum.cap << " " << sum.noise_multiplier;
+          },
+          [&](const FixedSizeSum& sum) { text << "fixed " << sum.sampling << " " << sum.noise_multiplier; },
+          [&](const ZcdpRelease& one) { text << "zcdp " << one.rho; },
+          [&](const DistributedSum& sum) {
+            const DistributedNoise& noise = sum.noise;
+            text << (sum.kind == DistributedSum::Kind::kSkellam ? "skellam " : "discrete_gaussian ") << noise.clients
+                 << " " << noise.deviation << " " << noise.l2 << " " << noise.l1 << " " << noise.elements;
+          },
+      },
+      release);
+  return text.str();
+}
+
+Result<Release> ParseRelease(const std::string& text) {
+  std::istringstream in(text);
+  std::string kind;
+  in >> kind;
+  Release release;
+  if (kind == "gaussian") {
+    GaussianSum sum;
+    in >> sum.noise_multiplier;
+    release = sum;
+  } else if (kind == "poisson") {
+    PoissonSum sum;
+    in >> sum.sampling >> sum.noise_multiplier;
+    release = sum;
+  } else if (kind == "capped") {
+    CappedPoissonSum sum;
+    in >> sum.clients >> sum.sampling >> sum.cap >> sum.noise_multiplier;
+    release = sum;
+  } else if (kind == "fixed") {
+    FixedSizeSum sum;
+    in >> sum.sampling >> sum.noise_multiplier;
+    release = sum;
+  } else if (kind == "zcdp") {
+    ZcdpRelease one;
+    in >> one.rho;
+    release = one;
+  } else if (kind == "skellam" || kind == "discrete_gaussian") {
+    DistributedSum sum;
+    if (kind == "skellam") sum.kind = DistributedSum::Kind::kSkellam;
+    in >> sum.noise.clients >> sum.noise.deviation >> sum.noise.l2 >> sum.noise.l1 >> sum.noise.elements;
+    release = sum;
+  } else {
+    in.setstate(std::ios::failbit);
+  }
+  if (!in || (in >> std::ws, !in.eof())) {
+    return InvalidArgument("release: got \"" + text + "\", want a kind and its numbers");
+  }
+  RETURN_IF_ERROR(Check(release));
+  return release;
+}
 
 std::string_view NameOf(AccountantKind kind) {
   return kind == AccountantKind::kPld ? "pld" : "rdp";

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
@@ -56,6 +57,11 @@ struct DistributedSum {
   bool operator==(const DistributedSum&) const = default;
 };
 using Release = std::variant<GaussianSum, PoissonSum, CappedPoissonSum, FixedSizeSum, ZcdpRelease, DistributedSum>;
+
+/// A release in a line, for ledgers: its kind and its numbers, to the last bit.
+std::string ReleaseText(const Release& release);
+/// The inverse. Errors: kInvalidArgument for what is no such line.
+Result<Release> ParseRelease(const std::string& text);
 
 /// kPld (privacy loss distributions) is tighter; what it cannot reckon, kRdp (Rényi) can, but for capped samples.
 enum class AccountantKind { kPld, kRdp };

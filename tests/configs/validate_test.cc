@@ -69,6 +69,16 @@ v1::SecureAggregation* SetSecure(v1::RunConfig* config) {
   return config->mutable_secure_aggregation();
 }
 
+/// Ten of a hundred clients are expected in a round.
+v1::Privacy* SetPrivate(v1::RunConfig* config) {
+  v1::Privacy& privacy = *config->mutable_privacy();
+  privacy.set_mechanism(v1::Privacy::CENTRAL);
+  privacy.set_population(100);
+  config->mutable_schedule(0)->mutable_participation()->set_cohort(10);
+  config->mutable_schedule(0)->mutable_reducer()->set_weights(v1::Reducer::UNIFORM);
+  return &privacy;
+}
+
 class ValidateRuleTest : public ::testing::TestWithParam<Rule> {};
 
 TEST_P(ValidateRuleTest, IsReportedAtItsKey) {
@@ -142,6 +152,47 @@ INSTANTIATE_TEST_SUITE_P(
                c->mutable_limits()->set_max_clients(60000);
                c->mutable_schedule(0)->mutable_participation()->set_cohort(60000);
              }, "schedule.0.participation.cohort", "got 60000, want at most 10000 under secure_aggregation"},
+        Rule{"PrivacyWithoutPopulation", [](auto* c) { SetPrivate(c)->set_population(0); }, "privacy.population",
+             "is missing"},
+        Rule{"PrivacyOfALargeDelta", [](auto* c) { SetPrivate(c)->mutable_budget()->set_delta(0.01); },
+             "privacy.budget.delta", "1 / population or more"},
+        Rule{"PrivacyOfNoNoise", [](auto* c) { SetPrivate(c)->set_noise_multiplier("much"); },
+             "privacy.noise_multiplier", "want auto, or 0.01 to 1e6"},
+        Rule{"PrivacyUnderMasks",
+             [](auto* c) {
+               SetPrivate(c);
+               SetSecure(c);
+               c->mutable_schedule(0)->mutable_participation()->set_min_clients(5);
+             }, "secure_aggregation.mode", "want none with privacy.mechanism central"},
+        Rule{"PrivacyOfWeights",
+             [](auto* c) {
+               SetPrivate(c);
+               c->mutable_schedule(0)->mutable_reducer()->set_weights(v1::Reducer::EXAMPLES);
+             }, "schedule.0.reducer.weights", "want uniform under privacy"},
+        Rule{"PrivacyOfTheFastest",
+             [](auto* c) {
+               SetPrivate(c);
+               c->mutable_schedule(0)->mutable_participation()->set_over_selection(0.5);
+             }, "schedule.0.participation.over_selection", "who is in a round may not depend on who is fast"},
+        Rule{"PrivacyOfEverybody",
+             [](auto* c) {
+               SetPrivate(c);
+               c->mutable_schedule(0)->mutable_participation()->set_cohort(0);
+             }, "schedule.0.participation.cohort", "want 1 to privacy.population"},
+        Rule{"PrivacyOfASmallCap", [](auto* c) { SetPrivate(c)->set_max_cohort(5); }, "privacy.max_cohort",
+             "want at least the cohort"},
+        Rule{"PrivacyOfACapByRenyi",
+             [](auto* c) {
+               SetPrivate(c)->set_max_cohort(50);
+               c->mutable_privacy()->set_accountant(v1::Privacy::RDP);
+             }, "privacy.accountant", "want pld with max_cohort"},
+        Rule{"PrivacyOfTwoClips",
+             [](auto* c) {
+               SetPrivate(c)->mutable_clip()->mutable_adaptive()->set_quantile(0.5);
+               c->mutable_privacy()->mutable_clip()->set_norm(2);
+             }, "privacy.clip.norm", "has no effect beside privacy.clip.adaptive"},
+        Rule{"PrivacyOfNoMechanism", [](auto* c) { c->mutable_privacy()->mutable_budget()->set_epsilon(2); },
+             "privacy.budget.epsilon", "has no effect with mechanism none"},
         Rule{"NoThreshold", [](auto* c) { SetSecure(c)->set_max_drop_out(0.9); }, "secure_aggregation", "threshold"},
         Rule{"ThreatWithoutMasks",
              [](auto* c) { c->mutable_secure_aggregation()->set_threat(v1::SecureAggregation::CURIOUS); },

@@ -1,9 +1,8 @@
 // accountant_main: what releases cost, for scripts that know it otherwise. Reads lines
 //
-//   pld|rdp DELTA (gaussian|poisson|capped|fixed|zcdp TIMES NUMBER...)...
+//   pld|rdp DELTA; TIMES RELEASE; TIMES RELEASE; ...
 //
-// with the numbers of each release: gaussian NOISE, poisson SAMPLING NOISE, capped CLIENTS SAMPLING CAP NOISE, fixed
-// SAMPLING NOISE, zcdp RHO; answers each with its epsilon.
+// with releases as ledgers have them (accountant.h); answers each with its epsilon.
 #include <cstdio>
 #include <iostream>
 #include <sstream>
@@ -14,25 +13,20 @@
 namespace fedpeft::privacy {
 namespace {
 
-Result<Release> ReadRelease(const std::string& kind, std::istream& in) {
-  if (GaussianSum sum; kind == "gaussian" && in >> sum.noise_multiplier) return Release(sum);
-  if (PoissonSum sum; kind == "poisson" && in >> sum.sampling >> sum.noise_multiplier) return Release(sum);
-  if (CappedPoissonSum sum; kind == "capped" && in >> sum.clients >> sum.sampling >> sum.cap >> sum.noise_multiplier) {
-    return Release(sum);
-  }
-  if (FixedSizeSum sum; kind == "fixed" && in >> sum.sampling >> sum.noise_multiplier) return Release(sum);
-  if (ZcdpRelease one; kind == "zcdp" && in >> one.rho) return Release(one);
-  return InvalidArgument("release: got " + kind);
-}
-
 Result<double> Answer(const std::string& line) {
   std::istringstream in(line);
-  std::string accountant_kind, kind;
+  std::string kind, part;
   double delta = 0;
-  in >> accountant_kind >> delta;
-  Accountant accountant(accountant_kind == "rdp" ? AccountantKind::kRdp : AccountantKind::kPld);
-  for (std::uint64_t times = 0; in >> kind >> times;) {
-    ASSIGN_OR_RETURN(const Release release, ReadRelease(kind, in));
+  in >> kind >> delta;
+  Accountant accountant(kind == "rdp" ? AccountantKind::kRdp : AccountantKind::kPld);
+  std::getline(in, part, ';');
+  while (std::getline(in, part, ';')) {
+    std::istringstream words(part);
+    std::uint64_t times = 0;
+    std::string text;
+    words >> times >> std::ws;
+    std::getline(words, text);
+    ASSIGN_OR_RETURN(const Release release, ParseRelease(text));
     RETURN_IF_ERROR(accountant.Add(release, times));
   }
   return accountant.Epsilon(delta);

@@ -43,10 +43,10 @@ class Ours:
         self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def epsilon(self, kind, delta, releases):
-        words = [kind, repr(delta)]
+        parts = [f"{kind} {delta!r}"]
         for name, times, *numbers in releases:
-            words += [name, str(times), *map(repr, numbers)]
-        self.process.stdin.write(" ".join(words) + "\n")
+            parts.append(" ".join([str(times), name, *map(repr, numbers)]))
+        self.process.stdin.write(";".join(parts) + "\n")
         self.process.stdin.flush()
         return float(self.process.stdout.readline())
 

@@ -97,25 +97,9 @@ class FakeService : public Outbox {
     return taken;
   }
   /// The next step of secure aggregation; none once the coordinator has gone on to something else.
-  std::optional<std::pair<SessionId, Task>> TakeStep() {
-    std::unique_lock lock(mutex_);
-    std::optional<std::pair<SessionId, Task>> taken;
-    const auto ready = [&] {
-      const auto step = std::ranges::find_if(
-          tasks_, [](const auto& entry) { return std::holds_alternative<SecureTask>(entry.second.body); });
-      if (step != tasks_.end()) {
-        taken = std::move(*step);
-        tasks_.erase(step);
-        return true;
-      }
-      return std::ranges::any_of(tasks_, [](const auto& entry) {
-        return std::holds_alternative<TrainTask>(entry.second.body) ||
-               std::holds_alternative<RunFinished>(entry.second.body);
-      });
-    };
-    EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(20), ready));
-    return taken;
-  }
+  std::optional<std::pair<SessionId, Task>> TakeStep() { return Next<SecureTask, TrainTask, RunFinished>(); }
+  /// The next training; none once the run is over.
+  std::optional<std::pair<SessionId, Task>> TakeTrainOrEnd() { return Next<TrainTask, RunFinished>(); }
   std::size_t busy() {
     const std::lock_guard lock(mutex_);
     return busy_.size();
@@ -126,6 +110,26 @@ class FakeService : public Outbox {
   }
 
  private:
+  /// The next task of a kind; none once there is one of the others.
+  template <typename Body, typename... Others>
+  std::optional<std::pair<SessionId, Task>> Next() {
+    std::unique_lock lock(mutex_);
+    std::optional<std::pair<SessionId, Task>> taken;
+    const auto ready = [&] {
+      const auto next = std::ranges::find_if(
+          tasks_, [](const auto& entry) { return std::holds_alternative<Body>(entry.second.body); });
+      if (next != tasks_.end()) {
+        taken = std::move(*next);
+        tasks_.erase(next);
+        return true;
+      }
+      return std::ranges::any_of(
+          tasks_, [](const auto& entry) { return (std::holds_alternative<Others>(entry.second.body) || ...); });
+    };
+    EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(20), ready));
+    return taken;
+  }
+
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::pair<SessionId, Task>> tasks_;

@@ -36,10 +36,15 @@ RunSpec FallingRanks() {
 
 /// A round of one client whose update is all `value`.
 void Play(GlobalModel& model, std::uint32_t round, float value) {
-  auto sum = model.BeginSum(round);
+  const std::unique_ptr<RoundSum> sum = *model.OpenSum(round, 1);
   const std::vector<float> update(model.Payload(round).size, value);
-  ASSERT_TRUE(sum->Add(AsBytes(std::span<const float>(update)), 1).ok());
-  const auto next = model.Step(round, *model.Finish(round, std::move(*sum)));
+  const ByteSpan bytes = AsBytes(std::span<const float>(update));
+  const auto reader = [bytes](std::uint64_t offset, MutableByteSpan out) {
+    std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(offset), out.size(), out.begin());
+    return OkStatus();
+  };
+  ASSERT_TRUE(sum->Add(bytes.size(), reader, 1).ok());
+  const auto next = model.Step(round, sum->Finish()->reduced);
   ASSERT_TRUE(next.ok()) << next.status().ToString();
   model.Replace(*next);
 }

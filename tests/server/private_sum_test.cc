@@ -27,10 +27,11 @@ PrivateSum MakeSum(const PrivateSum::Setup& setup, std::int64_t tail = 4) {
 
 Status Add(PrivateSum& sum, std::span<const float> values) {
   const ByteSpan bytes = AsBytes(values);
-  return sum.Add(bytes.size(), [bytes](std::uint64_t offset, MutableByteSpan out) {
+  const auto reader = [bytes](std::uint64_t offset, MutableByteSpan out) {
     std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(offset), out.size(), out.begin());
     return OkStatus();
-  });
+  };
+  return sum.Add(bytes.size(), reader, 1);
 }
 
 std::vector<float> Random(RandomStream& stream, std::size_t size, double scale) {
@@ -60,16 +61,17 @@ TEST(PrivateSumTest, D2OneClientChangesTheSumByAtMostTheClip) {
 
 TEST(PrivateSumTest, D3TheNoiseIsWhatWasAskedFor) {
   for (const double noise : {.1, 1.0, 30.0}) {
-    PrivateSum sum = MakeSum({.clip = 0.3, .noise_multiplier = noise, .expected = 7, .most = 10}, 1'000'000);
     SeededRandom random(3);
-    const auto outcome = sum.Finish(random);
+    PrivateSum sum =
+        MakeSum({.clip = 0.3, .noise_multiplier = noise, .expected = 7, .most = 10, .random = &random}, 1'000'000);
+    const auto outcome = sum.Finish();
     ASSERT_TRUE(outcome.ok());
     double squares = 0, total = 0;
-    for (const float value : outcome->mean) {
+    for (const float value : outcome->reduced.mean) {
       total += static_cast<double>(value);
       squares += static_cast<double>(value) * static_cast<double>(value);
     }
-    const auto values = static_cast<double>(outcome->mean.size());
+    const auto values = static_cast<double>(outcome->reduced.mean.size());
     const double deviation = noise * 0.3 / 7;
     EXPECT_NEAR(std::sqrt(squares / values) / deviation, 1, 0.005);
     EXPECT_NEAR(total / values / deviation, 0, 5 / std::sqrt(values));
@@ -79,12 +81,12 @@ TEST(PrivateSumTest, D3TheNoiseIsWhatWasAskedFor) {
 // However many come, the mean is over those who were expected.
 TEST(PrivateSumTest, D4TheDenominatorIsFixed) {
   for (const int clients : {0, 1, 10}) {
-    PrivateSum sum = MakeSum({.clip = 100, .noise_multiplier = 1e-6, .expected = 5, .most = 10});
+    SeededRandom random(4);
+    PrivateSum sum = MakeSum({.clip = 100, .noise_multiplier = 1e-6, .expected = 5, .most = 10, .random = &random});
     const std::vector<float> update(sum.sum().values().size(), 1.0f);
     for (int client = 0; client < clients; ++client) ASSERT_TRUE(Add(sum, update).ok());
-    SeededRandom random(4);
-    const auto outcome = sum.Finish(random);
-    for (const float value : outcome->mean) EXPECT_NEAR(value, clients / 5.0, 1e-3);
+    const auto outcome = sum.Finish();
+    for (const float value : outcome->reduced.mean) EXPECT_NEAR(value, clients / 5.0, 1e-3);
   }
 }
 
@@ -113,13 +115,14 @@ TEST(PrivateSumTest, TheClipFollowsTheClientsNorms) {
   RandomStream stream(5, "norms");
   SeededRandom random(6);
   for (int round = 0; round < 60; ++round) {
-    PrivateSum sum = MakeSum({.clip = clip, .noise_multiplier = 1, .expected = 100, .most = 200, .adaptive = adaptive});
+    PrivateSum sum = MakeSum(
+        {.clip = clip, .noise_multiplier = 1, .expected = 100, .most = 200, .adaptive = adaptive, .random = &random});
     for (int client = 0; client < 100; ++client) {
       std::vector<float> update(sum.sum().values().size(), 0.0f);
       update[1] = static_cast<float>(0.5 + stream.NextDouble());
       ASSERT_TRUE(Add(sum, update).ok());
     }
-    clip = sum.Finish(random)->next_clip;
+    clip = *sum.Finish()->next_clip;
   }
   EXPECT_NEAR(clip, 1, 0.1);
 }

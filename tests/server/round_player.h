@@ -16,7 +16,11 @@ using Names = std::set<std::string>;
 
 class Player {
  public:
-  explicit Player(const RunSpec& run, ResumePoint resume = {}) : machine_(run, std::move(resume)) { Send(Tick{}); }
+  explicit Player(const RunSpec& run, ResumePoint resume = {},
+                  privacy::RandomSource& random = privacy::RandomSource::System())
+      : machine_(run, std::move(resume), random) {
+    Send(Tick{});
+  }
 
   void Send(const RoundEvent& event) { actions_ = machine_.Handle(now_, event); }
   /// Carries out what must be stored, as a disk that answers at once.

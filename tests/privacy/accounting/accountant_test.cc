@@ -100,6 +100,24 @@ TEST(AccountantTest, E9CopesWithWhatIsFarOut) {
   }
 }
 
+TEST(ReleaseTextTest, ComesBackToTheLastBit) {
+  const Release releases[] = {GaussianSum{.1},
+                              PoissonSum{1.0 / 3, 1.1},
+                              CappedPoissonSum{1000, 1.0 / 7, 200, 2},
+                              FixedSizeSum{.01, 1},
+                              ZcdpRelease{1e-300},
+                              DistributedSum{DistributedSum::Kind::kSkellam, {100, 4.1, 30.2, 77, 1'000'000}},
+                              DistributedSum{DistributedSum::Kind::kDiscreteGaussian, {7, 3, 2, 1, 5}}};
+  for (const Release& release : releases) {
+    const Result<Release> back = ParseRelease(ReleaseText(release));
+    ASSERT_TRUE(back.ok()) << ReleaseText(release);
+    EXPECT_EQ(*back, release);
+  }
+  for (const char* text : {"", "poisson", "poisson 0.1", "poisson 0.1 1 2", "poisson 2 1", "laplace 1", "gaussian x"}) {
+    EXPECT_EQ(ParseRelease(text).status().code(), Code::kInvalidArgument) << text;
+  }
+}
+
 TEST(AccountantTest, SaysWhichAccountantCan) {
   Accountant pld(AccountantKind::kPld), rdp(AccountantKind::kRdp);
   EXPECT_EQ(pld.Add(ZcdpRelease{1}).code(), Code::kUnimplemented);

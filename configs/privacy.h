@@ -1,0 +1,33 @@
+// What a run's rounds cost in privacy, as the coordinator and `check` reckon it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "configs/run.h"
+#include "peft/core/status.h"
+#include "privacy/accounting/accountant.h"
+
+namespace fedpeft {
+
+// Pre, everywhere: run.privacy.on.
+
+/// What that round of the run releases.
+privacy::Release RoundRelease(const RunSpec& run, std::uint32_t round, double noise_multiplier);
+
+/// The run's noise multiplier, or where it is left to us the least with which all rounds stay within the budget; takes
+/// seconds. Errors: NoiseFor's; AdaptiveClip::VectorNoise's.
+Result<double> NoiseMultiplierOf(const RunSpec& run);
+
+/// The clip's rule in that round, its noise on the count chosen where it is left to us. Pre: there is one.
+privacy::AdaptiveClip AdaptiveClipOf(const RunSpec& run, std::uint32_t round);
+
+/// The last round of the run that its budget allows after `committed` rounds that released `spent`; `committed` where
+/// it allows no more. Takes seconds. Errors: the accountant's.
+Result<std::uint32_t> LastAffordableRound(const RunSpec& run, double noise_multiplier, std::uint32_t committed,
+                                          const std::vector<privacy::Release>& spent);
+
+/// ε of all that, in the run's δ. Errors: the accountant's.
+Result<double> EpsilonOf(const RunSpec& run, const std::vector<privacy::Release>& releases);
+
+}  // namespace fedpeft
