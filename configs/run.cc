@@ -304,7 +304,6 @@ Result<RunSpec> TranslateRun(const v1::RunConfig& config) {
   run.limits = ToLimits(config.limits());
   run.secure = configs::ToSecureAggregation(config.secure_aggregation());
   run.privacy = configs::ToPrivacy(config.privacy());
-  if (run.privacy.on) run.limits.max_clients = std::min(run.limits.max_clients, run.privacy.population);
   return run;
 }
 

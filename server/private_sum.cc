@@ -89,13 +89,14 @@ Result<RoundMean> PrivateSum::Finish() {
     }
   };
   const std::size_t threads = std::max(1u, std::thread::hardware_concurrency());
-  const std::size_t share = (values.size() + threads - 1) / threads;
+  const std::size_t share = std::max(kPiece, (values.size() + threads - 1) / threads);
   {
     std::vector<std::jthread> others;
-    for (std::size_t begin = 0; begin < values.size(); begin += share) {
+    for (std::size_t begin = share; begin < values.size(); begin += share) {
       others.emplace_back(fill, privacy::RandomSecret<32>(*setup_.random), begin,
                           std::min(begin + share, values.size()));
     }
+    fill(privacy::RandomSecret<32>(*setup_.random), 0, std::min(share, values.size()));
   }
   outcome.next_clip = setup_.clip;
   if (setup_.adaptive) {

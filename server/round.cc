@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "peft/core/check.h"
@@ -245,7 +246,9 @@ std::vector<std::string> RunMachine::ChooseCohort(const PhaseSpec& phase) {
 
 std::vector<std::string> RunMachine::DrawCohort(const PhaseSpec& phase, const std::vector<std::string>& joined) {
   std::vector<std::string> drawn;
-  for (const std::string& client : joined) {
+  // The cost is reckoned for so many; whoever comes beyond them, by name, takes no part.
+  for (const std::string& client :
+       std::span(joined).first(std::min<std::size_t>(joined.size(), run_.privacy.population))) {
     if (draws_->Below(run_.privacy.population) < phase.cohort) drawn.push_back(client);
   }
   while (run_.privacy.max_cohort > 0 && drawn.size() > run_.privacy.max_cohort) {

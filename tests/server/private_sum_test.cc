@@ -127,6 +127,38 @@ TEST(PrivateSumTest, TheClipFollowsTheClientsNorms) {
   EXPECT_NEAR(clip, 1, 0.1);
 }
 
+/// Of a share that was seen in so many of `runs`, a bound on the one side that holds but for a chance of 1e-4: normal,
+/// with a count more or less, which is near enough to Clopper and Pearson's for counts as these.
+double Bound(int seen, int runs, double side) {
+  const double count = seen + side;
+  return (count + side * 3.9 * std::sqrt(count + 4)) / runs;
+}
+
+/// What an observer makes of it who guesses from one value whether a client was in the sum: a bound from below on ε.
+double Audit(double noise, int runs, std::uint64_t seed) {
+  SeededRandom random(seed);
+  const auto layout = aggregation::testing::Scalar();
+  const std::vector<float> update{1.0f};
+  int seen[2] = {0, 0};
+  for (int i = 0; i < 2 * runs; ++i) {
+    PrivateSum sum =
+        *PrivateSum::Make(layout, WholePayload(*layout, 16),
+                          {.clip = 1, .noise_multiplier = noise, .expected = 1, .most = 2, .random = &random});
+    EXPECT_TRUE(i % 2 == 0 || Add(sum, update).ok());
+    seen[i % 2] += sum.Finish()->reduced.mean[0] > 2;
+  }
+  return std::log((Bound(seen[1], runs, -1) - 1e-5) / Bound(seen[0], runs, 1));
+}
+
+// With a noise multiplier of 1, ε is 4.377 for a δ of 1e-5.
+TEST(PrivateSumTest, S6AnAuditFindsNoMoreThanIsClaimedAndFindsHalfTheNoise) {
+  constexpr int kRuns = 50'000;
+  const double found = Audit(1, kRuns, 7);
+  EXPECT_LE(found, 4.377 + 0.05);
+  EXPECT_GE(found, 1.5) << "or there is more noise than was asked for";
+  EXPECT_GT(Audit(0.5, kRuns, 8), 4.377 + 0.05) << "or the audit finds nothing";
+}
+
 TEST(PrivateSumTest, D6RefusesACountThatSaysTooMuch) {
   privacy::AdaptiveClip adaptive;
   adaptive.count_noise = 0.5;

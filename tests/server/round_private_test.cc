@@ -102,6 +102,13 @@ TEST(PrivateRoundTest, OfTooManyTheMostAreTaken) {
   for (const auto& [client, count] : rounds) EXPECT_NEAR(count, rounds.begin()->second, 150) << client;
 }
 
+TEST(PrivateRoundTest, NoMoreThanThePopulationTakePart) {
+  SeededRandom random(8);
+  Player player(PrivateRun(1, 4, 4), {}, random);  // everybody is drawn
+  player.Join(Clients(7));
+  EXPECT_THAT(player.Asked(), SizeIs(4));
+}
+
 TEST(PrivateRoundTest, TheRunsSeedSaysNothingOfWhoIsDrawn) {
   const RunSpec run = PrivateRun(20, 5, 20);
   SeededRandom one(3), other(4);
