@@ -2,6 +2,10 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <thread>
+
 #include "peft/core/random.h"
 #include "tests/integration/federation.h"
 
@@ -47,6 +51,41 @@ TEST(CrashTest, CoordinatorKilledTenTimesEndsAsIfNothingHadBeen) {
   federation.Finish(clients);
   EXPECT_EQ(federation.Hashes().size(), 121);
   EXPECT_EQ(federation.Hashes(), undisturbed.Hashes());
+}
+
+// The ledger never says less than what was released, and the run ends where the budget does, however often it dies.
+TEST(CrashTest, E8KilledAtAnyMomentTheLedgerHasWhatWasReleased) {
+  const int kills = std::getenv("FEDPEFT_FULL") != nullptr ? 50 : 10;
+  Federation federation({.rounds = 1'000,
+                         .clients = 3,
+                         .privacy = "{mechanism: central, population: 3, noise_multiplier: 2, accountant: rdp, "
+                                    "budget: {epsilon: 20, delta: 1e-3}}",
+                         .reducer = "{weights: uniform}",
+                         .cohort = 2});
+  federation.Serve();
+  const Clients clients = JoinThree(federation);
+  const auto budget = [&] {
+    return nlohmann::json::parse(federation.Server({"budget", "--state", federation.state(), "--json"}));
+  };
+  RandomStream random(4, "kills");
+  for (int kill = 1; kill <= kills; ++kill) {
+    if (random.NextBelow(3) == 0 && budget().at("rounds_left").get<int>() > 0) {
+      ASSERT_TRUE(federation.WaitForRound(federation.LastRound() + 1));
+    }
+    std::this_thread::sleep_for(milliseconds(random.NextBelow(60)));
+    const std::uint32_t released = federation.LastRound();
+    federation.server().Kill();
+    const nlohmann::json ledger = budget();
+    EXPECT_GE(ledger.at("releases").get<std::uint32_t>(), released) << "kill " << kill;
+    EXPECT_LE(ledger.at("spent").get<double>(), 20) << "kill " << kill;
+    federation.Serve();
+  }
+  federation.Finish(clients);
+  const nlohmann::json end = budget();
+  EXPECT_EQ(end.at("rounds_left"), 0);
+  EXPECT_EQ(end.at("releases").get<std::uint32_t>(), federation.LastRound());
+  EXPECT_LE(end.at("spent").get<double>(), 20);
+  EXPECT_GT(end.at("after_next_round").get<double>(), 20);
 }
 
 TEST(CrashTest, ClientsThatHaveNotHeardOfTheEndAreToldByTheNextCoordinator) {

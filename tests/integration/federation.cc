@@ -26,11 +26,13 @@ std::string YamlOf(const Settings& settings) {
        << "train: " << settings.train << "\n"
        << "schedule:\n"
        << "  - rounds: " << settings.rounds << "\n"
-       << "    participation: {min_clients: " << settings.clients << ", deadline_s: " << settings.deadline_s << "}\n"
+       << "    participation: {cohort: " << settings.cohort << ", min_clients: " << settings.clients
+       << ", deadline_s: " << settings.deadline_s << "}\n"
        << "    reducer: " << settings.reducer << "\n"
        << "    views: " << settings.views << "\n"
        << "evaluation: " << settings.evaluation << "\n"
        << "limits: " << settings.limits << "\n"
+       << "privacy: " << settings.privacy << "\n"
        << "secure_aggregation: " << settings.secure << "\n";
   return yaml.str();
 }

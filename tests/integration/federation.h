@@ -26,7 +26,10 @@ struct Settings {
   std::string evaluation = "{every: 0}";
   std::string limits = "{client_timeout_s: 15}";
   std::string secure = "{mode: none}";
+  std::string privacy = "{mechanism: none}";
   std::string reducer = "{}";
+  /// Clients that are expected in a round; 0: all.
+  std::uint32_t cohort = 0;
   /// Of clients.
   std::string log_level = "info";
 };
