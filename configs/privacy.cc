@@ -1,5 +1,7 @@
 #include "configs/privacy.h"
 
+#include <algorithm>
+
 namespace fedpeft {
 
 namespace {
@@ -49,7 +51,7 @@ Result<double> NoiseMultiplierOf(const RunSpec& run) {
 
 privacy::AdaptiveClip AdaptiveClipOf(const RunSpec& run, std::uint32_t round) {
   privacy::AdaptiveClip adaptive = *run.privacy.adaptive;
-  if (adaptive.count_noise == 0) adaptive.count_noise = run.PhaseAt(round).cohort / 20.0;
+  if (adaptive.count_noise == 0) adaptive.count_noise = std::max(kLeastCountNoise, run.PhaseAt(round).cohort / 20.0);
   return adaptive;
 }
 

@@ -10,7 +10,11 @@
 
 namespace fedpeft {
 
-// Pre, everywhere: run.privacy.on.
+/// The least noise on the number of clients within the clip norm: it is in halves, and discrete Gaussian noise of fewer
+/// than four steps does not cost what Gaussian noise does.
+inline constexpr double kLeastCountNoise = 2;
+
+// Pre, everywhere below: run.privacy.on.
 
 /// What that round of the run releases.
 privacy::Release RoundRelease(const RunSpec& run, std::uint32_t round, double noise_multiplier);

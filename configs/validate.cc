@@ -13,6 +13,7 @@
 #include "aggregation/integer_sum.h"
 #include "aggregation/reducer.h"
 #include "configs/keys.h"
+#include "configs/privacy.h"
 #include "configs/reader.h"
 #include "configs/secure.h"
 #include "configs/template.h"
@@ -336,6 +337,10 @@ class Rules {
             "privacy.noise_multiplier", "got " + Quoted(noise) + ", want auto, or 0.01 to 1e6");
     if (spec.adaptive) {
       RequireDefaults("privacy.clip", privacy.clip(), {"norm"}, "beside privacy.clip.adaptive");
+      const double count = spec.adaptive->count_noise;
+      Require(
+          count == 0 || count >= kLeastCountNoise, "privacy.clip.adaptive.count_noise",
+          "got " + std::to_string(count) + ", want 0 (chosen here), or 2 or more (its cost is reckoned for no less)");
     } else {
       RequireDefaults("privacy.clip.adaptive", privacy.clip().adaptive(), {"start", "rate", "count_noise"},
                       "with quantile 0");

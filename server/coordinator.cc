@@ -202,6 +202,7 @@ class Coordinator::Loop {
 Result<std::unique_ptr<Coordinator>> Coordinator::Open(CoordinatorOptions options) {
   RunSpec& run = options.run;
   if (run.privacy.on) {
+    LogInfo("privacy.reckoning", {{"rounds", run.total_rounds()}});  // takes seconds
     ASSIGN_OR_RETURN(run.privacy.noise_multiplier, NoiseMultiplierOf(run));
   }
   ASSIGN_OR_RETURN(GlobalModel model, GlobalModel::Make(run));

@@ -191,6 +191,13 @@ INSTANTIATE_TEST_SUITE_P(
                SetPrivate(c)->mutable_clip()->mutable_adaptive()->set_quantile(0.5);
                c->mutable_privacy()->mutable_clip()->set_norm(2);
              }, "privacy.clip.norm", "has no effect beside privacy.clip.adaptive"},
+        Rule{"PrivacyOfALoudCount",
+             [](auto* c) {
+               v1::AdaptiveClip& adaptive = *SetPrivate(c)->mutable_clip()->mutable_adaptive();
+               adaptive.set_quantile(0.5);
+               adaptive.set_count_noise(0.5);
+             },
+             "privacy.clip.adaptive.count_noise", "or 2 or more"},
         Rule{"PrivacyOfNoMechanism", [](auto* c) { c->mutable_privacy()->mutable_budget()->set_epsilon(2); },
              "privacy.budget.epsilon", "has no effect with mechanism none"},
         Rule{"NoThreshold", [](auto* c) { SetSecure(c)->set_max_drop_out(0.9); }, "secure_aggregation", "threshold"},
