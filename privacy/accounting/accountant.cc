@@ -254,7 +254,7 @@ std::optional<double> Accountant::EpsilonOnGrid(double interval, double delta) c
     }
   }
   double most = 0;
-  for (const std::size_t direction : {0, 1}) {
+  for (std::size_t direction = 0; direction < 2; ++direction) {
     ComposedLoss composed;
     for (const Part& part : parts_) composed.Add(part.losses[direction], part.times);
     const std::optional<double> epsilon = composed.Epsilon(delta);
