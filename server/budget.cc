@@ -28,7 +28,7 @@ Status Check(const BudgetPlan& plan) {
 std::vector<std::uint32_t> Steps(std::uint32_t last) {
   std::vector<std::uint32_t> steps;
   for (std::uint64_t power = 1; power < last; power *= 10) {
-    for (const std::uint64_t times : {1, 2, 5}) {
+    for (const std::uint32_t times : {1u, 2u, 5u}) {
       if (times * power < last) steps.push_back(static_cast<std::uint32_t>(times * power));
     }
   }
