@@ -286,8 +286,10 @@ Result<double> NoiseFor(const PrivacyBudget& budget, AccountantKind kind,
     at_high = std::exchange(at_low, excess(low));
   }
   if (at_low <= 0) high = low;
-  while (failed.ok() && high > low * (1 + kNoiseWithin)) {
-    const double crossing = low * std::pow(high / low, at_low / (at_low - at_high));
+  for (int i = 0; failed.ok() && high > low * (1 + kNoiseWithin); ++i) {
+    // Each third time in the middle: where ε falls to nothing at once it is no line.
+    const double share = i % 3 == 2 ? 0.5 : at_low / (at_low - at_high);
+    const double crossing = low * std::pow(high / low, share);
     // A little beyond it, on the side that is further away: the other one is there soon.
     const double step = crossing * crossing > low * high ? 1 - 0.4 * kNoiseWithin : 1 + 0.4 * kNoiseWithin;
     const double next = std::clamp(crossing * step, low * (1 + 0.1 * kNoiseWithin), high / (1 + 0.1 * kNoiseWithin));

@@ -103,6 +103,7 @@ Split Integrate(const SampledPair& pair, double from, double to, double low, dou
 
 /// The chance of `least` or more out of that many, each with that probability.
 double BinomialTail(std::uint64_t trials, double probability, std::uint64_t least) {
+  if (probability == 1) return least <= trials ? 1 : 0;
   const auto n = static_cast<double>(trials);
   double sum = 0;
   for (std::uint64_t count = least; count <= trials; ++count) {
@@ -170,8 +171,8 @@ PrivacyLoss PrivacyLoss::OfCappedSampling(std::uint64_t clients, double sampling
   // With this client there are more than the cap where cap or more of the others were drawn.
   const double capped = BinomialTail(clients - 1, sampling, cap);
   if (capped == 0) return uncapped;
-  const double taken =
-      BinomialTail(clients, sampling, cap + 1) * static_cast<double>(cap) / (capped * static_cast<double>(clients));
+  const double taken = std::min(1.0, BinomialTail(clients, sampling, cap + 1) * static_cast<double>(cap) /
+                                         (capped * static_cast<double>(clients)));
   // It then takes another one's place.
   const PrivacyLoss replaced = OfSampledGaussian(taken, noise_multiplier / 2, Direction::kReplace, interval);
   return Mixture(uncapped, replaced, capped);

@@ -70,6 +70,24 @@ TEST(AccountantTest, E4FindsTheNoiseOfABudget) {
   }
 }
 
+// Where ε falls from much to nothing between two noises next to each other.
+TEST(AccountantTest, E4FindsTheNoiseOfBudgetsThatAreNearlyNothing) {
+  int tries = 0;
+  const Result<double> noise =
+      NoiseFor({1e-3, 0.01}, AccountantKind::kRdp, [&](Accountant& accountant, double multiplier) {
+        ++tries;
+        return accountant.Add(PoissonSum{.01, multiplier});
+      });
+  ASSERT_TRUE(noise.ok());
+  EXPECT_LE(EpsilonOf(AccountantKind::kRdp, PoissonSum{.01, *noise}, 1, 0.01), 1e-3);
+  EXPECT_LT(tries, 80);
+}
+
+TEST(AccountantTest, CappedSamplesOfEverybody) {
+  const double epsilon = EpsilonOf(AccountantKind::kPld, CappedPoissonSum{10, 1, 5, 2}, 1, 1e-5);
+  EXPECT_GE(epsilon, EpsilonOf(AccountantKind::kPld, PoissonSum{.5, 2}, 1, 1e-5));
+}
+
 TEST(AccountantTest, E6GrowsWithRoundsAndFallsWithDelta) {
   double before = 0;
   for (const std::uint64_t rounds : {1u, 10u, 100u, 1000u}) {
