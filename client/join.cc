@@ -18,6 +18,7 @@
 #include "configs/loader.h"
 #include "configs/policy.h"
 #include "configs/print.h"
+#include "configs/privacy.h"
 #include "configs/secure.h"
 #include "peft/core/files.h"
 #include "peft/core/log.h"
@@ -158,7 +159,7 @@ Status CheckIdentity(const SecureClients::Setup& setup, const JoinOptions& optio
 Result<std::unique_ptr<SecureClients>> MakeSecureClients(const JoinOptions& options, const AgreedRun& agreed,
                                                          const Policy& policy, const std::string& name,
                                                          UpdateStore& updates) {
-  if (agreed.spec.privacy.on && !options.eval_data.empty()) {
+  if (agreed.spec.privacy.on() && !options.eval_data.empty()) {
     return InvalidArgument(
         "--eval-data: got some, want none in a run with differential privacy: what a trainer's evaluation tells has no "
         "noise");
@@ -202,6 +203,7 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
   ASSIGN_OR_RETURN(const BaseInfo base, OpenBase(options.compute.base));
   ASSIGN_OR_RETURN(const auto transport, Transport::Make(options.connect));
   ASSIGN_OR_RETURN(AgreedRun agreed, AskRun(*transport, agreement, options.max_wait_s, stop));
+  if (agreed.spec.privacy.distributed()) RETURN_IF_ERROR(ResolveNoise(agreed.spec));
   RETURN_IF_ERROR(policy.Check(agreed.spec).Annotate("coordinator"));
   ASSIGN_OR_RETURN(const auto secure, MakeSecureClients(options, agreed, policy, name, updates));
   RETURN_IF_ERROR(CheckBaseIsRuns(base, agreed.spec));

@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "configs/secure.h"
 #include "peft/core/log.h"
 #include "peft/metrics/totals.h"
 #include "privacy/secagg/ring.h"
@@ -140,6 +139,7 @@ Result<SecureClients::Reply> SecureClients::MaskedVector(const TaskKey& key, Cli
                                                          std::uint64_t examples) const {
   ASSIGN_OR_RETURN(const KeptUpdate update, UpdateOf(key, client));
   ASSIGN_OR_RETURN(const SecureSum own, OwnSum(setup_, key, update, client.session->config().exponent));
+  if (setup_.run.privacy.distributed()) return PrivateVector(client, update, own);
   ASSIGN_OR_RETURN(const std::uint64_t weight, WeightOf(setup_.run.PhaseAt(key.round).reducer, examples));
   const double loss = update.stats.loss * static_cast<double>(examples) / kGrid;
   std::int64_t counts[kSecureCounts];
@@ -148,6 +148,22 @@ Result<SecureClients::Reply> SecureClients::MaskedVector(const TaskKey& key, Cli
   counts[static_cast<std::size_t>(SecureCount::kLoss)] = std::abs(loss) < 0x1p52 ? std::llround(loss) : 0;
   ASSIGN_OR_RETURN(std::vector<std::uint32_t> elements,
                    own.layout.Encode(ValuesOf(update), counts, privacy::RandomSource::System()));
+  return Masked(client, update, own, std::move(elements));
+}
+
+Result<SecureClients::Reply> SecureClients::PrivateVector(Client& client, const KeptUpdate& update,
+                                                          const SecureSum& own) const {
+  // What else is counted would tell of the client's data: it counts as one, and says no more.
+  std::int64_t counts[kSecureCounts] = {};
+  counts[static_cast<std::size_t>(SecureCount::kWeight)] = 1;
+  const privacy::ClientNoise noise = ClientNoiseOf(setup_.run, client.session->config(), client.session->clients());
+  ASSIGN_OR_RETURN(std::vector<std::uint32_t> elements,
+                   own.layout.EncodePrivate(ValuesOf(update), noise, counts, privacy::RandomSource::System()));
+  return Masked(client, update, own, std::move(elements));
+}
+
+SecureClients::Reply SecureClients::Masked(Client& client, const KeptUpdate& update, const SecureSum& own,
+                                           std::vector<std::uint32_t> elements) {
   Reply reply{.masked = true, .bytes = {}, .base = update.base, .layout = update.layout};
   reply.bytes = MaskAndPack(*client.session, std::move(elements), own.layout.spec().budget.bits);
   client.session->Masked();

@@ -1,16 +1,19 @@
 #include "configs/privacy.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "aggregation/reducer.h"
+#include "configs/secure.h"
 
 namespace fedpeft {
 
 namespace {
 
-/// Rounds `first` to `last`, all of a phase at a time.
-Status AddRounds(const RunSpec& run, double noise_multiplier, std::uint32_t first, std::uint32_t last,
-                 privacy::Accountant& accountant) {
+Status AddRounds(const RunSpec& run, std::uint32_t first, std::uint32_t last, privacy::Accountant& accountant) {
   for (std::uint32_t round = first; round <= last; ++round) {
-    RETURN_IF_ERROR(accountant.Add(RoundRelease(run, round, noise_multiplier)));
+    ASSIGN_OR_RETURN(const privacy::Release release, RoundRelease(run, round));
+    RETURN_IF_ERROR(accountant.Add(release));
   }
   return OkStatus();
 }
@@ -20,33 +23,69 @@ Status AddAll(const std::vector<privacy::Release>& releases, privacy::Accountant
   return OkStatus();
 }
 
+/// Of clients' noise: all of them together make it, in steps of the grid, so that nothing else is rounded.
+Result<privacy::Release> ClientsRelease(const RunSpec& run, std::uint32_t round, double sampling) {
+  SecureSumSpec spec;
+  spec.round = round;
+  spec.values = run.privacy.values;
+  ASSIGN_OR_RETURN(const SecureSum sum, SecureSumOf(run, spec));
+  privacy::DistributedSum release;
+  release.kind = privacy::DistributedSum::Kind::kSkellam;
+  release.sampling = sampling;
+  release.noise.l2 = sum.layout.Sensitivity(run.privacy.clip);
+  release.noise.deviation = run.privacy.noise_multiplier * release.noise.l2;
+  release.noise.elements = sum.layout.coded_values();
+  // Of whole numbers none is shorter than its square.
+  release.noise.l1 =
+      std::min(std::sqrt(static_cast<double>(release.noise.elements)), release.noise.l2) * release.noise.l2;
+  return privacy::Release(release);
+}
+
 /// By ten billionths: what a budget is spent to the last by is not over it.
 constexpr double kOver = 1 + 1e-10;
 
 }  // namespace
 
-privacy::Release RoundRelease(const RunSpec& run, std::uint32_t round, double noise_multiplier) {
-  const std::uint32_t population = run.privacy.population, cap = run.privacy.max_cohort;
-  const double sampling = static_cast<double>(run.PhaseAt(round).cohort) / population;
-  if (cap > 0 && cap < population) return privacy::CappedPoissonSum{population, sampling, cap, noise_multiplier};
-  return privacy::PoissonSum{sampling, noise_multiplier};
+std::uint32_t MostInRound(const RunSpec& run, const PhaseSpec& phase) {
+  if (!run.privacy.on()) {
+    return static_cast<std::uint32_t>(aggregation::MaxContributions(phase.cohort, run.limits.max_clients));
+  }
+  if (run.privacy.max_cohort > 0) return run.privacy.max_cohort;
+  if (!run.privacy.distributed()) return run.privacy.population;
+  // By Chernoff's bound so many come of a Poisson sample with a chance below 1e-15.
+  const double most = phase.cohort + 10 * std::sqrt(phase.cohort) + 10;
+  return std::min(run.privacy.population, static_cast<std::uint32_t>(most));
 }
 
-Result<double> NoiseMultiplierOf(const RunSpec& run) {
-  double noise = run.privacy.noise_multiplier;
-  if (noise == 0) {
-    ASSIGN_OR_RETURN(noise, privacy::NoiseFor(run.privacy.budget, run.privacy.accountant,
-                                              [&](privacy::Accountant& accountant, double noise_multiplier) {
-                                                return AddRounds(run, noise_multiplier, 1, run.total_rounds(),
-                                                                 accountant);
-                                              }));
+Result<privacy::Release> RoundRelease(const RunSpec& run, std::uint32_t round) {
+  const std::uint32_t population = run.privacy.population, cap = run.privacy.max_cohort;
+  const double sampling = static_cast<double>(run.PhaseAt(round).cohort) / population;
+  const double noise = run.privacy.noise_multiplier;
+  if (run.privacy.distributed()) return ClientsRelease(run, round, sampling);
+  if (cap > 0 && cap < population) {
+    return privacy::Release(privacy::CappedPoissonSum{population, sampling, cap, noise});
+  }
+  return privacy::Release(privacy::PoissonSum{sampling, noise});
+}
+
+Status ResolveNoise(RunSpec& run) {
+  if (run.privacy.noise_multiplier == 0) {
+    RunSpec candidate = run;
+    ASSIGN_OR_RETURN(run.privacy.noise_multiplier,
+                     privacy::NoiseFor(run.privacy.budget, run.privacy.accountant,
+                                       [&](privacy::Accountant& accountant, double noise_multiplier) {
+                                         candidate.privacy.noise_multiplier = noise_multiplier;
+                                         return AddRounds(candidate, 1, candidate.total_rounds(), accountant);
+                                       }));
   }
   std::uint32_t round = 1;
   for (const PhaseSpec& phase : run.schedule) {
-    if (run.privacy.adaptive) RETURN_IF_ERROR(AdaptiveClipOf(run, round).VectorNoise(noise).status());
+    if (run.privacy.adaptive) {
+      RETURN_IF_ERROR(AdaptiveClipOf(run, round).VectorNoise(run.privacy.noise_multiplier).status());
+    }
     round += phase.rounds;
   }
-  return noise;
+  return OkStatus();
 }
 
 privacy::AdaptiveClip AdaptiveClipOf(const RunSpec& run, std::uint32_t round) {
@@ -55,7 +94,7 @@ privacy::AdaptiveClip AdaptiveClipOf(const RunSpec& run, std::uint32_t round) {
   return adaptive;
 }
 
-Result<std::uint32_t> LastAffordableRound(const RunSpec& run, double noise_multiplier, std::uint32_t committed,
+Result<std::uint32_t> LastAffordableRound(const RunSpec& run, std::uint32_t committed,
                                           const std::vector<privacy::Release>& spent) {
   std::uint32_t good = committed, bad = run.total_rounds() + 1;
   while (bad - good > 1) {
@@ -63,7 +102,7 @@ Result<std::uint32_t> LastAffordableRound(const RunSpec& run, double noise_multi
     const std::uint32_t last = bad > run.total_rounds() ? run.total_rounds() : good + (bad - good) / 2;
     privacy::Accountant accountant(run.privacy.accountant);
     RETURN_IF_ERROR(AddAll(spent, accountant));
-    RETURN_IF_ERROR(AddRounds(run, noise_multiplier, committed + 1, last, accountant));
+    RETURN_IF_ERROR(AddRounds(run, committed + 1, last, accountant));
     (accountant.Epsilon(run.privacy.budget.delta) <= run.privacy.budget.epsilon * kOver ? good : bad) = last;
   }
   return good;

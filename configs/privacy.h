@@ -14,21 +14,25 @@ namespace fedpeft {
 /// than four steps does not cost what Gaussian noise does.
 inline constexpr double kLeastCountNoise = 2;
 
-// Pre, everywhere below: run.privacy.on.
+/// The most clients that a round may have: the cohort, or everybody who may join; under differential privacy, where
+/// the cohort is only expected, what is never exceeded.
+std::uint32_t MostInRound(const RunSpec& run, const PhaseSpec& phase);
 
-/// What that round of the run releases.
-privacy::Release RoundRelease(const RunSpec& run, std::uint32_t round, double noise_multiplier);
+// Pre, everywhere below: run.privacy.on().
 
-/// The run's noise multiplier, or where it is left to us the least with which all rounds stay within the budget; takes
-/// seconds. Errors: NoiseFor's; AdaptiveClip::VectorNoise's.
-Result<double> NoiseMultiplierOf(const RunSpec& run);
+/// Where the noise multiplier is left to us (0), sets the least with which all rounds stay within the budget; takes
+/// seconds. Pre, of what follows: it is set. Errors: NoiseFor's, RoundRelease's; AdaptiveClip::VectorNoise's.
+Status ResolveNoise(RunSpec& run);
+
+/// What that round of the run releases. Errors: distributed: SecureSumOf's, none once it has had none.
+Result<privacy::Release> RoundRelease(const RunSpec& run, std::uint32_t round);
 
 /// The clip's rule in that round, its noise on the count chosen where it is left to us. Pre: there is one.
 privacy::AdaptiveClip AdaptiveClipOf(const RunSpec& run, std::uint32_t round);
 
 /// The last round of the run that its budget allows after `committed` rounds that released `spent`; `committed` where
 /// it allows no more. Takes seconds. Errors: the accountant's.
-Result<std::uint32_t> LastAffordableRound(const RunSpec& run, double noise_multiplier, std::uint32_t committed,
+Result<std::uint32_t> LastAffordableRound(const RunSpec& run, std::uint32_t committed,
                                           const std::vector<privacy::Release>& spent);
 
 /// ε of all that, in the run's δ. Errors: the accountant's.

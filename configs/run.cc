@@ -7,6 +7,7 @@
 
 #include "configs/translate.h"
 #include "configs/validate.h"
+#include "configs/views.h"
 #include "proto/run_config.pb.h"
 
 namespace fedpeft {
@@ -148,6 +149,7 @@ static_assert(static_cast<int>(TrainSpec::BaseDtype::kBfloat16) + 1 == v1::Train
 static_assert(static_cast<int>(TrainSpec::Schedule::kCosine) + 1 == v1::LearningRateSchedule::COSINE);
 static_assert(static_cast<int>(ReducerSpec::Weights::kUniform) + 1 == v1::Reducer::UNIFORM);
 static_assert(static_cast<int>(ServerOptimizerSpec::Kind::kFedYogi) + 1 == v1::ServerOptimizer::FEDYOGI);
+static_assert(static_cast<int>(PrivacySpec::Mechanism::kDistributed) + 1 == v1::Privacy::DISTRIBUTED);
 static_assert(static_cast<int>(ProblemType::kLanguageModelling) + 1 == v1::Problem::LANGUAGE_MODELLING);
 static_assert(static_cast<int>(Metric::kTokenAccuracy) + 1 == v1::Evaluation::TOKEN_ACCURACY);
 
@@ -244,7 +246,7 @@ SecureAggregationSpec configs::ToSecureAggregation(const v1::SecureAggregation& 
 
 PrivacySpec configs::ToPrivacy(const v1::Privacy& privacy) {
   PrivacySpec spec;
-  spec.on = privacy.mechanism() == v1::Privacy::CENTRAL;
+  spec.mechanism = ToEnum<PrivacySpec::Mechanism>(privacy.mechanism());
   spec.budget = {privacy.budget().epsilon(), privacy.budget().delta()};
   spec.accountant =
       privacy.accountant() == v1::Privacy::RDP ? privacy::AccountantKind::kRdp : privacy::AccountantKind::kPld;
@@ -304,6 +306,11 @@ Result<RunSpec> TranslateRun(const v1::RunConfig& config) {
   run.limits = ToLimits(config.limits());
   run.secure = configs::ToSecureAggregation(config.secure_aggregation());
   run.privacy = configs::ToPrivacy(config.privacy());
+  if (run.privacy.distributed()) {
+    ASSIGN_OR_RETURN(const auto layout, PlanLayout(run.plan));
+    ASSIGN_OR_RETURN(const RunViews views, RunViews::Make(run.plan, run.schedule, layout));
+    run.privacy.values = views.max_update_bytes() / sizeof(float);
+  }
   return run;
 }
 

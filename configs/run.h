@@ -122,9 +122,9 @@ struct SecureAggregationSpec {
   double upload_deadline_s = 600;
 };
 
-/// Differential privacy of what is released, by the coordinator.
+/// Differential privacy of what is released.
 struct PrivacySpec {
-  bool on = false;
+  enum class Mechanism { kNone, kCentral, kDistributed } mechanism = Mechanism::kNone;
   privacy::PrivacyBudget budget;
   privacy::AccountantKind accountant = privacy::AccountantKind::kPld;
   /// The L2 norm of an update in the first round, and how it goes on.
@@ -136,6 +136,12 @@ struct PrivacySpec {
   std::uint32_t population = 0;
   /// 0: as many as are drawn.
   std::uint32_t max_cohort = 0;
+  /// Of the longest update; of kDistributed only.
+  std::uint64_t values = 0;
+
+  bool on() const { return mechanism != Mechanism::kNone; }
+  /// Clients add the noise, under secure aggregation.
+  bool distributed() const { return mechanism == Mechanism::kDistributed; }
 };
 
 struct RunSpec {

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <memory>
 
 #include "aggregation/reducer.h"
+#include "configs/privacy.h"
 #include "peft/core/bytes.h"
 #include "peft/core/files.h"
 #include "privacy/crypto/certificate.h"
@@ -25,6 +27,34 @@ Digest RotationSeed(const SecureSumSpec& spec) {
   return hash.Finish();
 }
 
+std::uint32_t FewestInSum(const PhaseSpec& phase) {
+  return std::max(phase.min_clients, privacy::kFewestClients);
+}
+
+/// Noise of more standard deviations does not happen: a chance below 1e-30 an element.
+constexpr double kDeviations = 12;
+/// Rounding makes a client's vector longer by no more than about a thousandth.
+constexpr double kLevelsARoot = 16;
+
+/// How many largest values the noise of so many clients at most amounts to. Each makes its share of what is wanted of
+/// those who are there for certain, so that all together make more.
+std::uint64_t NoiseRoom(const RunSpec& run, const PhaseSpec& phase, std::uint64_t most) {
+  privacy::SessionConfig config;
+  config.min_clients = FewestInSum(phase);
+  config.max_corrupt = run.secure.max_corrupt;
+  config.max_drop_out = run.secure.max_drop_out;
+  double largest = 1;
+  for (std::uint32_t clients = config.min_clients; clients <= most; ++clients) {
+    largest = std::max(largest, static_cast<double>(clients) / config.HonestOf(clients));
+  }
+  return static_cast<std::uint64_t>(std::ceil(kDeviations * run.privacy.noise_multiplier * std::sqrt(largest)));
+}
+
+/// Of a client's largest value, for a vector of so many.
+std::int64_t GoodLevel(std::uint64_t values) {
+  return std::max<std::int64_t>(1 << 12, std::llround(kLevelsARoot * std::sqrt(static_cast<double>(values))));
+}
+
 }  // namespace
 
 Result<std::uint64_t> WeightOf(const ReducerSpec& reducer, std::uint64_t examples) {
@@ -33,13 +63,14 @@ Result<std::uint64_t> WeightOf(const ReducerSpec& reducer, std::uint64_t example
   return aggregation::SumReducer(weighting, reducer.max_weight).WeightOf(examples);
 }
 
-Result<privacy::RingBudget> RingBudgetOf(const SecureAggregationSpec& secure, const PhaseSpec& phase,
-                                         std::uint32_t max_clients) {
+Result<privacy::RingBudget> RingBudgetOf(const RunSpec& run, const PhaseSpec& phase) {
   const bool uniform = phase.reducer.weights == ReducerSpec::Weights::kUniform;
-  privacy::RingBudget budget{secure.bits, aggregation::MaxContributions(phase.cohort, max_clients),
-                             uniform ? 1 : phase.reducer.max_weight};
-  if (budget.bits == 0) {
-    ASSIGN_OR_RETURN(budget.bits, privacy::AutomaticBits(budget.max_contributions, budget.max_weight));
+  privacy::RingBudget budget{run.secure.bits, MostInRound(run, phase), uniform ? 1 : phase.reducer.max_weight};
+  if (run.privacy.distributed()) budget.noise = NoiseRoom(run, phase, budget.max_contributions);
+  if (budget.bits == 0 && run.privacy.distributed()) {
+    ASSIGN_OR_RETURN(budget.bits, privacy::AutomaticBits(budget, GoodLevel(run.privacy.values)));
+  } else if (budget.bits == 0) {
+    ASSIGN_OR_RETURN(budget.bits, privacy::AutomaticBits(budget));
   }
   RETURN_IF_ERROR(privacy::LargestLevel(budget).status());
   return budget;
@@ -47,8 +78,12 @@ Result<privacy::RingBudget> RingBudgetOf(const SecureAggregationSpec& secure, co
 
 Result<SecureSum> SecureSumOf(const RunSpec& run, const SecureSumSpec& spec) {
   const PhaseSpec& phase = run.PhaseAt(spec.round);
-  ASSIGN_OR_RETURN(const privacy::RingBudget budget, RingBudgetOf(run.secure, phase, run.limits.max_clients));
+  ASSIGN_OR_RETURN(const privacy::RingBudget budget, RingBudgetOf(run, phase));
   privacy::SecureVectorSpec vector{spec.values, kSecureCounts, budget, spec.exponent};
+  if (run.privacy.distributed()) {
+    ASSIGN_OR_RETURN(const std::int64_t level, privacy::LargestLevel(budget));
+    vector.exponent = privacy::ScaleExponent(level, run.privacy.clip);
+  }
   if (run.secure.rotation) vector.rotation = RotationSeed(spec);
   ASSIGN_OR_RETURN(privacy::SecureVectorLayout layout, privacy::SecureVectorLayout::Make(vector));
   privacy::SessionConfig config;
@@ -60,12 +95,16 @@ Result<SecureSum> SecureSumOf(const RunSpec& run, const SecureSumSpec& spec) {
   config.payload = spec.payload;
   config.elements = layout.elements();
   config.budget = budget;
-  config.exponent = spec.exponent;
-  config.min_clients = std::max(phase.min_clients, privacy::kFewestClients);
+  config.exponent = vector.exponent;
+  config.min_clients = FewestInSum(phase);
   config.max_corrupt = run.secure.max_corrupt;
   config.max_drop_out = run.secure.max_drop_out;
   config.threat = run.secure.threat;
   return SecureSum{std::move(config), std::move(layout)};
+}
+
+privacy::ClientNoise ClientNoiseOf(const RunSpec& run, const privacy::SessionConfig& config, std::uint32_t clients) {
+  return {run.privacy.clip, run.privacy.noise_multiplier, config.HonestOf(clients)};
 }
 
 Result<std::uint64_t> LongestSecureVector(const RunSpec& run, std::uint64_t values) {

@@ -35,9 +35,8 @@ inline constexpr std::uint64_t kMaxSecureClients = 10'000;
 Result<std::uint64_t> WeightOf(const ReducerSpec& reducer, std::uint64_t examples);
 
 /// The bounds of a phase's sums, with the bits that the run leaves to us.
-/// Errors: kInvalidArgument where no value fits beside the sums of so many clients and weights.
-Result<privacy::RingBudget> RingBudgetOf(const SecureAggregationSpec& secure, const PhaseSpec& phase,
-                                         std::uint32_t max_clients);
+/// Errors: kInvalidArgument where no value fits beside the sums of so many clients, weights and noise.
+Result<privacy::RingBudget> RingBudgetOf(const RunSpec& run, const PhaseSpec& phase);
 
 struct SecureSumSpec {
   std::string run_id;
@@ -48,7 +47,7 @@ struct SecureSumSpec {
   /// Of the update's layout, and how many values it has.
   Digest payload{};
   std::uint64_t values = 0;
-  /// Values are on the grid 2^−exponent.
+  /// Values are on the grid 2^−exponent; not read where clients make noise: their clip norm decides it.
   int exponent = 0;
 };
 
@@ -58,8 +57,12 @@ struct SecureSum {
   privacy::SecureVectorLayout layout;
 };
 
-/// Pre: the round is one of the run. Errors: RingBudgetOf's; SecureVectorLayout's.
+/// Pre: the round is one of the run; where clients make noise, its multiplier is known. Errors: RingBudgetOf's;
+/// SecureVectorLayout's.
 Result<SecureSum> SecureSumOf(const RunSpec& run, const SecureSumSpec& spec);
+
+/// What a client of a session adds to its vector. Pre: the run's clients make noise.
+privacy::ClientNoise ClientNoiseOf(const RunSpec& run, const privacy::SessionConfig& config, std::uint32_t clients);
 
 /// Bytes of a masked vector of so many values, in the phase that has the longest. Errors: SecureSumOf's.
 Result<std::uint64_t> LongestSecureVector(const RunSpec& run, std::uint64_t values);

@@ -13,16 +13,13 @@
 #include "aggregation/integer_sum.h"
 #include "aggregation/reducer.h"
 #include "configs/keys.h"
-#include "configs/privacy.h"
-#include "configs/reader.h"
+#include "configs/rules.h"
 #include "configs/secure.h"
 #include "configs/template.h"
 #include "configs/translate.h"
 #include "configs/views.h"
 #include "peft/plan/plan.h"
 #include "peft/plan/sites.h"
-#include "privacy/secagg/parameters.h"
-#include "privacy/secagg/ring.h"
 #include "proto/limits.h"
 #include "proto/run_config.pb.h"
 
@@ -30,33 +27,28 @@ namespace fedpeft::configs {
 
 namespace {
 
-/// Collects findings; Require() reads as the rule it states.
-class Rules {
+class RunRules {
  public:
-  explicit Rules(const v1::RunConfig& config) : config_(config) {}
+  explicit RunRules(const v1::RunConfig& config) : config_(config) {}
 
   std::vector<Finding> Check() {
     CheckMethod();
-    if (!findings_.empty()) return std::move(findings_);  // what follows would read settings that are not there
+    if (!rules_.findings().empty()) return rules_.Take();  // what follows would read settings that are not there
     CheckRun();
     CheckBase();
     CheckProblem();
     CheckTrain();
     CheckSchedule();
     CheckEvaluation();
-    CheckSecureAggregation();
-    CheckPrivacy();
+    CheckSecureAggregation(config_, rules_);
+    CheckPrivacy(config_, rules_);
     CheckVirtualTokens();
     CheckPlan();
     CheckEffectless();
-    return std::move(findings_);
+    return rules_.Take();
   }
 
  private:
-  void Require(bool holds, std::string path, std::string message) {
-    if (!holds) findings_.push_back({std::move(path), std::move(message)});
-  }
-
   void CheckRun() {
     Require(config_.ByteSizeLong() <= kMaxRunBytes, "",
             "has " + std::to_string(config_.ByteSizeLong()) + " bytes, want at most " + std::to_string(kMaxRunBytes));
@@ -195,7 +187,7 @@ class Rules {
         cohort <= max_clients, path + ".cohort",
         "got " + std::to_string(cohort) + ", want at most limits.max_clients (" + std::to_string(max_clients) + ")");
     const std::uint32_t most = cohort > 0 ? cohort : max_clients;
-    const bool drawn = config_.privacy().mechanism() == v1::Privacy::CENTRAL;  // any number may be in a round
+    const bool drawn = ToPrivacy(config_.privacy()).on();  // any number may be in a round
     Require(drawn || participation.min_clients() <= most, path + ".min_clients",
             "got " + std::to_string(participation.min_clients()) + ", want at most " +
                 (cohort > 0 ? "the cohort (" : "limits.max_clients (") + std::to_string(most) + ")");
@@ -210,59 +202,13 @@ class Rules {
     const bool uniform = reducer.weights == ReducerSpec::Weights::kUniform;
     const Result<int> bits = aggregation::GridExponent({reducer.max_abs, uniform ? 1 : reducer.max_weight, clients});
     if (!bits.ok()) {
-      findings_.push_back({path, bits.status().message()});
+      rules_.Require(false, path, bits.status().message());
       return;
     }
     Require(*bits >= kMinFractionalBits, path,
             "max_abs and max_weight leave " + std::to_string(*bits) + " fractional bits to the sum over " +
                 std::to_string(clients) + " clients, want at least " + std::to_string(kMinFractionalBits) +
                 " (lower one of them, or the number of clients)");
-  }
-
-  /// Sums under masks are possible for every phase's clients and weights.
-  void CheckSecureAggregation() {
-    const v1::SecureAggregation& message = config_.secure_aggregation();
-    const SecureAggregationSpec secure = ToSecureAggregation(message);
-    const bool wide = secure.bits >= privacy::kMinRingBits && secure.bits <= privacy::kMaxRingBits;
-    Require(message.bits() == "auto" || wide, "secure_aggregation.bits",
-            "got " + Quoted(message.bits()) + ", want auto, or " + std::to_string(privacy::kMinRingBits) + " to " +
-                std::to_string(privacy::kMaxRingBits));
-    if (!secure.on) {
-      return RequireDefaults("secure_aggregation", message,
-                             {"threat", "max_drop_out", "max_corrupt", "bits", "range", "rotation", "suite",
-                              "step_deadline_s", "upload_deadline_s"},
-                             "with mode none");
-    }
-    const std::vector<PhaseSpec> schedule = ToSchedule(config_);
-    for (std::size_t i = 0; i < schedule.size(); ++i) {
-      CheckSecurePhase("schedule." + std::to_string(i), schedule[i], secure);
-    }
-  }
-
-  void CheckSecurePhase(const std::string& path, const PhaseSpec& phase, const SecureAggregationSpec& secure) {
-    const std::string key = path + ".participation";
-    Require(phase.min_clients >= privacy::kFewestClients, key + ".min_clients",
-            "got " + std::to_string(phase.min_clients) + ", want at least " + std::to_string(privacy::kFewestClients) +
-                " under secure_aggregation (a sum of fewer says too much about each)");
-    const std::uint32_t most = phase.cohort > 0 ? phase.cohort : config_.limits().max_clients();
-    Require(most <= kMaxSecureClients, phase.cohort > 0 ? key + ".cohort" : "limits.max_clients",
-            "got " + std::to_string(most) + ", want at most " + std::to_string(kMaxSecureClients) +
-                " under secure_aggregation");
-    if (const Result<privacy::RingBudget> budget = RingBudgetOf(secure, phase, config_.limits().max_clients());
-        !budget.ok()) {
-      findings_.push_back({"secure_aggregation.bits",
-                           "leave no value beside sums over " + std::to_string(most) + " clients of weight " +
-                               std::to_string(phase.reducer.max_weight) + " (raise it, set a smaller cohort or " +
-                               "limits.max_clients, or lower reducer.max_weight)"});
-    }
-    for (const std::uint32_t clients : {phase.min_clients, std::min<std::uint32_t>(most, kMaxSecureClients)}) {
-      if (clients < privacy::kFewestClients) continue;
-      const privacy::CohortSpec cohort{clients, secure.max_corrupt, secure.max_drop_out, secure.threat};
-      if (const auto found = privacy::FindGraphParameters(cohort); !found.ok()) {
-        findings_.push_back({"secure_aggregation", std::string(found.status().message())});
-        break;
-      }
-    }
   }
 
   void CheckEvaluation() {
@@ -302,70 +248,6 @@ class Rules {
     }
   }
 
-  /// What is claimed is what happens: each refusal is of a setting under which the bound would not hold, or mean
-  /// nothing.
-  void CheckPrivacy() {
-    const v1::Privacy& privacy = config_.privacy();
-    if (privacy.mechanism() != v1::Privacy::CENTRAL) {
-      const std::string where = "with mechanism none";
-      RequireDefaults("privacy", privacy, {"noise_multiplier", "accountant", "population", "max_cohort"}, where);
-      RequireDefaults("privacy.budget", privacy.budget(), {"epsilon", "delta"}, where);
-      RequireDefaults("privacy.clip", privacy.clip(), {"norm"}, where);
-      RequireDefaults("privacy.clip.adaptive", privacy.clip().adaptive(), {"quantile", "start", "rate", "count_noise"},
-                      where);
-      return;
-    }
-    CheckNoise(privacy);
-    const std::uint32_t population = privacy.population();
-    Require(population > 0, "privacy.population", "is missing, want how many clients there are");
-    Require(privacy.budget().delta() * population < 1, "privacy.budget.delta",
-            "is 1 / population or more, want well below it (with that chance everything may be told of one client)");
-    Require(config_.secure_aggregation().mode() != v1::SecureAggregation::PAIRWISE, "secure_aggregation.mode",
-            "got pairwise, want none with privacy.mechanism central: the coordinator clips each update, so it sees it");
-    Require(config_.peft().method() != v1::Peft::ADALORA, "peft.method",
-            "got adalora, want another one under privacy (its scores are a release of their own, without noise)");
-    const std::vector<PhaseSpec> schedule = ToSchedule(config_);
-    for (std::size_t i = 0; i < schedule.size(); ++i) {
-      CheckPrivatePhase("schedule." + std::to_string(i), schedule[i], privacy);
-    }
-  }
-
-  void CheckNoise(const v1::Privacy& privacy) {
-    const PrivacySpec spec = ToPrivacy(privacy);
-    const std::string& noise = privacy.noise_multiplier();
-    Require(noise == "auto" || (spec.noise_multiplier >= 0.01 && spec.noise_multiplier <= 1e6),
-            "privacy.noise_multiplier", "got " + Quoted(noise) + ", want auto, or 0.01 to 1e6");
-    if (spec.adaptive) {
-      RequireDefaults("privacy.clip", privacy.clip(), {"norm"}, "beside privacy.clip.adaptive");
-      const double count = spec.adaptive->count_noise;
-      Require(
-          count == 0 || count >= kLeastCountNoise, "privacy.clip.adaptive.count_noise",
-          "got " + std::to_string(count) + ", want 0 (chosen here), or 2 or more (its cost is reckoned for no less)");
-    } else {
-      RequireDefaults("privacy.clip.adaptive", privacy.clip().adaptive(), {"start", "rate", "count_noise"},
-                      "with quantile 0");
-    }
-    Require(spec.max_cohort == 0 || spec.accountant == privacy::AccountantKind::kPld, "privacy.accountant",
-            "got rdp, want pld with max_cohort (there is no Renyi bound of capped cohorts)");
-  }
-
-  void CheckPrivatePhase(const std::string& path, const PhaseSpec& phase, const v1::Privacy& privacy) {
-    const std::string participation = path + ".participation";
-    Require(phase.cohort >= 1 && phase.cohort <= privacy.population(), participation + ".cohort",
-            "got " + std::to_string(phase.cohort) + ", want 1 to privacy.population (each client is in a round with " +
-                "the probability cohort / population)");
-    Require(phase.min_clients <= privacy.population(), participation + ".min_clients",
-            "got " + std::to_string(phase.min_clients) + ", want at most privacy.population");
-    Require(privacy.max_cohort() == 0 || privacy.max_cohort() >= phase.cohort, "privacy.max_cohort",
-            "got " + std::to_string(privacy.max_cohort()) + ", want at least the cohort (" +
-                std::to_string(phase.cohort) + "), which is only the number that is expected");
-    Require(phase.over_selection == 0, participation + ".over_selection",
-            "got a share of extra clients, want 0 under privacy (who is in a round may not depend on who is fast)");
-    Require(phase.reducer.weights == ReducerSpec::Weights::kUniform, path + ".reducer.weights",
-            "got examples, want uniform under privacy (weights would tell of the clients' data, and the bound is for "
-            "clients that count the same)");
-  }
-
   /// The settings are those of the method.
   void CheckMethod() {
     const v1::Peft& peft = config_.peft();
@@ -373,8 +255,9 @@ class Rules {
     const auto* given = peft.GetReflection()->GetOneofFieldDescriptor(peft, &oneof);
     const std::string method = ScalarText(peft, *v1::Peft::descriptor()->FindFieldByName("method"));
     if (given == nullptr || given->name() == method) return;
-    findings_.push_back({"peft." + given->name(), "got settings of method " + given->name() + ", want method: " +
-                                                      given->name() + " with them (peft.method is " + method + ")"});
+    rules_.Require(false, "peft." + given->name(),
+                   "got settings of method " + given->name() + ", want method: " + given->name() +
+                       " with them (peft.method is " + method + ")");
   }
 
   /// Whether planning succeeds, and one update fits the window that uploads share.
@@ -399,12 +282,14 @@ class Rules {
     run.schedule = ToSchedule(config_);
     run.limits.max_clients = config_.limits().max_clients();
     run.secure = ToSecureAggregation(config_.secure_aggregation());
+    run.privacy = ToPrivacy(config_.privacy());
     std::uint64_t bytes = views.max_update_bytes();
+    run.privacy.values = bytes / sizeof(float);
     if (run.secure.on) {
       const Result<std::uint64_t> longest = LongestSecureVector(run, bytes / sizeof(float));
       if (longest.ok()) bytes = *longest;  // else CheckSecureAggregation says why
     }
-    const bool guarded = run.secure.on || config_.privacy().mechanism() == v1::Privacy::CENTRAL;
+    const bool guarded = run.secure.on || run.privacy.on();
     Require(!guarded || !views.any_personal() || config_.evaluation().min_evaluators() == 0,
             "evaluation.min_evaluators",
             "got " + std::to_string(config_.evaluation().min_evaluators()) +
@@ -431,11 +316,11 @@ class Rules {
     const std::size_t colon = message.find(": ");
     for (const std::string_view top : {"base.", "problem.", "peft.", "schedule."}) {
       if (colon != std::string::npos && message.starts_with(top)) {
-        findings_.push_back({message.substr(0, colon), message.substr(colon + 2)});
+        rules_.Require(false, message.substr(0, colon), message.substr(colon + 2));
         return;
       }
     }
-    findings_.push_back({"peft", message});
+    rules_.Require(false, "peft", message);
   }
 
   /// Settings that do nothing beside others are refused here, so that nobody believes in them.
@@ -474,22 +359,16 @@ class Rules {
     }
   }
 
-  /// Each of `keys` of `message` is left at its default, because it has no effect `where`.
+  void Require(bool holds, std::string path, std::string message) {
+    rules_.Require(holds, std::move(path), std::move(message));
+  }
   void RequireDefaults(const std::string& path, const google::protobuf::Message& message,
                        std::initializer_list<const char*> keys, const std::string& where) {
-    const std::unique_ptr<google::protobuf::Message> defaults(message.New());
-    FillDefaults({}, defaults.get());
-    for (const char* key : keys) {
-      const auto& field = *message.GetDescriptor()->FindFieldByName(key);
-      const std::string got = ScalarText(message, field);
-      const std::string want = ScalarText(*defaults, field);
-      Require(got == want, JoinKey(path, key),
-              "got " + got + ", which has no effect " + where + ", want the default " + want + " (leave the key out)");
-    }
+    rules_.RequireDefaults(path, message, keys, where);
   }
 
   const v1::RunConfig& config_;
-  std::vector<Finding> findings_;
+  Rules rules_;
 };
 
 }  // namespace
@@ -498,7 +377,7 @@ std::vector<Finding> Validate(const v1::RunConfig& config) {
   std::vector<Finding> findings;
   CheckFields(config, &findings);
   if (!findings.empty()) return findings;
-  return Rules(config).Check();
+  return RunRules(config).Check();
 }
 
 }  // namespace fedpeft::configs

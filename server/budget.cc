@@ -102,8 +102,8 @@ std::string ForecastJson(const BudgetPlan& plan, const BudgetForecast& forecast)
 }
 
 Result<BudgetStatus> ReadBudget(StateReader& state) {
-  ASSIGN_OR_RETURN(const RunSpec run, StoredRun(state));
-  if (!run.privacy.on) return FailedPrecondition("run " + run.name + ": has no differential privacy");
+  ASSIGN_OR_RETURN(RunSpec run, StoredRun(state));
+  if (!run.privacy.on()) return FailedPrecondition("run " + run.name + ": has no differential privacy");
   ASSIGN_OR_RETURN(std::vector<privacy::Release> releases, state.Releases());
   ASSIGN_OR_RETURN(const std::vector<RoundRecord> rounds, state.Rounds());
   BudgetStatus status;
@@ -113,12 +113,13 @@ Result<BudgetStatus> ReadBudget(StateReader& state) {
   status.committed_round = rounds.empty() ? 0 : rounds.back().round;
   status.total_rounds = run.total_rounds();
   ASSIGN_OR_RETURN(status.spent, EpsilonOf(run, releases));
-  ASSIGN_OR_RETURN(status.noise_multiplier, NoiseMultiplierOf(run));
-  ASSIGN_OR_RETURN(status.last_round,
-                   LastAffordableRound(run, status.noise_multiplier, status.committed_round, releases));
+  RETURN_IF_ERROR(ResolveNoise(run));
+  status.noise_multiplier = run.privacy.noise_multiplier;
+  ASSIGN_OR_RETURN(status.last_round, LastAffordableRound(run, status.committed_round, releases));
   status.after_next = status.spent;
   if (status.committed_round < status.total_rounds) {
-    releases.push_back(RoundRelease(run, status.committed_round + 1, status.noise_multiplier));
+    ASSIGN_OR_RETURN(const privacy::Release next, RoundRelease(run, status.committed_round + 1));
+    releases.push_back(next);
     ASSIGN_OR_RETURN(status.after_next, EpsilonOf(run, releases));
   }
   ASSIGN_OR_RETURN(status.known_participation, EpsilonOf(run, {privacy::GaussianSum{status.noise_multiplier}}));

@@ -58,15 +58,18 @@ Result<std::string> SecureText(const RunSpec& run, const RunViews& views) {
 
 /// What the run's rounds cost in privacy; nothing where there is none.
 Result<std::string> PrivacyText(const RunSpec& run) {
-  if (!run.privacy.on) return std::string();
-  ASSIGN_OR_RETURN(const double noise, NoiseMultiplierOf(run));
-  ASSIGN_OR_RETURN(const std::uint32_t last, LastAffordableRound(run, noise, 0, {}));
+  if (!run.privacy.on()) return std::string();
+  ASSIGN_OR_RETURN(const std::uint32_t last, LastAffordableRound(run, 0, {}));
   std::vector<privacy::Release> releases;
-  for (std::uint32_t round = 1; round <= last; ++round) releases.push_back(RoundRelease(run, round, noise));
+  for (std::uint32_t round = 1; round <= last; ++round) {
+    ASSIGN_OR_RETURN(const privacy::Release release, RoundRelease(run, round));
+    releases.push_back(release);
+  }
   ASSIGN_OR_RETURN(const double epsilon, EpsilonOf(run, releases));
-  std::string text = "  privacy     noise multiplier " + Short(noise) + ": epsilon " + Short(epsilon) + " of " +
-                     Short(run.privacy.budget.epsilon) + " after " + std::to_string(last) + " rounds, delta " +
-                     Short(run.privacy.budget.delta) + ", by " + std::string(NameOf(run.privacy.accountant)) + "\n";
+  std::string text = "  privacy     noise multiplier " + Short(run.privacy.noise_multiplier) + ": epsilon " +
+                     Short(epsilon) + " of " + Short(run.privacy.budget.epsilon) + " after " + std::to_string(last) +
+                     " rounds, delta " + Short(run.privacy.budget.delta) + ", by " +
+                     std::string(NameOf(run.privacy.accountant)) + "\n";
   if (last < run.total_rounds()) {
     text += "              the budget ends the run after round " + std::to_string(last) + " of " +
             std::to_string(run.total_rounds()) + "\n";
@@ -77,7 +80,8 @@ Result<std::string> PrivacyText(const RunSpec& run) {
 /// What both sides will agree on, for a run that is fit to be served.
 Result<std::string> Summary(const RunArgs& args) {
   ASSIGN_OR_RETURN(const configs::LoadedRun loaded, configs::LoadRun(args.file, args.overrides));
-  ASSIGN_OR_RETURN(const RunSpec run, TranslateRun(loaded.config));
+  ASSIGN_OR_RETURN(RunSpec run, TranslateRun(loaded.config));
+  if (run.privacy.on()) RETURN_IF_ERROR(ResolveNoise(run));
   ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
   ASSIGN_OR_RETURN(const RunViews views, RunViews::Make(run.plan, run.schedule, layout));
   ASSIGN_OR_RETURN(const std::string secure, SecureText(run, views));

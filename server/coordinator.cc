@@ -32,8 +32,7 @@ Status CommitStart(Store& store, const GlobalModel& model, const RunSpec& run) {
 
 /// How far the privacy budget goes.
 Status ReckonBudget(const RunSpec& run, ResumePoint& resume) {
-  ASSIGN_OR_RETURN(const std::uint32_t last,
-                   LastAffordableRound(run, run.privacy.noise_multiplier, resume.committed_round, resume.released));
+  ASSIGN_OR_RETURN(const std::uint32_t last, LastAffordableRound(run, resume.committed_round, resume.released));
   ASSIGN_OR_RETURN(const double spent, EpsilonOf(run, resume.released));
   resume.last_affordable_round = last;
   LogInfo("privacy.budget", {{"epsilon", run.privacy.budget.epsilon},
@@ -201,9 +200,9 @@ class Coordinator::Loop {
 
 Result<std::unique_ptr<Coordinator>> Coordinator::Open(CoordinatorOptions options) {
   RunSpec& run = options.run;
-  if (run.privacy.on) {
+  if (run.privacy.on()) {
     LogInfo("privacy.reckoning", {{"rounds", run.total_rounds()}});  // takes seconds
-    ASSIGN_OR_RETURN(run.privacy.noise_multiplier, NoiseMultiplierOf(run));
+    RETURN_IF_ERROR(ResolveNoise(run));
   }
   ASSIGN_OR_RETURN(GlobalModel model, GlobalModel::Make(run));
   ASSIGN_OR_RETURN(Store store, Store::Open(options.state_folder, options.run_config, options.run));
@@ -220,7 +219,7 @@ Result<std::unique_ptr<Coordinator>> Coordinator::Open(CoordinatorOptions option
     }
     RETURN_IF_ERROR(CommitStart(store, model, options.run));
   }
-  if (run.privacy.on) RETURN_IF_ERROR(ReckonBudget(run, resume));
+  if (run.privacy.on()) RETURN_IF_ERROR(ReckonBudget(run, resume));
   std::string run_id = store.run().run_id;
   auto loop = std::make_unique<Loop>(std::move(options), std::move(run_id), std::move(model), std::move(store),
                                      std::move(resume));

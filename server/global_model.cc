@@ -106,7 +106,7 @@ Bytes GlobalModel::Encode(const Checkpoint& checkpoint) const {
 }
 
 Result<std::unique_ptr<RoundSum>> GlobalModel::OpenSum(std::uint32_t round, double clip) const {
-  if (!run_.privacy.on) {
+  if (!run_.privacy.on()) {
     ASSIGN_OR_RETURN(aggregation::IntegerSum sum, BeginSum(round));
     return std::unique_ptr<RoundSum>(std::make_unique<ClearSum>(ReducerOf(run_.PhaseAt(round)), std::move(sum)));
   }
@@ -114,7 +114,7 @@ Result<std::unique_ptr<RoundSum>> GlobalModel::OpenSum(std::uint32_t round, doub
   setup.clip = clip;
   setup.noise_multiplier = run_.privacy.noise_multiplier;
   setup.expected = run_.PhaseAt(round).cohort;
-  setup.most = run_.privacy.max_cohort > 0 ? run_.privacy.max_cohort : run_.privacy.population;
+  setup.most = MostInRound(run_, run_.PhaseAt(round));
   if (run_.privacy.adaptive) setup.adaptive = AdaptiveClipOf(run_, round);
   ASSIGN_OR_RETURN(PrivateSum sum, PrivateSum::Make(layout_, Payload(round), setup));
   return std::unique_ptr<RoundSum>(std::make_unique<PrivateSum>(std::move(sum)));
@@ -122,8 +122,7 @@ Result<std::unique_ptr<RoundSum>> GlobalModel::OpenSum(std::uint32_t round, doub
 
 Result<aggregation::IntegerSum> GlobalModel::BeginSum(std::uint32_t round) const {
   const PhaseSpec& phase = run_.PhaseAt(round);
-  return ReducerOf(phase).Begin(layout_, Payload(round),
-                                aggregation::MaxContributions(phase.cohort, run_.limits.max_clients));
+  return ReducerOf(phase).Begin(layout_, Payload(round), MostInRound(run_, phase));
 }
 
 Result<std::uint64_t> GlobalModel::WeightOf(std::uint32_t round, std::uint64_t examples) const {

@@ -353,7 +353,12 @@ void RunLoop::Open(const StoreAttempt& action) {
 
 Result<RoundMean> RunLoop::Reduce() {
   if (!run_.secure.on) return std::exchange(sum_, nullptr)->Finish();
-  return RoundMean{{std::move(outcome_->mean), outcome_->total_weight, outcome_->clients.size()}};
+  return RoundMean{{std::move(outcome_->mean), outcome_->total_weight, outcome_->clients.size()}, clip_};
+}
+
+std::optional<privacy::Release> RunLoop::ReleaseOf(std::uint32_t round) const {
+  if (!run_.privacy.on()) return std::nullopt;
+  return *RoundRelease(run_, round);  // all rounds were reckoned at the start
 }
 
 void RunLoop::Commit(const CommitRound& action) {
@@ -363,9 +368,9 @@ void RunLoop::Commit(const CommitRound& action) {
   Result<std::shared_ptr<const Checkpoint>> next = model_.Step(action.round, std::move(mean->reduced));
   if (!next.ok()) return Feed(SumSpoiled{next.status().message()});
   RoundCommit commit = Summarise(action);
-  if (run_.privacy.on) {
+  if (run_.privacy.on()) {
     commit.record.privacy = {clip_, *mean->next_clip, run_.privacy.noise_multiplier};
-    commit.release = RoundRelease(run_, action.round, run_.privacy.noise_multiplier);
+    commit.release = ReleaseOf(action.round);
     clip_ = *mean->next_clip;
   }
   if (outcome_) range_ = outcome_->next_range;

@@ -91,6 +91,8 @@ class RunLoop {
   void Commit(const CommitRound& action);
   void Void(const VoidRound& action);
   Result<RoundMean> Reduce();
+  /// What the round releases, as the ledger has it; nothing where there is no differential privacy.
+  std::optional<privacy::Release> ReleaseOf(std::uint32_t round) const;
   void StoreRound(RoundCommit commit, std::shared_ptr<const Checkpoint> next, std::shared_ptr<const Bytes> blob);
   RoundCommit Summarise(const CommitRound& action) const;
   // Secure aggregation: what its session wants.

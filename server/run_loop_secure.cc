@@ -35,7 +35,7 @@ void RunLoop::Sum(const OpenSum& action) {
                          {"attempt", action.attempt},
                          {"clients", std::uint64_t{action.clients.size()}},
                          {"threat", threat_},
-                         {"range", range_},
+                         {"range", secure_->range()},
                          {"upload_bytes", secure_->upload_bytes()}});
   FeedSum(privacy::SecureTick{});
 }
@@ -83,7 +83,8 @@ void RunLoop::AskUnmask(std::vector<privacy::SecureAsk> asks) {
   // Durable before anything leaves: a client that has answered sums no other update of the round.
   unmasking_ = true;
   const std::uint32_t round = machine_.round(), attempt = machine_.attempt();
-  persist_([=](Store& store) { return store.MarkUnmasking(round, attempt); },
+  const std::optional<privacy::Release> release = ReleaseOf(round);
+  persist_([=](Store& store) { return store.MarkUnmasking(round, attempt, release); },
            [this, round, attempt, asks = std::move(asks)] {
              if (!secure_ || round != machine_.round() || attempt != machine_.attempt()) return;
              for (const privacy::SecureAsk& ask : asks) SecureHandler{*this}(ask);

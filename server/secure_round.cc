@@ -35,11 +35,11 @@ std::int64_t CountOf(const privacy::SecureMean& mean, SecureCount which) {
 }  // namespace
 
 Result<SecureRound> SecureRound::Open(const RunSpec& run, Setup setup) {
-  ASSIGN_OR_RETURN(const privacy::RingBudget budget,
-                   RingBudgetOf(run.secure, run.PhaseAt(setup.sum.round), run.limits.max_clients));
+  ASSIGN_OR_RETURN(const privacy::RingBudget budget, RingBudgetOf(run, run.PhaseAt(setup.sum.round)));
   ASSIGN_OR_RETURN(const std::int64_t level, privacy::LargestLevel(budget));
   // No phase takes larger values than it does in the clear.
   setup.range = std::min(setup.range, run.PhaseAt(setup.sum.round).reducer.max_abs);
+  if (run.privacy.distributed()) setup.range = run.privacy.clip;
   setup.sum.exponent = privacy::ScaleExponent(level, setup.range);
   ASSIGN_OR_RETURN(const SecureSum sum, SecureSumOf(run, setup.sum));
   return SecureRound(run, std::move(setup), sum);
@@ -48,6 +48,7 @@ Result<SecureRound> SecureRound::Open(const RunSpec& run, Setup setup) {
 SecureRound::SecureRound(const RunSpec& run, Setup setup, const SecureSum& sum)
     : range_(setup.range),
       limit_(run.PhaseAt(setup.sum.round).reducer.max_abs),
+      expected_(run.privacy.distributed() ? std::optional<double>(run.PhaseAt(setup.sum.round).cohort) : std::nullopt),
       values_(setup.sum.values),
       session_(SessionOf(run, sum, setup)),
       sum_(std::make_unique<privacy::MaskedSum>(sum.layout)) {}
@@ -67,7 +68,7 @@ Status SecureRound::Add(UploadedBytes& bytes) {
 Result<SecureOutcome> SecureRound::Unmask(const privacy::SecureFinished& finished) {
   sum_->Unmask(finished.masks, std::max(1u, std::thread::hardware_concurrency()));
   const std::uint64_t clients = finished.clients.size();
-  ASSIGN_OR_RETURN(privacy::SecureMean mean, sum_->Finish(clients));
+  ASSIGN_OR_RETURN(privacy::SecureMean mean, sum_->Finish(clients, expected_));
   SecureOutcome outcome;
   outcome.clients = finished.clients;
   outcome.total_weight = static_cast<std::uint64_t>(CountOf(mean, SecureCount::kWeight));

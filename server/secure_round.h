@@ -35,7 +35,7 @@ class SecureRound {
   struct Setup {
     SecureSumSpec sum;
     /// The largest absolute value that a client's update can have, as far as the phase's max_abs allows; decides
-    /// sum.exponent.
+    /// sum.exponent. Where clients make noise their clip norm does.
     double range = 1;
     /// Those who have an update ready; distinct.
     std::vector<std::string> clients;
@@ -53,6 +53,7 @@ class SecureRound {
 
   /// Of the stage that is open, in task keys.
   std::uint32_t step() const { return kSecureStep + static_cast<std::uint32_t>(session_.stage()); }
+  double range() const { return range_; }
   bool unmasking() const { return session_.stage() == privacy::ServerSession::Stage::kUnmask; }
   bool HasUpload(const std::string& client) const { return session_.HasUpload(client); }
   bool WantsUpload(const std::string& client) const { return session_.WantsUpload(client); }
@@ -67,6 +68,8 @@ class SecureRound {
   SecureRound(const RunSpec& run, Setup setup, const SecureSum& sum);
 
   double range_, limit_;
+  /// Under differential privacy: what the sum is divided by, whoever came.
+  std::optional<double> expected_;
   std::uint64_t values_;
   privacy::ServerSession session_;
   std::unique_ptr<privacy::MaskedSum> sum_;

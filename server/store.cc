@@ -199,10 +199,21 @@ Status Store::EndAttempt(std::uint32_t round, std::uint32_t attempt, const char*
   return update.Bind(status).Bind(reason).Bind(UnixMillis()).Bind(round).Bind(attempt).Run();
 }
 
-Status Store::MarkUnmasking(std::uint32_t round, std::uint32_t attempt) {
+Status Store::MarkUnmasking(std::uint32_t round, std::uint32_t attempt,
+                            const std::optional<privacy::Release>& release) {
+  ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database_));
   ASSIGN_OR_RETURN(Statement update,
                    database_.Prepare("UPDATE attempts SET unmasking = 1 WHERE round = ? AND attempt = ?"));
-  return update.Bind(round).Bind(attempt).Run();
+  RETURN_IF_ERROR(update.Bind(round).Bind(attempt).Run());
+  RETURN_IF_ERROR(InsertRelease(round, attempt, release));
+  return transaction.Commit();
+}
+
+Status Store::InsertRelease(std::uint32_t round, std::uint32_t attempt,
+                            const std::optional<privacy::Release>& release) {
+  if (!release) return OkStatus();
+  ASSIGN_OR_RETURN(Statement insert, database_.Prepare("INSERT OR IGNORE INTO releases VALUES (?, ?, ?, ?)"));
+  return insert.Bind(round).Bind(attempt).Bind(UnixMillis()).Bind(privacy::ReleaseText(*release)).Run();
 }
 
 Status Store::LoseAttempt(const server::LoseAttempt& attempt, const std::vector<StoredEvent>& events) {
@@ -246,11 +257,7 @@ Status Store::InsertRound(const RoundCommit& commit) {
     round.BindNull().BindNull().BindNull();
   }
   RETURN_IF_ERROR(round.Run());
-  if (commit.release) {
-    ASSIGN_OR_RETURN(Statement release, database_.Prepare("INSERT INTO releases VALUES (?, ?, ?, ?)"));
-    release.Bind(record.round).Bind(record.attempt).Bind(record.committed_ms);
-    RETURN_IF_ERROR(release.Bind(privacy::ReleaseText(*commit.release)).Run());
-  }
+  RETURN_IF_ERROR(InsertRelease(record.round, record.attempt, commit.release));
   ASSIGN_OR_RETURN(Statement submission, database_.Prepare("INSERT INTO submissions VALUES (?, ?, ?, ?, ?, ?, ?)"));
   for (const Submission& one : commit.submissions) {
     submission.Bind(record.round).Bind(one.client);

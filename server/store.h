@@ -61,8 +61,8 @@ class Store {
   Result<Checkpoint> LoadCheckpoint(std::uint32_t round, std::shared_ptr<const ParamLayout> layout) const;
 
   Status OpenAttempt(const StoreAttempt& attempt);
-  /// Clients are about to be asked to unmask.
-  Status MarkUnmasking(std::uint32_t round, std::uint32_t attempt);
+  /// Clients are about to be asked to unmask; what that releases is spent, whatever comes of it.
+  Status MarkUnmasking(std::uint32_t round, std::uint32_t attempt, const std::optional<privacy::Release>& release);
   Status LoseAttempt(const LoseAttempt& attempt, const std::vector<StoredEvent>& events);
   /// File, then one transaction, then what keep_rounds no longer wants goes.
   Status Commit(const RoundCommit& commit, const Checkpoint& checkpoint);
@@ -83,6 +83,8 @@ class Store {
   Status CheckSameRun(const std::string& config) const;
   Status RemoveLeftovers();
   Status InsertRound(const RoundCommit& commit);
+  /// Into the ledger, unless it is there.
+  Status InsertRelease(std::uint32_t round, std::uint32_t attempt, const std::optional<privacy::Release>& release);
   Status InsertEvents(const std::vector<StoredEvent>& events);
   Status EndAttempt(std::uint32_t round, std::uint32_t attempt, const char* status, const std::string& reason);
   /// Forgets the files of rounds that need not be kept, in the open transaction; returns their names.

@@ -56,7 +56,15 @@ Status Check(const Release& release) {
                           const Status rate = CheckRate(sum.sampling);
                           return rate.ok() ? CheckNoise(sum.noise_multiplier) : rate;
                         },
-                        [](const DistributedSum& sum) { return CheckNoise(sum.noise.deviation); },
+                        [](const DistributedSum& sum) {
+                          const DistributedNoise& noise = sum.noise;
+                          const bool sane = noise.clients >= 1 && noise.l2 > 0 && noise.l1 > 0 && noise.elements >= 1 &&
+                                            std::isfinite(noise.l2) && std::isfinite(noise.l1);
+                          if (!sane)
+                            return InvalidArgument("noise of clients: want clients, norms and elements above 0");
+                          const Status rate = CheckRate(sum.sampling);
+                          return rate.ok() ? CheckNoise(noise.deviation) : rate;
+                        },
                         [](const auto& sampled) {
                           const Status rate = CheckRate(sampled.sampling);
                           return rate.ok() ? CheckNoise(sampled.noise_multiplier) : rate;
@@ -76,8 +84,8 @@ std::optional<RdpCurve> CurveOf(const Release& release) {
           [](const FixedSizeSum& sum) -> Curve { return RdpOfFixedSizeGaussian(sum.sampling, sum.noise_multiplier); },
           [](const ZcdpRelease& one) -> Curve { return RdpOfZcdp(one.rho); },
           [](const DistributedSum& sum) -> Curve {
-            return sum.kind == DistributedSum::Kind::kSkellam ? RdpOfSkellam(sum.noise)
-                                                              : RdpOfDistributedGaussian(sum.noise);
+            return sum.kind == DistributedSum::Kind::kSkellam ? RdpOfSkellam(sum.noise, sum.sampling)
+                                                              : RdpOfDistributedGaussian(sum.noise, sum.sampling);
           },
       },
       release);
@@ -130,22 +138,23 @@ bool CostsNothing(const Release& release) {
 std::string ReleaseText(const Release& release) {
   std::ostringstream text;
   text.precision(17);
-  std::visit(
-      Overloaded{
-          [&](const GaussianSum& sum) { text << "gaussian " << sum.noise_multiplier; },
-          [&](const PoissonSum& sum) { text << "poisson " << sum.sampling << " " << sum.noise_multiplier; },
-          [&](const CappedPoissonSum& sum) {
-            text << "capped " << sum.clients << " " << sum.sampling << " " << sum.cap << " " << sum.noise_multiplier;
-          },
-          [&](const FixedSizeSum& sum) { text << "fixed " << sum.sampling << " " << sum.noise_multiplier; },
-          [&](const ZcdpRelease& one) { text << "zcdp " << one.rho; },
-          [&](const DistributedSum& sum) {
-            const DistributedNoise& noise = sum.noise;
-            text << (sum.kind == DistributedSum::Kind::kSkellam ? "skellam " : "discrete_gaussian ") << noise.clients
-                 << " " << noise.deviation << " " << noise.l2 << " " << noise.l1 << " " << noise.elements;
-          },
-      },
-      release);
+  std::visit(Overloaded{
+                 [&](const GaussianSum& sum) { text << "gaussian " << sum.noise_multiplier; },
+                 [&](const PoissonSum& sum) { text << "poisson " << sum.sampling << " " << sum.noise_multiplier; },
+                 [&](const CappedPoissonSum& sum) {
+                   text << "capped " << sum.clients << " " << sum.sampling << " " << sum.cap << " "
+                        << sum.noise_multiplier;
+                 },
+                 [&](const FixedSizeSum& sum) { text << "fixed " << sum.sampling << " " << sum.noise_multiplier; },
+                 [&](const ZcdpRelease& one) { text << "zcdp " << one.rho; },
+                 [&](const DistributedSum& sum) {
+                   const DistributedNoise& noise = sum.noise;
+                   text << (sum.kind == DistributedSum::Kind::kSkellam ? "skellam " : "discrete_gaussian ")
+                        << noise.clients << " " << noise.deviation << " " << noise.l2 << " " << noise.l1 << " "
+                        << noise.elements << " " << sum.sampling;
+                 },
+             },
+             release);
   return text.str();
 }
 
@@ -177,7 +186,8 @@ Result<Release> ParseRelease(const std::string& text) {
   } else if (kind == "skellam" || kind == "discrete_gaussian") {
     DistributedSum sum;
     if (kind == "skellam") sum.kind = DistributedSum::Kind::kSkellam;
-    in >> sum.noise.clients >> sum.noise.deviation >> sum.noise.l2 >> sum.noise.l1 >> sum.noise.elements;
+    in >> sum.noise.clients >> sum.noise.deviation >> sum.noise.l2 >> sum.noise.l1 >> sum.noise.elements >>
+        sum.sampling;
     release = sum;
   } else {
     in.setstate(std::ios::failbit);

@@ -50,10 +50,11 @@ struct ZcdpRelease {
   double rho = 0;
   bool operator==(const ZcdpRelease&) const = default;
 };
-/// Clients make the noise themselves; everybody takes part.
+/// Clients make the noise themselves; each takes part with that probability.
 struct DistributedSum {
   enum class Kind { kDiscreteGaussian, kSkellam } kind = Kind::kDiscreteGaussian;
   DistributedNoise noise;
+  double sampling = 1;
   bool operator==(const DistributedSum&) const = default;
 };
 using Release = std::variant<GaussianSum, PoissonSum, CappedPoissonSum, FixedSizeSum, ZcdpRelease, DistributedSum>;

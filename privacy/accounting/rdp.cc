@@ -83,6 +83,9 @@ std::vector<double> LogMoments(double noise, std::size_t most) {
   return moments;
 }
 
+/// The largest of RdpOrders.
+constexpr std::size_t kMostOrder = 1024;
+
 /// α ↦ ln of the moment of order α, at whole orders.
 class FixedSizeMoments {
  public:
@@ -98,7 +101,6 @@ class FixedSizeMoments {
     }
     return sum;
   }
-  static constexpr std::size_t kMostOrder = 1024;
 
  private:
   double Bound(std::size_t j) const {
@@ -112,11 +114,59 @@ class FixedSizeMoments {
   std::vector<double> moments_;
 };
 
+/// Theorem 5 of Zhu and Wang 2019 in place of its mechanism's moments, at whole orders.
+class SampledMoments {
+ public:
+  /// `divergence`: the mechanism's at a whole order.
+  template <typename Divergence>
+  SampledMoments(double sampling, Divergence divergence) : sampling_(sampling) {
+    for (std::size_t order = 2; order <= kMostOrder; ++order) {
+      const auto power = static_cast<double>(order);
+      log_terms_.push_back((order == 2 ? 0 : std::log(3)) + power * std::log(sampling) +
+                           (power - 1) * divergence(power));
+    }
+  }
+
+  double At(std::size_t order) const {
+    const auto alpha = static_cast<double>(order);
+    const double log_out = std::log1p(-sampling_);
+    double sum = (alpha - 1) * log_out + std::log1p((alpha - 1) * sampling_);
+    for (std::size_t l = 2; l <= order; ++l) {
+      const auto power = static_cast<double>(l);
+      sum = LogAdd(sum, LogChoose(alpha, power) + (alpha - power) * log_out + log_terms_[l - 2]);
+    }
+    return sum;
+  }
+
+ private:
+  double sampling_;
+  std::vector<double> log_terms_;
+};
+
 template <typename Divergence>
 RdpCurve CurveOf(Divergence divergence) {
   RdpCurve curve;
   for (const double order : RdpOrders()) curve.push_back(divergence(order));
   return curve;
+}
+
+/// Of ln of the moments at whole orders: between them it is below its chord.
+template <typename Moments>
+RdpCurve CurveOfMoments(const Moments& moments) {
+  return CurveOf([&](double order) {
+    const double below = std::floor(order), part = order - below;
+    const double low = moments.At(static_cast<std::size_t>(below));
+    const double high = part > 0 ? moments.At(static_cast<std::size_t>(below) + 1) : 0;
+    return ((1 - part) * low + part * high) / (order - 1);
+  });
+}
+
+/// `divergence`: of the mechanism without sampling, at an order.
+template <typename Divergence>
+RdpCurve CurveOfSample(double sampling, Divergence divergence) {
+  if (sampling == 0) return RdpCurve(RdpOrders().size(), 0.0);
+  if (sampling == 1) return CurveOf(divergence);
+  return CurveOfMoments(SampledMoments(sampling, divergence));
 }
 
 }  // namespace
@@ -135,21 +185,14 @@ RdpCurve RdpOfSampledGaussian(double sampling, double noise_multiplier) {
 RdpCurve RdpOfFixedSizeGaussian(double sampling, double noise_multiplier) {
   if (sampling == 0) return RdpCurve(RdpOrders().size(), 0.0);
   if (sampling == 1) return RdpOfZcdp(0.5 / (noise_multiplier * noise_multiplier));
-  const FixedSizeMoments moments(sampling, noise_multiplier);
-  return CurveOf([&](double order) {
-    // Between whole orders the logarithm of the moment is below its chord.
-    const double below = std::floor(order), part = order - below;
-    const double low = moments.At(static_cast<std::size_t>(below));
-    const double high = part > 0 ? moments.At(static_cast<std::size_t>(below) + 1) : 0;
-    return ((1 - part) * low + part * high) / (order - 1);
-  });
+  return CurveOfMoments(FixedSizeMoments(sampling, noise_multiplier));
 }
 
 RdpCurve RdpOfZcdp(double rho) {
   return CurveOf([&](double order) { return order * rho; });
 }
 
-RdpCurve RdpOfDistributedGaussian(const DistributedNoise& noise) {
+RdpCurve RdpOfDistributedGaussian(const DistributedNoise& noise, double sampling) {
   const double variance = noise.deviation * noise.deviation, elements = static_cast<double>(noise.elements);
   double gap = 0;  // between a sum of discrete Gaussians and one, an element
   for (std::uint64_t j = 1; j < noise.clients; ++j) {
@@ -158,16 +201,16 @@ RdpCurve RdpOfDistributedGaussian(const DistributedNoise& noise) {
   }
   const double root = std::sqrt(static_cast<double>(noise.clients) * variance);
   const double l2 = noise.l2 / root, l1 = noise.l1 / root, longer = l2 + std::sqrt(elements) * gap;
-  return CurveOf([&](double order) {
+  return CurveOfSample(sampling, [&](double order) {
     return std::min({order * l2 * l2 / 2 + gap * elements, order * longer * longer / 2,
                      order * (l2 * l2 + 2 * l1 * gap + gap * gap * elements) / 2});
   });
 }
 
-RdpCurve RdpOfSkellam(const DistributedNoise& noise) {
+RdpCurve RdpOfSkellam(const DistributedNoise& noise, double sampling) {
   const double variance = static_cast<double>(noise.clients) * noise.deviation * noise.deviation;
   const double l2 = noise.l2 * noise.l2;
-  return CurveOf([&](double order) {
+  return CurveOfSample(sampling, [&](double order) {
     const double whole = std::ceil(order);  // the bound is for whole orders, and a divergence grows with its order
     return whole * l2 / (2 * variance) +
            std::min(((2 * whole - 1) * l2 + 6 * noise.l1) / (4 * variance * variance), 3 * noise.l1 / (2 * variance));

@@ -40,10 +40,12 @@ struct DistributedNoise {
 
   bool operator==(const DistributedNoise&) const = default;
 };
+// Each client is in the sum with probability `sampling`, on its own. Source: Zhu and Wang 2019, theorem 5.
+
 /// Each client's noise is discrete Gaussian. Source: Kairouz, Liu and Steinke 2021, proposition 13.
-RdpCurve RdpOfDistributedGaussian(const DistributedNoise& noise);
+RdpCurve RdpOfDistributedGaussian(const DistributedNoise& noise, double sampling = 1);
 /// Each client's noise is Skellam. Source: Agarwal, Kairouz and Liu 2021, theorem 3.5.
-RdpCurve RdpOfSkellam(const DistributedNoise& noise);
+RdpCurve RdpOfSkellam(const DistributedNoise& noise, double sampling = 1);
 
 /// The ε for a δ in (0, 1). Source: Canonne, Kamath and Steinke 2020, proposition 12.
 double EpsilonOfRdp(const RdpCurve& curve, double delta);

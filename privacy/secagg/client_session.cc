@@ -143,6 +143,9 @@ const SessionConfig& ClientSession::config() const {
 const SessionId& ClientSession::id() const {
   return state_->session;
 }
+std::uint32_t ClientSession::clients() const {
+  return state_->clients();
+}
 
 Result<std::optional<Bytes>> ClientSession::Handle(ByteSpan step) {
   if (state_->aborted) return *state_->aborted;

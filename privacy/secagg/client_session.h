@@ -88,8 +88,9 @@ class ClientSession {
 
   /// From the first step on.
   const SessionConfig& config() const;
-  /// From the second step on.
+  /// From the second step on. How many clients the cohort has.
   const SessionId& id() const;
+  std::uint32_t clients() const;
 
  private:
   struct State;

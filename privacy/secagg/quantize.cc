@@ -44,10 +44,11 @@ Result<std::int64_t> LargestLevel(const RingBudget& budget) {
     return InvalidArgument("secure sum: want at least one contribution, of a weight of at least 1");
   }
   const std::uint64_t most = RingMask(budget.bits) / 2;
-  if (!CheckedMul(budget.max_contributions, budget.max_weight, weight) || weight > most) {
+  if (!CheckedMul(budget.max_contributions, budget.max_weight, weight) || !CheckedAdd(weight, budget.noise, weight) ||
+      weight > most) {
     return InvalidArgument("secure_aggregation.bits: got " + std::to_string(budget.bits) + ", which " +
                            std::to_string(budget.max_contributions) + " clients of weight " +
-                           std::to_string(budget.max_weight) +
+                           std::to_string(budget.max_weight) + (budget.noise > 0 ? " and their noise" : "") +
                            " would overflow (raise bits, or lower the cohort or reducer.max_weight)");
   }
   return static_cast<std::int64_t>(most / weight);

@@ -19,10 +19,13 @@ struct RingBudget {
   std::uint64_t max_contributions = 1;
   /// The largest weight of one.
   std::uint64_t max_weight = 1;
+  /// Beside them: as many largest values as noise may add up to.
+  std::uint64_t noise = 0;
 };
 
 /// The largest |q| that max_contributions clients of max_weight may all add without leaving the ring:
-/// ⌊(2^(bits−1) − 1) / (max_contributions · max_weight)⌋. Errors: kInvalidArgument when that is 0, or a bound is.
+/// ⌊(2^(bits−1) − 1) / (max_contributions · max_weight + noise)⌋. Errors: kInvalidArgument when that is 0, or a bound
+/// is.
 Result<std::int64_t> LargestLevel(const RingBudget& budget);
 
 /// The finest grid 2^−e on which `max_abs` is not beyond `level`: e = ⌊log2(level / max_abs)⌋.

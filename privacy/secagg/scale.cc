@@ -3,25 +3,23 @@
 #include <algorithm>
 #include <string>
 
-#include "privacy/secagg/quantize.h"
-
 namespace fedpeft::privacy {
 
 namespace {
 
 constexpr int kWidths[] = {16, 20, 24, 28, 32};
-constexpr std::int64_t kGoodLevel = (1 << 12) - 1;
 constexpr std::int64_t kLeastLevel = (1 << 7) - 1;
 
 }  // namespace
 
-Result<int> AutomaticBits(std::uint64_t max_contributions, std::uint64_t max_weight) {
+Result<int> AutomaticBits(RingBudget budget, std::int64_t good) {
   for (const int bits : kWidths) {
-    const Result<std::int64_t> level = LargestLevel({bits, max_contributions, max_weight});
-    if (level.ok() && (*level >= kGoodLevel || (bits == kWidths[4] && *level >= kLeastLevel))) return bits;
+    budget.bits = bits;
+    const Result<std::int64_t> level = LargestLevel(budget);
+    if (level.ok() && (*level >= good || (bits == kWidths[4] && *level >= kLeastLevel))) return bits;
   }
-  return InvalidArgument("secure_aggregation.bits: " + std::to_string(max_contributions) + " clients of weight " +
-                         std::to_string(max_weight) +
+  return InvalidArgument("secure_aggregation.bits: " + std::to_string(budget.max_contributions) +
+                         " clients of weight " + std::to_string(budget.max_weight) +
                          " leave a value less than 7 of 32 bits (lower the cohort or reducer.max_weight)");
 }
 

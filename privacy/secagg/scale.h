@@ -5,12 +5,13 @@
 #include <cstdint>
 
 #include "peft/core/status.h"
+#include "privacy/secagg/quantize.h"
 
 namespace fedpeft::privacy {
 
-/// The fewest of 16, 20, 24, 28 and 32 bits that leave a client's value 12 bits and a sign, else 32 while these leave
-/// it 7. Errors: kInvalidArgument where they do not.
-Result<int> AutomaticBits(std::uint64_t max_contributions, std::uint64_t max_weight);
+/// The fewest of 16, 20, 24, 28 and 32 bits that leave a client's value `good` levels (12 bits and a sign), else 32
+/// while these leave it 7 bits. The budget's bits are not read. Errors: kInvalidArgument where they do not.
+Result<int> AutomaticBits(RingBudget budget, std::int64_t good = (1 << 12) - 1);
 
 /// What a round's sum says of the range of values that it was made with.
 struct RangeFeedback {

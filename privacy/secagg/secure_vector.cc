@@ -7,12 +7,24 @@
 #include <utility>
 
 #include "peft/core/check.h"
+#include "privacy/mechanism/clip.h"
+#include "privacy/noise/skellam.h"
 #include "privacy/secagg/ring.h"
 #include "privacy/secagg/rotation.h"
 
 namespace fedpeft::privacy {
 
 namespace {
+
+/// Binary digits of a clipped value behind the grid's.
+constexpr int kFiner = 24;
+
+/// To a norm of `clip`; values stay far finer than the grid 2^−exponent.
+void Clip(double clip, int exponent, std::span<float> values) {
+  NormCounter norm;
+  norm.Add(values);
+  ClipPiece(values, ClipFactor(norm.norm(), clip), exponent + kFiner);
+}
 
 std::uint64_t RoundedUp(std::uint64_t value, std::uint64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -43,34 +55,70 @@ std::uint64_t SecureVectorLayout::packed_bytes() const {
   return PackedBytes(elements_, spec_.budget.bits);
 }
 
-Result<std::vector<std::uint32_t>> SecureVectorLayout::Encode(std::span<const float> values,
-                                                              std::span<const std::int64_t> counters,
-                                                              RandomSource& random) const {
-  FEDPEFT_CHECK(values.size() == spec_.values && counters.size() == spec_.counters);
-  if (counters[0] < 1 || static_cast<std::uint64_t>(counters[0]) > spec_.budget.max_weight) {
-    return InvalidArgument("update: got a weight of " + std::to_string(counters[0]) + ", want 1 to " +
-                           std::to_string(spec_.budget.max_weight));
-  }
-  std::vector<float> rotated;
-  if (spec_.rotation) {
-    rotated.assign(values.begin(), values.end());
-    rotated.resize(coded_values());
-    Rotate(SecretKey(*spec_.rotation), rotated);
-    values = rotated;
-  }
-  // Rotated too: large values may have added up to none.
-  if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); })) {
-    return InvalidArgument("update: got a value that is not finite");
-  }
-  std::vector<std::uint32_t> elements(elements_);
-  const auto weight = static_cast<std::uint64_t>(counters[0]);
-  const std::uint64_t saturated = quantizer_.Encode(values, weight, random, std::span(elements).first(values.size()));
-  std::span<std::uint32_t> rest = std::span(elements).subspan(values.size());
+Status SecureVectorLayout::CheckWeight(std::int64_t weight) const {
+  if (weight >= 1 && static_cast<std::uint64_t>(weight) <= spec_.budget.max_weight) return OkStatus();
+  return InvalidArgument("update: got a weight of " + std::to_string(weight) + ", want 1 to " +
+                         std::to_string(spec_.budget.max_weight));
+}
+
+std::vector<float> SecureVectorLayout::Rotated(std::span<const float> values) const {
+  std::vector<float> rotated(values.begin(), values.end());
+  if (!spec_.rotation) return rotated;
+  rotated.resize(coded_values());
+  Rotate(SecretKey(*spec_.rotation), rotated);
+  return rotated;
+}
+
+void SecureVectorLayout::EncodeCounters(std::span<const std::int64_t> counters, std::uint64_t saturated,
+                                        std::span<std::uint32_t> elements) const {
+  std::span<std::uint32_t> rest = elements.subspan(coded_values());
   for (std::size_t i = 0; i < this->counters(); ++i) {
     const std::int64_t number = i < counters.size() ? counters[i] : static_cast<std::int64_t>(saturated);
     code_.Encode(number, rest.first(code_.limbs()));
     rest = rest.subspan(code_.limbs());
   }
+}
+
+Result<std::vector<std::uint32_t>> SecureVectorLayout::Encode(std::span<const float> values,
+                                                              std::span<const std::int64_t> counters,
+                                                              RandomSource& random) const {
+  FEDPEFT_CHECK(values.size() == spec_.values && counters.size() == spec_.counters);
+  RETURN_IF_ERROR(CheckWeight(counters[0]));
+  const std::vector<float> coded = Rotated(values);
+  // Rotated too: large values may have added up to none.
+  if (!std::ranges::all_of(coded, [](float value) { return std::isfinite(value); })) {
+    return InvalidArgument("update: got a value that is not finite");
+  }
+  std::vector<std::uint32_t> elements(elements_);
+  const auto weight = static_cast<std::uint64_t>(counters[0]);
+  const std::uint64_t saturated = quantizer_.Encode(coded, weight, random, std::span(elements).first(coded.size()));
+  EncodeCounters(counters, saturated, elements);
+  return elements;
+}
+
+double SecureVectorLayout::Sensitivity(double clip) const {
+  return RoundedNorm(std::ldexp(clip, spec_.exponent), coded_values());
+}
+
+Result<std::vector<std::uint32_t>> SecureVectorLayout::EncodePrivate(std::span<const float> values,
+                                                                     const ClientNoise& noise,
+                                                                     std::span<const std::int64_t> counters,
+                                                                     RandomSource& random) const {
+  FEDPEFT_CHECK(values.size() == spec_.values && counters.size() == spec_.counters);
+  RETURN_IF_ERROR(CheckWeight(counters[0]));
+  std::vector<float> clipped(values.begin(), values.end());
+  Clip(noise.clip, spec_.exponent, clipped);
+  std::vector<float> coded = Rotated(clipped);
+  Clip(noise.clip, spec_.exponent, coded);  // a rotation keeps the norm but for what it rounds
+  std::vector<std::uint32_t> elements(elements_);
+  const std::span<std::uint32_t> own = std::span(elements).first(coded.size());
+  const double sensitivity = Sensitivity(noise.clip);
+  const std::uint64_t saturated = quantizer_.EncodeWithin(coded, sensitivity, random, own);
+  const double deviation = noise.noise_multiplier * sensitivity;
+  const Skellam skellam(deviation * deviation / static_cast<double>(noise.makers));
+  RandomBits bits(random);
+  for (std::uint32_t& element : own) element += static_cast<std::uint32_t>(skellam.Draw(bits));
+  EncodeCounters(counters, saturated, elements);
   return elements;
 }
 
@@ -96,7 +144,7 @@ void MaskedSum::Unmask(std::span<const Mask> masks, unsigned threads, MaskKernel
   }
 }
 
-Result<SecureMean> MaskedSum::Finish(std::uint64_t clients) const {
+Result<SecureMean> MaskedSum::Finish(std::uint64_t clients, std::optional<double> denominator) const {
   const SecureVectorSpec& spec = layout_.spec_;
   const std::span<const std::uint32_t> elements = elements_;
   std::span<const std::uint32_t> rest = elements.subspan(layout_.coded_values());
@@ -119,7 +167,7 @@ Result<SecureMean> MaskedSum::Finish(std::uint64_t clients) const {
   if (saturated < 0 || static_cast<std::uint64_t>(saturated) > clients * layout_.coded_values()) {
     return DataLoss("secure sum: got " + std::to_string(saturated) + " saturated values, want at most all");
   }
-  const double unit = std::ldexp(1.0 / static_cast<double>(weight), -spec.exponent);
+  const double unit = std::ldexp(1.0 / denominator.value_or(static_cast<double>(weight)), -spec.exponent);
   result.mean.resize(layout_.coded_values());
   for (std::size_t i = 0; i < result.mean.size(); ++i) {
     result.mean[i] = static_cast<float>(Centered(elements[i], spec.budget.bits) * unit);

@@ -36,6 +36,16 @@ struct SecureVectorSpec {
   std::optional<Digest> rotation = {};
 };
 
+/// How a client hides its values in a sum that clients make noise for.
+struct ClientNoise {
+  /// The L2 norm that they are clipped to, > 0.
+  double clip = 1;
+  /// Standard deviation of the noise of all makers together over Sensitivity(clip), > 0.
+  double noise_multiplier = 1;
+  /// Clients whose noise is in the sum for certain, at least 1.
+  std::uint64_t makers = 1;
+};
+
 /// Where everything is.
 class SecureVectorLayout {
  public:
@@ -53,12 +63,23 @@ class SecureVectorLayout {
   /// Pre: as many values. Errors: kInvalidArgument for a weight outside [1, max_weight], or a value that is not finite.
   Result<std::vector<std::uint32_t>> Encode(std::span<const float> values, std::span<const std::int64_t> counters,
                                             RandomSource& random) const;
+  /// The same of values that are clipped, rounded until no longer than Sensitivity, and hidden by Skellam noise; what
+  /// is not finite counts as zero. The counters are as they are: want none that tells anything.
+  Result<std::vector<std::uint32_t>> EncodePrivate(std::span<const float> values, const ClientNoise& noise,
+                                                   std::span<const std::int64_t> counters, RandomSource& random) const;
+  /// The most that a client changes the sum's values by, as an L2 norm in steps of the grid, when it clips to `clip`.
+  double Sensitivity(double clip) const;
+  /// Of the values, rotated or not.
+  std::uint64_t coded_values() const;
 
  private:
   friend class MaskedSum;
   SecureVectorLayout(const SecureVectorSpec& spec, const Quantizer& quantizer, const CounterCode& code);
-  /// Of the values, rotated or not.
-  std::uint64_t coded_values() const;
+  Status CheckWeight(std::int64_t weight) const;
+  std::vector<float> Rotated(std::span<const float> values) const;
+  /// Behind the values: the counters, and what saturated.
+  void EncodeCounters(std::span<const std::int64_t> counters, std::uint64_t saturated,
+                      std::span<std::uint32_t> elements) const;
 
   SecureVectorSpec spec_;
   Quantizer quantizer_;
@@ -90,9 +111,9 @@ class MaskedSum {
   /// Adds these masks, by that many threads. Once, after all vectors.
   void Unmask(std::span<const Mask> masks, unsigned threads, MaskKernel kernel = FastestMaskKernel());
 
-  /// The mean over the weights. Errors: kDataLoss when the sum is not one of `clients` honest vectors: a canary is not
-  /// zero, or the weights or what saturated cannot be theirs.
-  Result<SecureMean> Finish(std::uint64_t clients) const;
+  /// The mean over the weights, or the sum over that denominator. Errors: kDataLoss when the sum is not one of
+  /// `clients` honest vectors: a canary is not zero, or the weights or what saturated cannot be theirs.
+  Result<SecureMean> Finish(std::uint64_t clients, std::optional<double> denominator = {}) const;
 
   const SecureVectorLayout& layout() const { return layout_; }
 

@@ -49,6 +49,10 @@ struct SessionConfig {
   std::uint32_t FewestOf(std::uint32_t clients) const {
     return std::max(min_clients, clients - FractionOf(max_drop_out, clients));
   }
+  /// How many of those keep to the protocol for certain, at least 1.
+  std::uint32_t HonestOf(std::uint32_t clients) const {
+    return std::max(FewestOf(clients), FractionOf(max_corrupt, clients) + 1) - FractionOf(max_corrupt, clients);
+  }
 };
 
 /// The key that a certificate gives that client. Errors: kPermissionDenied when it is not the client's, or not signed

@@ -79,6 +79,15 @@ v1::Privacy* SetPrivate(v1::RunConfig* config) {
   return &privacy;
 }
 
+/// The same, the clients making the noise.
+v1::Privacy* SetDistributed(v1::RunConfig* config) {
+  SetSecure(config);
+  v1::Privacy* privacy = SetPrivate(config);
+  privacy->set_mechanism(v1::Privacy::DISTRIBUTED);
+  privacy->set_accountant(v1::Privacy::RDP);
+  return privacy;
+}
+
 class ValidateRuleTest : public ::testing::TestWithParam<Rule> {};
 
 TEST_P(ValidateRuleTest, IsReportedAtItsKey) {
@@ -198,6 +207,26 @@ INSTANTIATE_TEST_SUITE_P(
                adaptive.set_count_noise(0.5);
              },
              "privacy.clip.adaptive.count_noise", "or 2 or more"},
+        Rule{"DistributedPrivacyInTheClear",
+             [](auto* c) {
+               SetDistributed(c);
+               c->mutable_secure_aggregation()->set_mode(v1::SecureAggregation::NONE);
+             }, "secure_aggregation.mode", "alone it hides nothing"},
+        Rule{"DistributedPrivacyByLossDistributions",
+             [](auto* c) { SetDistributed(c)->set_accountant(v1::Privacy::PLD); }, "privacy.accountant", "want rdp"},
+        Rule{"DistributedPrivacyOfAdaptiveClip",
+             [](auto* c) { SetDistributed(c)->mutable_clip()->mutable_adaptive()->set_quantile(0.5); },
+             "privacy.clip.adaptive.quantile", "a release of its own"},
+        Rule{"DistributedPrivacyOfFewClients",
+             [](auto* c) {
+               SetDistributed(c);
+               c->mutable_schedule(0)->mutable_participation()->set_min_clients(11);
+             }, "schedule.0.participation.min_clients", "rounds of fewer are void"},
+        Rule{"DistributedPrivacyWithARange",
+             [](auto* c) {
+               SetDistributed(c);
+               c->mutable_secure_aggregation()->set_range(2);
+             }, "secure_aggregation.range", "where the clip norm is the range"},
         Rule{"PrivacyOfNoMechanism", [](auto* c) { c->mutable_privacy()->mutable_budget()->set_epsilon(2); },
              "privacy.budget.epsilon", "has no effect with mechanism none"},
         Rule{"NoThreshold", [](auto* c) { SetSecure(c)->set_max_drop_out(0.9); }, "secure_aggregation", "threshold"},

@@ -59,8 +59,7 @@ class Recomputation {
   /// The largest difference between the round's step and the mean of its participants' updates, in steps of the grid.
   double LargestError(const server::RoundRecord& before, const server::RoundRecord& round) const {
     const double range = before.secure ? before.secure->next_range : run_.secure.range;
-    const std::int64_t level =
-        *privacy::LargestLevel(*RingBudgetOf(run_.secure, run_.schedule[0], run_.limits.max_clients));
+    const std::int64_t level = *privacy::LargestLevel(*RingBudgetOf(run_, run_.schedule[0]));
     const double step = std::ldexp(1.0, -privacy::ScaleExponent(level, range));
     const double limit = static_cast<double>(level) * step;
     const ParamVector start = ParamsOf(before.round), end = ParamsOf(round.round);

@@ -24,7 +24,7 @@ RunSpec PrivateRun(std::uint32_t rounds, double epsilon) {
   RunSpec run = SmallRun(rounds, kClients);
   run.schedule[0].cohort = 4;
   run.schedule[0].reducer.weights = ReducerSpec::Weights::kUniform;
-  run.privacy.on = true;
+  run.privacy.mechanism = PrivacySpec::Mechanism::kCentral;
   run.privacy.population = kClients;
   run.privacy.budget = {epsilon, 1e-3};
   run.privacy.accountant = privacy::AccountantKind::kRdp;

@@ -25,7 +25,7 @@ RunSpec PrivateRun(std::uint32_t rounds, std::uint32_t cohort, std::uint32_t pop
   run.schedule[0].cohort = cohort;
   run.schedule[0].min_clients = population;
   run.schedule[0].reducer.weights = ReducerSpec::Weights::kUniform;
-  run.privacy.on = true;
+  run.privacy.mechanism = PrivacySpec::Mechanism::kCentral;
   run.privacy.population = population;
   run.privacy.noise_multiplier = 1;
   return run;

@@ -124,7 +124,7 @@ TEST(ReleaseTextTest, ComesBackToTheLastBit) {
                               CappedPoissonSum{1000, 1.0 / 7, 200, 2},
                               FixedSizeSum{.01, 1},
                               ZcdpRelease{1e-300},
-                              DistributedSum{DistributedSum::Kind::kSkellam, {100, 4.1, 30.2, 77, 1'000'000}},
+                              DistributedSum{DistributedSum::Kind::kSkellam, {100, 4.1, 30.2, 77, 1'000'000}, 1.0 / 3},
                               DistributedSum{DistributedSum::Kind::kDiscreteGaussian, {7, 3, 2, 1, 5}}};
   for (const Release& release : releases) {
     const Result<Release> back = ParseRelease(ReleaseText(release));

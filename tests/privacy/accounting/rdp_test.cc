@@ -87,5 +87,42 @@ TEST(RdpTest, E7NothingSampledCostsNothing) {
   EXPECT_EQ(EpsilonOfRdp(RdpOfSampledGaussian(0, 1), 1e-5), 0);
 }
 
+/// Of one client of norm 1 on a grid of `steps` a unit, whose rounding adds to it, in 2^20 values.
+DistributedNoise NoiseOfClients(double steps, double noise_multiplier) {
+  constexpr double kElements = 0x1p20;
+  DistributedNoise noise;
+  noise.clients = 100;
+  noise.deviation = noise_multiplier * steps / 10;
+  noise.l2 = std::sqrt(steps * steps + kElements / 4 + steps + std::sqrt(kElements) / 2);
+  noise.l1 = std::min(std::sqrt(kElements), noise.l2) * noise.l2;
+  noise.elements = 1 << 20;
+  return noise;
+}
+
+TEST(RdpTest, ClientsNoiseCostsWhatItsRoundingAdds) {
+  // The reference's 16 and 20 bits for 100 clients, at whole orders.
+  EXPECT_NEAR(EpsilonOfRdp(RdpOfSkellam(NoiseOfClients(8200, 1)), 1e-5), 4.7629, 5e-4);
+  EXPECT_NEAR(EpsilonOfRdp(RdpOfSkellam(NoiseOfClients(131'000, 1)), 1e-5), 4.7528, 2e-4);
+  // Of all orders, as the Gaussian's 4.7285 is.
+  EXPECT_NEAR(EpsilonOfRdp(RdpOfDistributedGaussian(NoiseOfClients(131'000, 1)), 1e-5), 4.7285, 5e-4);
+}
+
+TEST(RdpTest, SampledNoiseOfClientsIsBoundedByTheExactAndTheWhole) {
+  const DistributedNoise noise = NoiseOfClients(1e7, 1.2);
+  for (const double sampling : {.001, .1, .5}) {
+    const RdpCurve exact = RdpOfSampledGaussian(sampling, 1.2), whole = RdpOfSkellam(noise);
+    const RdpCurve sampled = RdpOfSkellam(noise, sampling);
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      EXPECT_GE(sampled[i], exact[i] * (1 - 1e-4)) << RdpOrders()[i];
+      EXPECT_TRUE(sampling > .001 || sampled[i] <= whole[i]) << RdpOrders()[i];
+    }
+    // At order 2 the theorem is exact.
+    const auto at = std::ranges::find(RdpOrders(), 2.0) - RdpOrders().begin();
+    EXPECT_NEAR(sampled[static_cast<std::size_t>(at)] / exact[static_cast<std::size_t>(at)], 1, 1e-3);
+  }
+  EXPECT_EQ(RdpOfSkellam(noise, 1), RdpOfSkellam(noise));
+  EXPECT_EQ(EpsilonOfRdp(RdpOfSkellam(noise, 0), 1e-5), 0);
+}
+
 }  // namespace
 }  // namespace fedpeft::privacy

@@ -17,15 +17,16 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(ScaleTest, AutomaticBitsLeaveValuesTwelve) {
-  EXPECT_EQ(*AutomaticBits(5, 1), 16);
-  EXPECT_EQ(*AutomaticBits(8, 1), 16);
-  EXPECT_EQ(*AutomaticBits(9, 1), 20);
-  EXPECT_EQ(*AutomaticBits(128, 1), 20);
-  EXPECT_EQ(*AutomaticBits(1000, 1), 24);
-  EXPECT_EQ(*AutomaticBits(100, 100), 28);
-  EXPECT_EQ(*AutomaticBits(1000, 100), 32);
-  EXPECT_EQ(*AutomaticBits(1000, 10'000), 32) << "7 bits and a sign";
-  EXPECT_THAT(AutomaticBits(1000, 100'000).status().message(), HasSubstr("lower the cohort or reducer.max_weight"));
+  EXPECT_EQ(*AutomaticBits({.max_contributions = 5, .max_weight = 1}), 16);
+  EXPECT_EQ(*AutomaticBits({.max_contributions = 8, .max_weight = 1}), 16);
+  EXPECT_EQ(*AutomaticBits({.max_contributions = 9, .max_weight = 1}), 20);
+  EXPECT_EQ(*AutomaticBits({.max_contributions = 128, .max_weight = 1}), 20);
+  EXPECT_EQ(*AutomaticBits({.max_contributions = 1000, .max_weight = 1}), 24);
+  EXPECT_EQ(*AutomaticBits({.max_contributions = 100, .max_weight = 100}), 28);
+  EXPECT_EQ(*AutomaticBits({.max_contributions = 1000, .max_weight = 100}), 32);
+  EXPECT_EQ(*AutomaticBits({.max_contributions = 1000, .max_weight = 10'000}), 32) << "7 bits and a sign";
+  EXPECT_THAT(AutomaticBits({.max_contributions = 1000, .max_weight = 100'000}).status().message(),
+              HasSubstr("lower the cohort or reducer.max_weight"));
 }
 
 TEST(ScaleTest, RangesFollowTheValues) {

@@ -1,0 +1,147 @@
+// Whole runs in which clients make the noise: the coordinator and real clients' sessions in one process.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "configs/privacy.h"
+#include "configs/secure.h"
+#include "configs/views.h"
+#include "server/secure_round.h"
+#include "tests/server/secure_federation.h"
+#include "tests/support/temp_folder.h"
+
+namespace fedpeft::server {
+namespace {
+
+using fedpeft::testing::TempFolder;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::ParamsOf;
+using testing::RoundsOf;
+using testing::SecureFederation;
+using ::testing::SizeIs;
+using testing::SmallRun;
+
+constexpr std::uint32_t kClients = 6;
+constexpr std::uint32_t kUnmaskStep = kSecureStep + static_cast<std::uint32_t>(privacy::ServerSession::Stage::kUnmask);
+
+RunSpec DistributedRun(std::uint32_t rounds, double noise) {
+  RunSpec run = SmallRun(rounds, 5);
+  run.schedule[0].cohort = kClients;
+  run.schedule[0].reducer.weights = ReducerSpec::Weights::kUniform;
+  run.limits.max_clients = 16;
+  run.secure.on = true;
+  run.secure.max_drop_out = 0.2;
+  run.privacy.mechanism = PrivacySpec::Mechanism::kDistributed;
+  run.privacy.population = kClients;
+  run.privacy.budget = {1e9, 1e-3};
+  run.privacy.accountant = privacy::AccountantKind::kRdp;
+  run.privacy.noise_multiplier = noise;
+  run.privacy.clip = 0.05;
+  const auto layout = *PlanLayout(run.plan);
+  run.privacy.values = RunViews::Make(run.plan, run.schedule, layout)->max_update_bytes() / sizeof(float);
+  return run;
+}
+
+std::vector<privacy::Release> ReleasesOf(const std::string& state) {
+  return *StateReader::Open(state)->Releases();
+}
+
+/// L2.
+double Distance(const std::vector<float>& a, const std::vector<float>& b) {
+  double squares = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) squares += std::pow(double{a[i]} - double{b[i]}, 2);
+  return std::sqrt(squares);
+}
+
+TEST(DistributedRunTest, EachRoundIsInTheLedgerAndNothingElseIsTold) {
+  TempFolder state, clients;
+  const RunSpec run = DistributedRun(2, 2);
+  SecureFederation federation(state.path(), run, clients.path());
+  federation.JoinAll(kClients);
+  for (int round = 0; round < 2; ++round) {
+    federation.Train(kClients);
+    federation.Sum();
+  }
+  EXPECT_EQ(federation.federation().coordinator().Wait().kind, RunOutcome::Kind::kFinished);
+  const privacy::Release release = *RoundRelease(run, 1);
+  EXPECT_EQ(ReleasesOf(state.path()), std::vector<privacy::Release>(2, release));
+  const RoundRecord round = RoundsOf(state.path()).back();
+  ASSERT_TRUE(round.privacy.has_value());
+  EXPECT_EQ(round.privacy->clip, 0.05);
+  EXPECT_EQ(round.privacy->noise_multiplier, 2);
+  EXPECT_EQ(round.examples, 0u);
+  EXPECT_FALSE(round.train_loss.has_value());
+  EXPECT_EQ(round.secure->saturated, 0u);
+}
+
+TEST(DistributedRunTest, TheMeanIsOfClippedUpdatesOverThoseExpected) {
+  TempFolder state, clients;
+  RunSpec run = DistributedRun(1, 1e-4);
+  SecureFederation federation(state.path(), run, clients.path());
+  federation.JoinAll(kClients);
+  federation.Train(kClients);
+  std::size_t lost = 0;
+  federation.Sum([&](const TaskKey& key) { return key.step == kSecureUploadStep && ++lost <= 1; });
+  EXPECT_EQ(federation.federation().coordinator().Wait().kind, RunOutcome::Kind::kFinished);
+  EXPECT_EQ(RoundsOf(state.path()).back().participants, kClients - 1);
+  const std::vector<float> start = ParamsOf(state.path(), 0, run), end = ParamsOf(state.path(), 1, run);
+  const double moved = Distance(start, end);
+  EXPECT_LE(moved, run.privacy.clip * (kClients - 1) / kClients * 1.001);
+  EXPECT_GT(moved, 0.001);
+}
+
+TEST(DistributedRunTest, D8TheNoiseOfThoseWhoAreLeftIsEnough) {
+  TempFolder state, clients;
+  RunSpec run = DistributedRun(1, 1000);  // against which the updates are nothing
+  SecureFederation federation(state.path(), run, clients.path());
+  federation.JoinAll(kClients);
+  federation.Train(kClients);
+  std::size_t lost = 0;
+  federation.Sum([&](const TaskKey& key) { return key.step == kSecureUploadStep && ++lost <= 1; });
+  EXPECT_EQ(federation.federation().coordinator().Wait().kind, RunOutcome::Kind::kFinished);
+  const std::vector<float> start = ParamsOf(state.path(), 0, run), end = ParamsOf(state.path(), 1, run);
+  const double n = static_cast<double>(run.privacy.values);
+  const double deviation = Distance(start, end) / std::sqrt(n) * kClients;  // of the sum
+  const double wanted = run.privacy.noise_multiplier * run.privacy.clip;
+  EXPECT_GE(deviation, wanted * (1 - 4 / std::sqrt(2 * n)));
+  EXPECT_LE(deviation, wanted * std::sqrt(5.0 / 4) * (1 + 4 / std::sqrt(2 * n)) * 1.01);
+}
+
+TEST(DistributedRunTest, E8F12WhatIsAboutToBeUnmaskedIsSpentWhateverComesOfIt) {
+  TempFolder state, clients;
+  const RunSpec run = DistributedRun(1, 2);
+  {
+    SecureFederation federation(state.path(), run, clients.path());
+    federation.JoinAll(kClients);
+    federation.Train(kClients);
+    while (const auto next = federation.federation().service().TakeStep()) {
+      const auto& [session, task] = *next;
+      if (task.key.step == kUnmaskStep) break;  // the coordinator dies before anybody answers
+      EXPECT_THAT(ReleasesOf(state.path()), IsEmpty());
+      federation.Reply(session, task, federation.StepReply(task));
+    }
+  }
+  EXPECT_THAT(ReleasesOf(state.path()), SizeIs(1));
+  SecureFederation federation(state.path(), run, clients.path());
+  federation.federation().JoinAll(kClients);
+  EXPECT_EQ(federation.federation().coordinator().Wait().kind, RunOutcome::Kind::kFinished);
+  EXPECT_THAT(ReleasesOf(state.path()), SizeIs(1));
+  EXPECT_EQ(ParamsOf(state.path(), 0, run), ParamsOf(state.path(), 1, run)) << "void";
+}
+
+TEST(DistributedRunTest, ARoundOfTooFewIsVoidAndCostsNothing) {
+  TempFolder state, clients;
+  RunSpec run = DistributedRun(1, 2);
+  run.privacy.population = 1'000'000;
+  run.limits.max_attempts = 1;
+  SecureFederation federation(state.path(), run, clients.path());
+  federation.federation().JoinAll(kClients);  // each is drawn with a chance of six in a million
+  const RunOutcome outcome = federation.federation().coordinator().Wait();
+  EXPECT_THAT(outcome.reason, HasSubstr("were drawn, want 5"));
+  EXPECT_THAT(ReleasesOf(state.path()), IsEmpty());
+}
+
+}  // namespace
+}  // namespace fedpeft::server
