@@ -105,6 +105,14 @@ struct GenerateCommand {
 /// off is kCancelled.
 Status RunGenerate(const GenerateCommand& command);
 
+struct BudgetOptions {
+  std::string state;
+  double delta = 1e-6;
+  bool json = false;
+};
+/// Prints what the clients of a state folder have spent in runs in which they hide themselves by noise of their own.
+Status RunBudget(const BudgetOptions& options);
+
 struct MergeOptions {
   std::string base;
   std::string adapter;

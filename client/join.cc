@@ -12,6 +12,7 @@
 #include "client/compute.h"
 #include "client/dataset.h"
 #include "client/local_runner.h"
+#include "client/own_privacy.h"
 #include "client/secure_clients.h"
 #include "client/session.h"
 #include "client/signals.h"
@@ -191,6 +192,18 @@ Result<std::unique_ptr<SecureClients>> MakeSecureClients(const JoinOptions& opti
   return std::make_unique<SecureClients>(std::move(setup), updates);
 }
 
+/// What the clients of this process do where each hides itself; nothing in a run where they do not.
+Result<std::optional<OwnPrivacy>> MakeOwnPrivacy(const JoinOptions& options, const AgreedRun& agreed,
+                                                 const Policy& policy, const UpdateStore& updates) {
+  if (!agreed.spec.privacy.own() || options.evaluator) return std::optional<OwnPrivacy>();
+  if (options.state.empty()) {
+    LogWarning("ledger.not_kept",
+               {{"reason", "without --state this client forgets with the process what its updates have told of it"}});
+  }
+  ASSIGN_OR_RETURN(OwnPrivacy own, OwnPrivacy::Make({agreed.spec, agreed.id, policy.max_epsilon}, updates));
+  return std::optional(std::move(own));
+}
+
 /// Errors: also kCancelled after `stop`, at the end of the file that is being loaded.
 Status Join(const JoinOptions& options, const std::stop_token& stop) {
   if (options.evaluator && !options.eval_data.empty()) {
@@ -206,6 +219,7 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
   if (agreed.spec.privacy.distributed()) RETURN_IF_ERROR(ResolveNoise(agreed.spec));
   RETURN_IF_ERROR(policy.Check(agreed.spec).Annotate("coordinator"));
   ASSIGN_OR_RETURN(const auto secure, MakeSecureClients(options, agreed, policy, name, updates));
+  ASSIGN_OR_RETURN(std::optional<OwnPrivacy> own, MakeOwnPrivacy(options, agreed, policy, updates));
   RETURN_IF_ERROR(CheckBaseIsRuns(base, agreed.spec));
   RETURN_IF_ERROR(ResolvePrompt(base.tokenizer, agreed.spec.plan));
   UseThreads(options.compute.threads);
@@ -225,7 +239,7 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
   session_options.weights = base.weights;
   session_options.tokenizer = base.tokenizer.hash();
   session_options.max_wait_s = options.max_wait_s;
-  session_options.secure = secure.get();
+  session_options.guards = {secure.get(), own ? &*own : nullptr};
   Session session(*transport, *runner, updates, std::move(session_options));
   const Status outcome = session.Run(stop);
   if (outcome.ok()) updates.Clear();

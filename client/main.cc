@@ -184,12 +184,22 @@ void AddGenerate(CLI::App& app, GenerateCommand& command) {
   verb->add_flag("--json", command.json, "print one JSON object at the end: text, ids, why it ended");
 }
 
+void AddBudget(CLI::App& app, BudgetOptions& options) {
+  CLI::App* verb = app.add_subcommand("budget", "what clients that hide themselves by noise of their own have spent");
+  verb->add_option("--state", options.state, "the clients' state folder")->required();
+  verb->add_option("--delta", options.delta, "the chance that the epsilons do not hold")
+      ->check(CLI::Range(1e-15, 0.1))
+      ->capture_default_str();
+  verb->add_flag("--json", options.json, "print one JSON object");
+}
+
 struct CommandLine {
   JoinOptions join;
   TrainOptions train;
   AdapterOptions evaluate, predict;
   GenerateCommand generate;
   InspectOptions inspect;
+  BudgetOptions budget;
   MergeOptions merge;
   PersonaliseOptions personalise;
   std::string log_level = "info";
@@ -211,6 +221,7 @@ void Describe(CLI::App& app, CommandLine& line) {
   AddInspect(app, line.inspect);
   AddMerge(app, line.merge);
   AddPersonalise(app, line.personalise);
+  AddBudget(app, line.budget);
 }
 
 Status RunVerb(const CLI::App& app, CommandLine& line) {
@@ -223,6 +234,7 @@ Status RunVerb(const CLI::App& app, CommandLine& line) {
   if (app.got_subcommand("generate")) return RunGenerate(line.generate);
   if (app.got_subcommand("merge")) return RunMerge(line.merge);
   if (app.got_subcommand("personalise")) return RunPersonalise(line.personalise);
+  if (app.got_subcommand("budget")) return RunBudget(line.budget);
   return RunInspect(line.inspect);
 }
 

@@ -142,10 +142,12 @@ Result<SecureClients::Reply> SecureClients::MaskedVector(const TaskKey& key, Cli
   if (setup_.run.privacy.distributed()) return PrivateVector(client, update, own);
   ASSIGN_OR_RETURN(const std::uint64_t weight, WeightOf(setup_.run.PhaseAt(key.round).reducer, examples));
   const double loss = update.stats.loss * static_cast<double>(examples) / kGrid;
-  std::int64_t counts[kSecureCounts];
+  std::int64_t counts[kSecureCounts] = {};
   counts[static_cast<std::size_t>(SecureCount::kWeight)] = static_cast<std::int64_t>(weight);
-  counts[static_cast<std::size_t>(SecureCount::kExamples)] = static_cast<std::int64_t>(examples);
-  counts[static_cast<std::size_t>(SecureCount::kLoss)] = std::abs(loss) < 0x1p52 ? std::llround(loss) : 0;
+  if (!setup_.run.privacy.own()) {
+    counts[static_cast<std::size_t>(SecureCount::kExamples)] = static_cast<std::int64_t>(examples);
+    counts[static_cast<std::size_t>(SecureCount::kLoss)] = std::abs(loss) < 0x1p52 ? std::llround(loss) : 0;
+  }
   ASSIGN_OR_RETURN(std::vector<std::uint32_t> elements,
                    own.layout.Encode(ValuesOf(update), counts, privacy::RandomSource::System()));
   return Masked(client, update, own, std::move(elements));

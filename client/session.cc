@@ -18,7 +18,7 @@ struct Session::Impl {
       : transport(t),
         runner(r),
         options(std::move(o)),
-        worker(t, r, updates, tasks, identity, options.run_id, options.secure) {}
+        worker(t, r, updates, tasks, identity, options.run_id, options.guards) {}
 
   // Constant, or synchronised by themselves.
   Transport& transport;
@@ -102,8 +102,7 @@ Status Session::Impl::JoinOnce() {
   request.set_tokenizer_sha256(Encode(options.tokenizer));
   request.set_layout_sha256(Encode(runner.layout_digest()));
   for (std::size_t i = 0; i < runner.clients(); ++i) {
-    // Under secure aggregation a trainer's number of examples is in its masked vector alone.
-    const bool told = options.evaluator || options.secure == nullptr;
+    const bool told = options.evaluator || !options.guards.reticent();
     request.add_examples(told ? runner.examples(i) : 0);
     if (!options.evaluator) request.add_held_out(runner.held_out(i));
   }
@@ -150,22 +149,22 @@ void Session::Impl::Receive(const v1::Task& task) {
         return LogWarning("task.malformed",
                           {{"reason", "its round or step is not one of the run"}, {"round", key.round}});
       }
-      if (!train && options.secure != nullptr && !options.evaluator) {
+      if (!train && options.guards.reticent() && !options.evaluator) {
         return LogWarning("task.refused", {{"client", key.client},
                                            {"round", key.round},
-                                           {"reason", "a trainer tells no metrics of its own beside a sum"}});
+                                           {"reason", "a trainer of this run tells no metrics of its own"}});
       }
       if (train) return tasks.Offer({key, TrainWork{*params}});
       return tasks.Offer({key, EvaluateWork{*params}});
     }
     case v1::Task::kSecure:
-      if (options.secure == nullptr || key.step < kFirstSecureStep || key.round == 0 ||
+      if (options.guards.secure == nullptr || key.step < kFirstSecureStep || key.round == 0 ||
           key.round > runner.total_rounds()) {
         return LogWarning("task.malformed", {{"reason", "it is of a sum that is not the run's"}, {"round", key.round}});
       }
       return tasks.Offer({key, SecureWork{Bytes(task.secure().step().begin(), task.secure().step().end())}});
     case v1::Task::kClosed:
-      if (options.secure != nullptr) options.secure->CloseRounds(task.closed().committed_round());
+      if (options.guards.secure != nullptr) options.guards.secure->CloseRounds(task.closed().committed_round());
       return tasks.CloseRounds(task.closed().committed_round());
     case v1::Task::kFinished:
       LogInfo("run.finished", {{"reason", task.finished().reason()}});

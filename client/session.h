@@ -8,10 +8,10 @@
 #include <string>
 
 #include "client/runner.h"
-#include "client/secure_clients.h"
 #include "client/task_queue.h"
 #include "client/transport.h"
 #include "client/update_store.h"
+#include "client/worker.h"
 #include "peft/core/status.h"
 
 namespace fedpeft::client {
@@ -26,8 +26,8 @@ struct SessionOptions {
   /// A coordinator that cannot be reached for this long, from the first failure on, ends the session; 0: it is waited
   /// for for ever.
   double max_wait_s = 0;
-  /// Of a run with secure aggregation; must outlive the session. Null: the run has none.
-  SecureClients* secure = nullptr;
+  /// What they point to must outlive the session.
+  Worker::Guards guards = {};
 };
 
 class Session {

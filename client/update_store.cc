@@ -10,6 +10,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "client/ledger.h"
+
 namespace fedpeft::client {
 
 namespace {
@@ -210,6 +212,10 @@ Status UpdateStore::MarkUnmasked(const std::string& run_id, const std::string& c
 Result<bool> UpdateStore::IsUnmasked(const std::string& run_id, const std::string& client, std::uint32_t round) const {
   ASSIGN_OR_RETURN(const nlohmann::json rounds, ReadUnmasked(UnmaskedPathOf(client)));
   return round <= Field<std::uint32_t>(rounds, run_id.c_str());
+}
+
+std::string UpdateStore::LedgerPath(const std::string& client) const {
+  return LedgerPathIn(folder_, FileNameOf(client));
 }
 
 void UpdateStore::Clear() {

@@ -56,6 +56,8 @@ class UpdateStore {
   Status MarkUnmasked(const std::string& run_id, const std::string& client, std::uint32_t round);
   /// Whether it has, in this round or a later one. Errors: kDataLoss for a damaged file, and the file's.
   Result<bool> IsUnmasked(const std::string& run_id, const std::string& client, std::uint32_t round) const;
+  /// Where the client's privacy ledger is (ledger.h).
+  std::string LedgerPath(const std::string& client) const;
   /// Forgets every kept update; their run is over.
   void Clear();
 

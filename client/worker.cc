@@ -98,6 +98,7 @@ Result<Bytes> Worker::PersonalOf(const TaskKey& key) const {
 Result<KeptUpdate> Worker::TrainOrFind(const TaskKey& key, const TrainWork& work, std::size_t index) {
   std::optional<KeptUpdate> found = updates_.Find(run_id_, key.client, key.round, work.params.sha256);
   if (found) return std::move(*found);
+  if (guards_.own != nullptr) RETURN_IF_ERROR(guards_.own->Admit(key.client));
   RETURN_IF_ERROR(FetchParams(key, work.params));
   ASSIGN_OR_RETURN(const Bytes personal, PersonalOf(key));
   ASSIGN_OR_RETURN(Runner::Update update, runner_.Train(index, key.client, key.round, {params_, personal},
@@ -108,13 +109,14 @@ Result<KeptUpdate> Worker::TrainOrFind(const TaskKey& key, const TrainWork& work
                            {"examples", update.stats.examples},
                            {"steps", update.stats.steps},
                            {"seconds", update.stats.seconds}});
+  if (guards_.own != nullptr) RETURN_IF_ERROR(guards_.own->Hide(key.client, key.round, update.payload));
   KeptUpdate kept{key.round,    work.params.sha256,        update.layout,
                   update.stats, std::move(update.payload), std::move(update.personal)};
   const Status stored = updates_.Keep(run_id_, key.client, kept);
   // A client that went on without what it has trained for itself would fall back without a word.
   if (!stored.ok() && !kept.personal.empty()) return stored.Annotate("own tensors: cannot be kept");
   // And a sum is of updates that are kept.
-  if (!stored.ok() && secure_ != nullptr) return stored.Annotate("update: cannot be kept");
+  if (!stored.ok() && guards_.secure != nullptr) return stored.Annotate("update: cannot be kept");
   if (!stored.ok()) LogWarning("update.not_kept", {{"reason", stored.message()}});
   return kept;
 }
@@ -122,7 +124,7 @@ Result<KeptUpdate> Worker::TrainOrFind(const TaskKey& key, const TrainWork& work
 Status Worker::Perform(const TaskKey& key, const TrainWork& work) {
   ASSIGN_OR_RETURN(const std::size_t index, IndexOf(key));
   ASSIGN_OR_RETURN(const KeptUpdate update, TrainOrFind(key, work, index));
-  if (secure_ == nullptr) return Upload(key, update);
+  if (guards_.secure == nullptr) return Upload(key, update);
   v1::SubmitRequest request;
   request.mutable_trained();
   const Status told = Submit(key, request);
@@ -134,7 +136,7 @@ Status Worker::Perform(const TaskKey& key, const TrainWork& work) {
 Status Worker::Perform(const TaskKey& key, const SecureWork& work) {
   ASSIGN_OR_RETURN(const std::size_t index, IndexOf(key));
   LogDebug("sum.step", {{"client", key.client}, {"round", key.round}, {"attempt", key.attempt}, {"step", key.step}});
-  ASSIGN_OR_RETURN(SecureClients::Reply reply, secure_->Handle(key, work.step, runner_.examples(index)));
+  ASSIGN_OR_RETURN(SecureClients::Reply reply, guards_.secure->Handle(key, work.step, runner_.examples(index)));
   if (!reply.masked) {
     v1::SubmitRequest request;
     request.set_secure(reply.bytes.data(), reply.bytes.size());
@@ -150,6 +152,7 @@ Status Worker::Upload(const TaskKey& key, const KeptUpdate& update) {
   v1::UploadManifest manifest;
   manifest.set_payload_sha256(Encode(update.layout));
   manifest.set_base_sha256(Encode(update.base));
+  if (guards_.reticent()) return Upload(key, manifest, update.payload);
   v1::TrainStats& stats = *manifest.mutable_stats();
   stats.set_examples(static_cast<std::uint64_t>(update.stats.examples));
   stats.set_steps(static_cast<std::uint64_t>(update.stats.steps));

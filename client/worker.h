@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "client/own_privacy.h"
 #include "client/runner.h"
 #include "client/secure_clients.h"
 #include "client/task_queue.h"
@@ -48,17 +49,27 @@ class Identity {
 
 class Worker {
  public:
+  /// What the run's guards make of an update; null: not that.
+  struct Guards {
+    /// Updates are summed under masks.
+    SecureClients* secure = nullptr;
+    /// Each client hides its own.
+    OwnPrivacy* own = nullptr;
+
+    /// Clients tell nothing of themselves beside their updates.
+    bool reticent() const { return secure != nullptr || own != nullptr; }
+  };
+
   /// All references must outlive the worker.
-  /// `secure`: null where updates go to the coordinator as they are.
   Worker(Transport& transport, Runner& runner, UpdateStore& updates, TaskQueue& tasks, const Identity& identity,
-         std::string run_id, SecureClients* secure = nullptr)
+         std::string run_id, const Guards& guards)
       : transport_(transport),
         runner_(runner),
         updates_(updates),
         tasks_(tasks),
         identity_(identity),
         run_id_(std::move(run_id)),
-        secure_(secure) {}
+        guards_(guards) {}
 
   /// Does one task and hands in its answer; a failure is logged and told to the coordinator.
   void Do(const Work& work);
@@ -88,7 +99,7 @@ class Worker {
   TaskQueue& tasks_;
   const Identity& identity_;
   const std::string run_id_;
-  SecureClients* const secure_;
+  const Guards guards_;
   /// The parameters fetched last: all clients of a round start from the same.
   BlobRef params_ref_;
   Bytes params_;

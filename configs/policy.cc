@@ -41,6 +41,7 @@ Result<Policy> LoadPolicyText(std::string_view text, std::string_view file) {
   policy.secure.min_corrupt = message.min_corrupt();
   policy.secure.semi_malicious = message.threat() == v1::SecureAggregation::SEMI_MALICIOUS;
   policy.enrolment_roots = message.enrolment_roots();
+  if (message.max_epsilon() > 0) policy.max_epsilon = {message.max_epsilon(), message.max_epsilon_delta()};
   return policy;
 }
 

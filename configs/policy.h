@@ -1,6 +1,7 @@
 // A client's policy: what its people allow, whatever a coordinator's run says. A YAML file on the client's box.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,8 @@ struct Policy {
   privacy::ClientPolicy secure;
   /// Hashes of weights that may be tuned; empty: any.
   std::vector<Digest> bases = {};
+  /// Of all runs in which clients hide themselves by noise of their own; nothing: no bound.
+  std::optional<privacy::PrivacyBudget> max_epsilon = {};
   /// PEM file; empty: nobody vouches for others.
   std::string enrolment_roots = {};
 

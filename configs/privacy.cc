@@ -11,9 +11,14 @@ namespace fedpeft {
 namespace {
 
 Status AddRounds(const RunSpec& run, std::uint32_t first, std::uint32_t last, privacy::Accountant& accountant) {
-  for (std::uint32_t round = first; round <= last; ++round) {
-    ASSIGN_OR_RETURN(const privacy::Release release, RoundRelease(run, round));
-    RETURN_IF_ERROR(accountant.Add(release));
+  // All of a phase are alike.
+  std::uint32_t begin = 1;
+  for (const PhaseSpec& phase : run.schedule) {
+    const std::uint32_t from = std::max(first, begin), to = std::min(last + 1, begin + phase.rounds);
+    begin += phase.rounds;
+    if (from >= to) continue;
+    ASSIGN_OR_RETURN(const privacy::Release release, RoundRelease(run, from));
+    RETURN_IF_ERROR(accountant.Add(release, to - from));
   }
   return OkStatus();
 }
@@ -41,13 +46,10 @@ Result<privacy::Release> ClientsRelease(const RunSpec& run, std::uint32_t round,
   return privacy::Release(release);
 }
 
-/// By ten billionths: what a budget is spent to the last by is not over it.
-constexpr double kOver = 1 + 1e-10;
-
 }  // namespace
 
 std::uint32_t MostInRound(const RunSpec& run, const PhaseSpec& phase) {
-  if (!run.privacy.on()) {
+  if (!run.privacy.sampled()) {
     return static_cast<std::uint32_t>(aggregation::MaxContributions(phase.cohort, run.limits.max_clients));
   }
   if (run.privacy.max_cohort > 0) return run.privacy.max_cohort;
@@ -59,6 +61,8 @@ std::uint32_t MostInRound(const RunSpec& run, const PhaseSpec& phase) {
 
 Result<privacy::Release> RoundRelease(const RunSpec& run, std::uint32_t round) {
   const std::uint32_t population = run.privacy.population, cap = run.privacy.max_cohort;
+  // Over the sensitivity to a client's having other data: twice the norm.
+  if (run.privacy.own()) return privacy::Release(privacy::GaussianSum{run.privacy.noise_multiplier / 2});
   const double sampling = static_cast<double>(run.PhaseAt(round).cohort) / population;
   const double noise = run.privacy.noise_multiplier;
   if (run.privacy.distributed()) return ClientsRelease(run, round, sampling);
@@ -103,9 +107,13 @@ Result<std::uint32_t> LastAffordableRound(const RunSpec& run, std::uint32_t comm
     privacy::Accountant accountant(run.privacy.accountant);
     RETURN_IF_ERROR(AddAll(spent, accountant));
     RETURN_IF_ERROR(AddRounds(run, committed + 1, last, accountant));
-    (accountant.Epsilon(run.privacy.budget.delta) <= run.privacy.budget.epsilon * kOver ? good : bad) = last;
+    (IsWithin(accountant.Epsilon(run.privacy.budget.delta), run.privacy.budget) ? good : bad) = last;
   }
   return good;
+}
+
+bool IsWithin(double epsilon, const privacy::PrivacyBudget& budget) {
+  return epsilon <= budget.epsilon * (1 + 1e-10);
 }
 
 Result<double> EpsilonOf(const RunSpec& run, const std::vector<privacy::Release>& releases) {

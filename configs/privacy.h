@@ -24,7 +24,8 @@ std::uint32_t MostInRound(const RunSpec& run, const PhaseSpec& phase);
 /// seconds. Pre, of what follows: it is set. Errors: NoiseFor's, RoundRelease's; AdaptiveClip::VectorNoise's.
 Status ResolveNoise(RunSpec& run);
 
-/// What that round of the run releases. Errors: distributed: SecureSumOf's, none once it has had none.
+/// What that round of the run releases; where clients make noise of their own, of one that is in it. Errors:
+/// distributed: SecureSumOf's, none once it has had none.
 Result<privacy::Release> RoundRelease(const RunSpec& run, std::uint32_t round);
 
 /// The clip's rule in that round, its noise on the count chosen where it is left to us. Pre: there is one.
@@ -34,6 +35,9 @@ privacy::AdaptiveClip AdaptiveClipOf(const RunSpec& run, std::uint32_t round);
 /// it allows no more. Takes seconds. Errors: the accountant's.
 Result<std::uint32_t> LastAffordableRound(const RunSpec& run, std::uint32_t committed,
                                           const std::vector<privacy::Release>& spent);
+
+/// Whether that ε is within the budget; what is spent to the last by rounding is.
+bool IsWithin(double epsilon, const privacy::PrivacyBudget& budget);
 
 /// ε of all that, in the run's δ. Errors: the accountant's.
 Result<double> EpsilonOf(const RunSpec& run, const std::vector<privacy::Release>& releases);

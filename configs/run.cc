@@ -149,7 +149,7 @@ static_assert(static_cast<int>(TrainSpec::BaseDtype::kBfloat16) + 1 == v1::Train
 static_assert(static_cast<int>(TrainSpec::Schedule::kCosine) + 1 == v1::LearningRateSchedule::COSINE);
 static_assert(static_cast<int>(ReducerSpec::Weights::kUniform) + 1 == v1::Reducer::UNIFORM);
 static_assert(static_cast<int>(ServerOptimizerSpec::Kind::kFedYogi) + 1 == v1::ServerOptimizer::FEDYOGI);
-static_assert(static_cast<int>(PrivacySpec::Mechanism::kDistributed) + 1 == v1::Privacy::DISTRIBUTED);
+static_assert(static_cast<int>(PrivacySpec::Mechanism::kLocal) + 1 == v1::Privacy::LOCAL);
 static_assert(static_cast<int>(ProblemType::kLanguageModelling) + 1 == v1::Problem::LANGUAGE_MODELLING);
 static_assert(static_cast<int>(Metric::kTokenAccuracy) + 1 == v1::Evaluation::TOKEN_ACCURACY);
 

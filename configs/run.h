@@ -124,7 +124,7 @@ struct SecureAggregationSpec {
 
 /// Differential privacy of what is released.
 struct PrivacySpec {
-  enum class Mechanism { kNone, kCentral, kDistributed } mechanism = Mechanism::kNone;
+  enum class Mechanism { kNone, kCentral, kDistributed, kLocal } mechanism = Mechanism::kNone;
   privacy::PrivacyBudget budget;
   privacy::AccountantKind accountant = privacy::AccountantKind::kPld;
   /// The L2 norm of an update in the first round, and how it goes on.
@@ -140,8 +140,13 @@ struct PrivacySpec {
   std::uint64_t values = 0;
 
   bool on() const { return mechanism != Mechanism::kNone; }
-  /// Clients add the noise, under secure aggregation.
+  bool central() const { return mechanism == Mechanism::kCentral; }
+  /// Clients add shares of the noise, under secure aggregation.
   bool distributed() const { return mechanism == Mechanism::kDistributed; }
+  /// Each client hides what it sends by noise of its own, and has a ledger of its own.
+  bool own() const { return mechanism == Mechanism::kLocal; }
+  /// Rounds are releases in the coordinator's ledger, of cohorts that are drawn in secret.
+  bool sampled() const { return central() || distributed(); }
 };
 
 struct RunSpec {
@@ -158,6 +163,9 @@ struct RunSpec {
   LimitsSpec limits;
   SecureAggregationSpec secure = {};
   PrivacySpec privacy = {};
+
+  /// Clients tell nothing of themselves beside their updates: no numbers of examples, no losses, no metrics.
+  bool reticent() const { return secure.on || privacy.own(); }
 
   std::uint32_t total_rounds() const;
   /// The phase of round 1, 2, …, total_rounds().

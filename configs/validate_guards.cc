@@ -16,6 +16,9 @@ namespace fedpeft::configs {
 
 namespace {
 
+/// Standard deviations that noise may be beyond a value and still be taken.
+constexpr double kReachOfNoise = 8;
+
 void CheckSecurePhase(const std::string& path, const RunSpec& run, const PhaseSpec& phase, Rules& rules) {
   const std::string key = path + ".participation";
   rules.Require(phase.min_clients >= privacy::kFewestClients, key + ".min_clients",
@@ -58,12 +61,30 @@ void CheckNoise(const v1::Privacy& privacy, Rules& rules) {
                 "got rdp, want pld with max_cohort (there is no Renyi bound of capped cohorts)");
 }
 
+/// Each client hides its own update: nothing is drawn, and what counts is that something is left of it.
+void CheckOwnNoise(const v1::RunConfig& config, Rules& rules) {
+  const v1::Privacy& privacy = config.privacy();
+  const std::string with = "with privacy.mechanism local";
+  rules.RequireDefaults("privacy", privacy, {"population", "max_cohort"}, with);
+  rules.Require(privacy.clip().adaptive().quantile() == 0, "privacy.clip.adaptive.quantile",
+                "got one, want 0 " + with + " (whether a client is within the norm would be a release of its own)");
+  const double noise = ToPrivacy(privacy).noise_multiplier;
+  for (int i = 0; i < config.schedule_size(); ++i) {
+    const double reach = privacy.clip().norm() * (1 + kReachOfNoise * noise);
+    const double max_abs = config.schedule(i).reducer().max_abs();
+    rules.Require(reach <= max_abs, "schedule." + std::to_string(i) + ".reducer.max_abs",
+                  "got " + std::to_string(max_abs) + ", want at least " + std::to_string(reach) +
+                      ", which the clip norm and the noise on it may reach");
+  }
+}
+
 /// Who makes the noise, and what that takes.
 void CheckMechanism(const v1::RunConfig& config, Rules& rules) {
   const v1::Privacy& privacy = config.privacy();
   const v1::SecureAggregation& secure = config.secure_aggregation();
   const bool masked = secure.mode() == v1::SecureAggregation::PAIRWISE;
-  if (!ToPrivacy(privacy).distributed()) {
+  if (ToPrivacy(privacy).own()) return CheckOwnNoise(config, rules);
+  if (ToPrivacy(privacy).central()) {
     return rules.Require(
         !masked, "secure_aggregation.mode",
         "got pairwise, want none with privacy.mechanism central: the coordinator clips each update, so it sees it "
@@ -85,6 +106,10 @@ void CheckMechanism(const v1::RunConfig& config, Rules& rules) {
 
 void CheckPrivatePhase(const std::string& path, const PhaseSpec& phase, const v1::Privacy& privacy, Rules& rules) {
   const std::string participation = path + ".participation";
+  rules.Require(phase.reducer.weights == ReducerSpec::Weights::kUniform, path + ".reducer.weights",
+                "got examples, want uniform under privacy (weights would tell of the clients' data, and the bound is "
+                "for clients that count the same)");
+  if (!ToPrivacy(privacy).sampled()) return;
   rules.Require(phase.cohort >= 1 && phase.cohort <= privacy.population(), participation + ".cohort",
                 "got " + std::to_string(phase.cohort) + ", want 1 to privacy.population (each client is in a round " +
                     "with the probability cohort / population)");
@@ -98,9 +123,6 @@ void CheckPrivatePhase(const std::string& path, const PhaseSpec& phase, const v1
                     std::to_string(phase.cohort) + "), which is only the number that is expected");
   rules.Require(phase.over_selection == 0, participation + ".over_selection",
                 "got a share of extra clients, want 0 under privacy (who is in a round may not depend on who is fast)");
-  rules.Require(phase.reducer.weights == ReducerSpec::Weights::kUniform, path + ".reducer.weights",
-                "got examples, want uniform under privacy (weights would tell of the clients' data, and the bound is "
-                "for clients that count the same)");
 }
 
 }  // namespace
@@ -141,7 +163,8 @@ void CheckPrivacy(const v1::RunConfig& config, Rules& rules) {
   CheckNoise(privacy, rules);
   CheckMechanism(config, rules);
   const std::uint32_t population = privacy.population();
-  rules.Require(population > 0, "privacy.population", "is missing, want how many clients there are");
+  rules.Require(population > 0 || !ToPrivacy(privacy).sampled(), "privacy.population",
+                "is missing, want how many clients there are");
   rules.Require(
       privacy.budget().delta() * population < 1, "privacy.budget.delta",
       "is 1 / population or more, want well below it (with that chance everything may be told of one client)");

@@ -104,6 +104,10 @@ std::string ForecastJson(const BudgetPlan& plan, const BudgetForecast& forecast)
 Result<BudgetStatus> ReadBudget(StateReader& state) {
   ASSIGN_OR_RETURN(RunSpec run, StoredRun(state));
   if (!run.privacy.on()) return FailedPrecondition("run " + run.name + ": has no differential privacy");
+  if (run.privacy.own()) {
+    return FailedPrecondition("run " + run.name + ": each client has its own ledger, in its state folder " +
+                              "(fedpeft-client budget --state)");
+  }
   ASSIGN_OR_RETURN(std::vector<privacy::Release> releases, state.Releases());
   ASSIGN_OR_RETURN(const std::vector<RoundRecord> rounds, state.Rounds());
   BudgetStatus status;

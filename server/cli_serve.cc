@@ -45,7 +45,7 @@ RunInfo InfoOf(const Coordinator& coordinator, const std::string& run_config) {
   info.layout = coordinator.layout_digest();
   info.max_update_bytes = coordinator.max_update_bytes();
   info.personal = coordinator.personal();
-  info.secure = run.secure.on;
+  info.reticent = run.reticent();
   info.max_clients = run.limits.max_clients;
   info.max_virtual_clients = run.limits.max_virtual_clients;
   info.upload_window_bytes = run.limits.upload_window_bytes;

@@ -200,7 +200,7 @@ class Coordinator::Loop {
 
 Result<std::unique_ptr<Coordinator>> Coordinator::Open(CoordinatorOptions options) {
   RunSpec& run = options.run;
-  if (run.privacy.on()) {
+  if (run.privacy.sampled()) {
     LogInfo("privacy.reckoning", {{"rounds", run.total_rounds()}});  // takes seconds
     RETURN_IF_ERROR(ResolveNoise(run));
   }
@@ -219,7 +219,7 @@ Result<std::unique_ptr<Coordinator>> Coordinator::Open(CoordinatorOptions option
     }
     RETURN_IF_ERROR(CommitStart(store, model, options.run));
   }
-  if (run.privacy.on()) RETURN_IF_ERROR(ReckonBudget(run, resume));
+  if (run.privacy.sampled()) RETURN_IF_ERROR(ReckonBudget(run, resume));
   std::string run_id = store.run().run_id;
   auto loop = std::make_unique<Loop>(std::move(options), std::move(run_id), std::move(model), std::move(store),
                                      std::move(resume));

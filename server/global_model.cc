@@ -106,7 +106,7 @@ Bytes GlobalModel::Encode(const Checkpoint& checkpoint) const {
 }
 
 Result<std::unique_ptr<RoundSum>> GlobalModel::OpenSum(std::uint32_t round, double clip) const {
-  if (!run_.privacy.on()) {
+  if (!run_.privacy.central()) {
     ASSIGN_OR_RETURN(aggregation::IntegerSum sum, BeginSum(round));
     return std::unique_ptr<RoundSum>(std::make_unique<ClearSum>(ReducerOf(run_.PhaseAt(round)), std::move(sum)));
   }

@@ -13,8 +13,6 @@
 namespace fedpeft::server {
 namespace {
 
-/// The noise's standard deviation is at most this many steps of the grid.
-constexpr double kDeviationSteps = 0x1p27;
 /// Noise beyond so many standard deviations does not happen: less than e^−2000.
 constexpr double kDeviations = 64;
 /// Values that are read at a time.
@@ -43,8 +41,7 @@ Result<PrivateSum> PrivateSum::Make(std::shared_ptr<const ParamLayout> layout, P
 
 PrivateSum::PrivateSum(const Setup& setup, double vector_noise, aggregation::IntegerSum sum)
     : setup_(setup), vector_noise_(vector_noise), sum_(std::move(sum)) {
-  const double finest = std::floor(std::log2(kDeviationSteps / (vector_noise_ * setup_.clip)));
-  grid_ = std::min(static_cast<int>(finest), sum_.grid_exponent());
+  grid_ = std::min(privacy::GridFor(vector_noise_ * setup_.clip), sum_.grid_exponent());
 }
 
 Status PrivateSum::Add(std::uint64_t length, const aggregation::UpdateReader& reader, std::uint64_t weight) {

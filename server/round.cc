@@ -38,7 +38,7 @@ RunMachine::RunMachine(const RunSpec& run, ResumePoint resume, privacy::RandomSo
       last_attempt_(resume_.last_attempt),
       lost_attempts_(resume_.lost_attempts),
       best_(run.evaluation) {
-  if (run_.privacy.on()) draws_ = std::make_unique<privacy::RandomBits>(random);
+  if (run_.privacy.sampled()) draws_ = std::make_unique<privacy::RandomBits>(random);
   for (const EvaluateStats& stats : resume_.evaluations) best_.Add(stats);
 }
 
@@ -223,7 +223,7 @@ void RunMachine::OpenAttemptIfPossible() {
   attempt_ = ++last_attempt_;
   std::vector<std::string> cohort = ChooseCohort(phase);
   resume_.cohort.clear();
-  const bool all = phase.cohort == 0 || run_.privacy.on();
+  const bool all = phase.cohort == 0 || run_.privacy.sampled();
   wanted_updates_ = all ? cohort.size() : std::min<std::size_t>(phase.cohort, cohort.size());
   SetMembers(cohort);
   stage_ = Stage::kOpening;
@@ -235,7 +235,7 @@ std::vector<std::string> RunMachine::ChooseCohort(const PhaseSpec& phase) {
                                                            [this](const auto& id) { return trainers_.contains(id); });
   if (same) return resume_.cohort;
   std::vector<std::string> joined(trainers_.begin(), trainers_.end());
-  if (run_.privacy.on()) return DrawCohort(phase, joined);
+  if (run_.privacy.sampled()) return DrawCohort(phase, joined);
   const double wanted = std::ceil(phase.cohort * (1 + phase.over_selection));
   if (phase.cohort == 0 || wanted >= static_cast<double>(joined.size())) return joined;
   RandomStream stream(run_.seed, "cohort", {round_, lost_attempts_});
@@ -259,7 +259,7 @@ std::vector<std::string> RunMachine::DrawCohort(const PhaseSpec& phase, const st
 }
 
 void RunMachine::StartTraining() {
-  if (run_.secure.on && run_.privacy.on() && members_.size() < run_.PhaseAt(round_).min_clients) {
+  if (run_.secure.on && run_.privacy.sampled() && members_.size() < run_.PhaseAt(round_).min_clients) {
     return Void(Number(members_.size()) + " clients were drawn, want " + Number(run_.PhaseAt(round_).min_clients) +
                 " for a sum that hides each");
   }
@@ -277,7 +277,7 @@ void RunMachine::CloseTrainingIfDone() {
   deadline_.reset();
   const std::uint32_t min_clients = run_.PhaseAt(round_).min_clients;
   // Whatever came is released under privacy: a round that few are in is as good, and says nothing by being repeated.
-  if (updates < min_clients && (run_.secure.on || !run_.privacy.on())) {
+  if (updates < min_clients && (run_.secure.on || !run_.privacy.sampled())) {
     return Lose(Number(updates) + " of " + Number(members_.size()) + " clients sent an update " +
                 (late ? "by the deadline" : "and no other is left") + ", want " + Number(min_clients));
   }

@@ -24,7 +24,7 @@ struct RunInfo {
   /// Clients keep parts of the model: somebody who trains none has none to evaluate.
   bool personal = false;
   /// Updates are summed under masks: no client is asked for numbers of its own.
-  bool secure = false;
+  bool reticent = false;
 
   /// Joined clients at a time, virtual ones counted; and of one process.
   std::uint64_t max_clients = 10'000;

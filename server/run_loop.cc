@@ -185,7 +185,7 @@ Status RunLoop::CheckManifest(const UploadManifest& manifest) const {
   if (manifest.length != want) {
     return InvalidArgument("update: has " + std::to_string(manifest.length) + " bytes, want " + std::to_string(want));
   }
-  if (run_.secure.on) return OkStatus();
+  if (run_.reticent()) return OkStatus();
   RETURN_IF_ERROR(CheckTrainStats(manifest.stats));
   return model_.WeightOf(manifest.key.round, clients_.SpecOf(manifest.key.client_id).examples).status();
 }
@@ -239,8 +239,9 @@ Status RunLoop::Count(const UploadArrived& event) {
   RETURN_IF_ERROR(sum_->Add(
       bytes.length(), [&bytes](std::uint64_t offset, MutableByteSpan out) { return bytes.Read(offset, out); }, weight));
   LogDebug("update.counted", {{"client", client}, {"round", manifest.key.round}, {"weight", weight}});
-  submissions_.push_back(
-      {client, SubmissionCounts{weight, examples, manifest.stats.loss, manifest.stats.seconds}, manifest.length});
+  std::optional<SubmissionCounts> counts;
+  if (!run_.reticent()) counts = {weight, examples, manifest.stats.loss, manifest.stats.seconds};
+  submissions_.push_back({client, counts, manifest.length});
   return OkStatus();
 }
 
@@ -357,7 +358,7 @@ Result<RoundMean> RunLoop::Reduce() {
 }
 
 std::optional<privacy::Release> RunLoop::ReleaseOf(std::uint32_t round) const {
-  if (!run_.privacy.on()) return std::nullopt;
+  if (!run_.privacy.sampled()) return std::nullopt;
   return *RoundRelease(run_, round);  // all rounds were reckoned at the start
 }
 
@@ -368,7 +369,7 @@ void RunLoop::Commit(const CommitRound& action) {
   Result<std::shared_ptr<const Checkpoint>> next = model_.Step(action.round, std::move(mean->reduced));
   if (!next.ok()) return Feed(SumSpoiled{next.status().message()});
   RoundCommit commit = Summarise(action);
-  if (run_.privacy.on()) {
+  if (run_.privacy.sampled()) {
     commit.record.privacy = {clip_, *mean->next_clip, run_.privacy.noise_multiplier};
     commit.release = ReleaseOf(action.round);
     clip_ = *mean->next_clip;

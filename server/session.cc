@@ -94,13 +94,13 @@ Result<std::string> CheckJoin(const RunInfo& run, const JoinClaim& claim,
         "these can evaluate it (join with training data and --eval-data)");
   }
   const auto some = [](std::uint64_t examples) { return examples > 0; };
-  if (run.secure && !claim.evaluator && std::ranges::any_of(claim.examples, some)) {
-    return FailedPrecondition("examples: got numbers of a trainer's, want 0 under secure aggregation");
+  if (run.reticent && !claim.evaluator && std::ranges::any_of(claim.examples, some)) {
+    return FailedPrecondition("examples: got numbers of a trainer's, want 0: clients of this run tell nothing of themselves");
   }
-  if (run.secure && std::ranges::any_of(claim.held_out, some)) {
+  if (run.reticent && std::ranges::any_of(claim.held_out, some)) {
     return FailedPrecondition(
-        "held_out: got held-out examples of a trainer, want none under secure aggregation: its metrics would be told "
-        "beside the sum (leave --eval-data out, and let an evaluator join)");
+        "held_out: got held-out examples of a trainer, want none: clients of this run tell no metrics of their own "
+        "(leave --eval-data out, and let an evaluator join)");
   }
   return identity;
 }

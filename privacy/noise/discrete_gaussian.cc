@@ -26,6 +26,10 @@ bool FlipExp(Uint128 numerator, Uint128 denominator, RandomBits& bits) {
   return FlipExpBelowOne(numerator, denominator, bits);
 }
 
+int GridFor(double deviation) {
+  return static_cast<int>(std::floor(std::log2(kMostDeviation / 2 / deviation)));
+}
+
 DiscreteGaussian::DiscreteGaussian(double deviation) {
   FEDPEFT_CHECK(deviation > 0 && deviation <= kMostDeviation);
   denominator_ = deviation < 1024 ? std::uint64_t{1} << 20 : 1;

@@ -11,6 +11,9 @@ namespace fedpeft::privacy {
 /// The largest deviation that can be drawn.
 inline constexpr double kMostDeviation = 0x1p28;
 
+/// The finest grid 2^−e on which that deviation is at most 2^27 steps.
+int GridFor(double deviation);
+
 class DiscreteGaussian {
  public:
   /// Of this standard deviation, in (0, kMostDeviation], or a little more: the variance is rounded up to a fraction.

@@ -108,7 +108,7 @@ class Client {
   }
   static SessionOptions OptionsFor(const server::RunInfo& run, SecureClients* secure) {
     SessionOptions options;
-    options.secure = secure;
+    options.guards.secure = secure;
     options.run_id = run.run_id;
     options.name = "alice";
     options.weights = run.weights;

@@ -227,6 +227,20 @@ INSTANTIATE_TEST_SUITE_P(
                SetDistributed(c);
                c->mutable_secure_aggregation()->set_range(2);
              }, "secure_aggregation.range", "where the clip norm is the range"},
+        Rule{"LocalPrivacyThatSwampsTheUpdate",
+             [](auto* c) {
+               SetPrivate(c)->set_mechanism(v1::Privacy::LOCAL);
+               c->mutable_privacy()->set_population(0);
+               c->mutable_privacy()->mutable_clip()->set_norm(0.01);
+             }, "privacy.mechanism", "nothing would be learned"},
+        Rule{"LocalPrivacyOfAPopulation", [](auto* c) { SetPrivate(c)->set_mechanism(v1::Privacy::LOCAL); },
+             "privacy.population", "has no effect with privacy.mechanism local"},
+        Rule{"LocalPrivacyBeyondTheBound",
+             [](auto* c) {
+               SetPrivate(c)->set_mechanism(v1::Privacy::LOCAL);
+               c->mutable_privacy()->set_population(0);
+               c->mutable_privacy()->set_noise_multiplier("100");
+             }, "schedule.0.reducer.max_abs", "the noise on it may reach"},
         Rule{"PrivacyOfNoMechanism", [](auto* c) { c->mutable_privacy()->mutable_budget()->set_epsilon(2); },
              "privacy.budget.epsilon", "has no effect with mechanism none"},
         Rule{"NoThreshold", [](auto* c) { SetSecure(c)->set_max_drop_out(0.9); }, "secure_aggregation", "threshold"},

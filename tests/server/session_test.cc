@@ -148,13 +148,13 @@ TEST(CheckJoinTest, RefusesNamesAndNumbersOutOfBounds) {
 
 TEST(CheckJoinTest, NobodyTellsMetricsBesideASum) {
   RunInfo run = SomeRun();
-  run.secure = true;
+  run.reticent = true;
   JoinClaim claim = GoodClaim();
   claim.examples = {0};
   claim.held_out = {0};
   EXPECT_TRUE(CheckJoin(run, claim, std::nullopt).ok());
   claim.held_out = {7};
-  EXPECT_THAT(CheckJoin(run, claim, std::nullopt).status().message(), HasSubstr("want none under secure aggregation"));
+  EXPECT_THAT(CheckJoin(run, claim, std::nullopt).status().message(), HasSubstr("tell no metrics of their own"));
 }
 
 TEST(CheckJoinTest, WhoTrainsNothingCannotEvaluateWhatClientsKeep) {

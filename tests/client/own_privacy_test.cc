@@ -1,0 +1,114 @@
+#include "client/own_privacy.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "peft/core/files.h"
+#include "tests/support/temp_folder.h"
+
+namespace fedpeft::client {
+namespace {
+
+using fedpeft::testing::TempFolder;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+RunSpec LocalRun(std::uint32_t rounds, double epsilon, double noise = 0) {
+  RunSpec run;
+  run.schedule.resize(1);
+  run.schedule[0].rounds = rounds;
+  run.privacy.mechanism = PrivacySpec::Mechanism::kLocal;
+  run.privacy.budget = {epsilon, 1e-5};
+  run.privacy.clip = 0.5;
+  run.privacy.noise_multiplier = noise;
+  return run;
+}
+
+Bytes BytesOf(const std::vector<float>& values) {
+  Bytes bytes(values.size() * sizeof(float));
+  std::memcpy(bytes.data(), values.data(), bytes.size());
+  return bytes;
+}
+
+std::vector<float> FloatsOf(const Bytes& bytes) {
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+class OwnPrivacyTest : public ::testing::Test {
+ protected:
+  OwnPrivacy Open(const RunSpec& run, const std::string& run_id = "run", double limit = 0) {
+    OwnPrivacy::Setup setup{run, run_id};
+    if (limit > 0) setup.limit = {limit, 1e-5};
+    return *OwnPrivacy::Make(std::move(setup), updates_);
+  }
+
+  TempFolder folder_;
+  UpdateStore updates_ = *UpdateStore::Open(folder_.path());
+};
+
+TEST_F(OwnPrivacyTest, D7TheNoiseIsForTwiceTheNorm) {
+  constexpr std::size_t kValues = 200'000;
+  OwnPrivacy own = Open(LocalRun(1, 10));
+  Bytes update = BytesOf(std::vector<float>(kValues));
+  ASSERT_TRUE(own.Hide("me", 1, update).ok());
+  double squares = 0;
+  for (const float value : FloatsOf(update)) squares += std::pow(double{value}, 2);
+  const double deviation = std::sqrt(squares / kValues);
+  EXPECT_GE(deviation, 0.4999 * 2 * 0.5 * (1 - 5 / std::sqrt(2.0 * kValues)));
+  EXPECT_LE(deviation, 0.5003 * 2 * 0.5 * (1 + 5 / std::sqrt(2.0 * kValues)));
+}
+
+TEST_F(OwnPrivacyTest, AnUpdateIsClippedAndWhatIsNotFiniteIsZero) {
+  OwnPrivacy own = Open(LocalRun(1, 1e15, 1e-6));
+  Bytes update = BytesOf({3, NAN, -4, INFINITY});
+  ASSERT_TRUE(own.Hide("me", 1, update).ok());
+  const std::vector<float> hidden = FloatsOf(update);
+  EXPECT_NEAR(hidden[0], 0.3, 1e-4);
+  EXPECT_NEAR(hidden[1], 0, 1e-4);
+  EXPECT_NEAR(hidden[2], -0.4, 1e-4);
+  EXPECT_NEAR(hidden[3], 0, 1e-4);
+}
+
+TEST_F(OwnPrivacyTest, TheBudgetEndsWhatAClientGivesAndARestartDoesNotForgetIt) {
+  const RunSpec run = LocalRun(3, 2);
+  Bytes update = BytesOf({1, 2});
+  for (std::uint32_t round = 1; round <= 3; ++round) {
+    OwnPrivacy own = Open(run);  // as another process
+    EXPECT_TRUE(own.Admit("me").ok());
+    EXPECT_TRUE(own.Hide("me", round, update).ok());
+  }
+  OwnPrivacy own = Open(run);
+  EXPECT_EQ(own.Admit("me").code(), Code::kFailedPrecondition);
+  const Bytes before = update;
+  EXPECT_THAT(own.Hide("me", 4, update).message(), HasSubstr("the run's 2.0"));
+  EXPECT_EQ(update, before);
+  EXPECT_TRUE(own.Admit("other").ok()) << "each has its own";
+  const auto ledger = PrivacyLedger::Open(updates_.LedgerPath("me"));
+  ASSERT_TRUE(ledger.ok());
+  EXPECT_THAT(ledger->rows(), SizeIs(3));
+  EXPECT_LE(*EpsilonOfRows(ledger->rows(), 1e-5), 2);
+}
+
+TEST_F(OwnPrivacyTest, ThePolicysLimitIsForAllRuns) {
+  const RunSpec run = LocalRun(1, 2);
+  Bytes update = BytesOf({1, 2});
+  EXPECT_TRUE(Open(run, "first", 2.5).Hide("me", 1, update).ok());
+  EXPECT_THAT(Open(run, "second", 2.5).Hide("me", 1, update).message(), HasSubstr("its policy's 2.5"));
+  EXPECT_TRUE(Open(run, "second").Hide("me", 1, update).ok());
+}
+
+TEST_F(OwnPrivacyTest, ADamagedLedgerIsNotTakenForAnEmptyOne) {
+  const RunSpec run = LocalRun(1, 2);
+  for (const char* text : {"run 1 1\n", "run 1 1 laplace 2\n", "run one 1 gaussian 2\n"}) {
+    ASSERT_TRUE(WriteFileAtomically(updates_.LedgerPath("me"), AsBytes(std::string_view(text))).ok());
+    EXPECT_EQ(Open(run).Admit("me").code(), Code::kDataLoss) << text;
+  }
+}
+
+}  // namespace
+}  // namespace fedpeft::client
