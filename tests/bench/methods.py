@@ -14,9 +14,7 @@ status is 1 when cells are missing, or the last accuracy of one is hardly better
 Usage: FEDPEFT_DATA=DIR build/venv/bin/python tests/bench/methods.py [--full] [--report] [--methods lora full] …
 """
 import argparse
-import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import pathlib
@@ -24,7 +22,6 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
@@ -33,6 +30,7 @@ import yaml
 FOLDER = pathlib.Path(__file__).resolve().parent
 ROOT = FOLDER.parent.parent
 sys.path.insert(0, str(FOLDER.parent / "parity"))
+from cells import BANKING77, DATA, SST2, Cells, Data, commit, compute, last_accuracy, shown_accuracy  # noqa: E402
 from programs import Federation, Programs, checked, setting_options  # noqa: E402
 
 METHODS = ("lora", "adapter", "prefix", "prompt", "bitfit", "full")
@@ -46,28 +44,6 @@ CENTRALISED_RATES = {"lora": 2e-3, "adapter": 1e-3, "prefix": 3e-2, "prompt": 0.
 LEARNS_BY = 0.1  # a start is a guess (1 of 2, 1 of 77); the least that a cell has to gain on it
 TRAIN_LINE = re.compile(r"^round (\d+)/\d+  loss ([\d.]+)  test accuracy ([\d.]+)  test loss ([\d.]+).*?  ([\d.]+) s",
                         re.MULTILINE)
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """A data set, its rows under FEDPEFT_DATA."""
-    name: str
-    title: str
-    train: str
-    test: str
-    length: int  # in rounds of the method's run
-
-    def problem(self):
-        """What a run for SST-2 has to change."""
-        if self is SST2:
-            return {}
-        problem = yaml.safe_load((ROOT / f"configs/{self.name}.yaml").read_text(encoding="utf-8"))["problem"]
-        return {f"problem.{key}": json.dumps(value) for key, value in problem.items()}
-
-
-SST2 = Data("sst2", "SST-2", "sst2/train.tsv", "sst2/test.tsv", length=1)
-BANKING77 = Data("banking77", "Banking77", "banking77/train.csv", "banking77/test.csv", length=2)
-DATA = (SST2, BANKING77)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,37 +76,6 @@ class Cell:
                          "evaluation.min_evaluators": 1, "evaluation.deadline_s": 7200,
                          "schedule.0.participation.deadline_s": 7200}
         return settings
-
-
-class Cells:
-    """The folder of results."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def path(self, cell):
-        return self.folder / f"{cell.name}.json"
-
-    def read(self, cell):
-        """None where it is missing."""
-        path = self.path(cell)
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-    def write(self, cell, result):
-        new = self.path(cell).with_suffix(".new")
-        new.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        new.replace(self.path(cell))
-
-    @contextlib.contextmanager
-    def claimed(self, cell):
-        """Whether the cell is missing and nobody else computes it, which holds until the end."""
-        with open(self.folder / f"{cell.name}.lock", "w", encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield not self.path(cell).exists()
 
 
 class Runner:
@@ -182,26 +127,6 @@ class Runner:
                 for line in federation.rounds()]
 
 
-def commit():
-    """Of the checkout, for a cell to say where it comes from; `unknown` without git."""
-    done = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"],
-                          capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
-
-
-def last_accuracy(result):
-    return [row["accuracy"] for row in result["rounds"] if row["accuracy"] is not None][-1]
-
-
-def shown_accuracy(results):
-    """Mean in %, and half the range."""
-    values = [100 * last_accuracy(result) for result in results if result]
-    if not values:
-        return "-"
-    spread = f" ± {(max(values) - min(values)) / 2:.2f}" if len(values) > 1 else ""
-    return f"{sum(values) / len(values):.2f}{spread}"
-
-
 def report(cells, args):
     """Prints the tables; returns what is wrong with the cells, missing ones too."""
     wrong = []
@@ -233,19 +158,6 @@ def complaint(cell, result):
     if last_accuracy(result) < start + LEARNS_BY:
         return f"{cell.name}: got accuracy {last_accuracy(result):.4f}, want {LEARNS_BY} more than a guess's {start:.4f}"
     return None
-
-
-def compute(runner, cells, chosen):
-    missing = [cell for cell in chosen if cells.read(cell) is None]
-    print(f"{len(chosen) - len(missing)} of {len(chosen)} cells are there", flush=True)
-    for number, cell in enumerate(missing, start=1):
-        with cells.claimed(cell) as ours:
-            if not ours:
-                continue
-            print(f"[{number}/{len(missing)}] {cell.name}", flush=True)
-            result = runner.run(cell)
-            print(f"[{number}/{len(missing)}] {cell.name}: accuracy {100 * last_accuracy(result):.2f} % in "
-                  f"{result['seconds']:.0f} s", flush=True)
 
 
 def arguments():

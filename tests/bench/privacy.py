@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""What differential privacy costs in accuracy: PEFT methods at several epsilons, federated and simulated.
+
+MiniLM; 500 virtual clients, each of which is in a round with probability one half; the run is configs/methods/lora.yaml
+and its like with the settings below. `central` noise is the coordinator's, `distributed` the clients' own shares of it
+under secure aggregation. Epsilon inf clips as the others do and adds next to no noise, so that what differs is the noise.
+Each run's epsilon, as its ledger has it, is held against dp-accounting's for the same rounds.
+
+A cell is a method, a data set, an epsilon, a mechanism and a seed: one JSON file in the folder of cells. What is there
+is not computed again; a cell that was cut off is. The exit status is 1 when cells are missing, an epsilon is not
+dp-accounting's, or distributed noise is more than a point worse than central where that learns.
+
+Usage: FEDPEFT_DATA=DIR build/venv/bin/python tests/bench/privacy.py [--full] [--report] [--methods lora prompt] …
+"""
+import argparse
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import shlex
+import shutil
+import signal
+import sys
+import time
+
+FOLDER = pathlib.Path(__file__).resolve().parent
+ROOT = FOLDER.parent.parent
+sys.path.insert(0, str(FOLDER.parent / "parity"))
+from cells import BANKING77, DATA, SST2, Cells, Data, commit, compute, last_accuracy, shown_accuracy  # noqa: E402
+from programs import Federation, Programs, checked, setting_options  # noqa: E402
+
+METHODS = ("lora", "ffa_lora", "prompt", "bitfit")
+EPSILONS = (2, 8, math.inf)
+MECHANISMS = ("central", "distributed")
+CLIENTS = 500
+COHORT = 250
+ROUNDS = 20
+DELTA = 1e-4
+EPSILON_WITHIN = 0.01
+LEARNS_BY = 0.2  # central, beyond a guess, for distributed to be held against it
+WORSE_BY = 0.01
+BAR = 50  # characters of the plot for 100 %
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    method: str
+    data: Data
+    epsilon: float
+    mechanism: str
+    seed: int
+
+    @property
+    def name(self):
+        return f"{self.data.name}_{self.method}_eps{self.epsilon:g}_{self.mechanism}_seed{self.seed}"
+
+    @property
+    def run(self):
+        return ROOT / f"configs/methods/{'lora' if self.method == 'ffa_lora' else self.method}.yaml"
+
+    def settings(self):
+        """What the cell changes of the method's run."""
+        settings = {
+            "seed": self.seed, **self.data.problem(),
+            "train.learning_rate": 1, "train.schedule.kind": "constant", "train.schedule.final_factor": 0,
+            "train.batch_size": 16, "train.steps": 2,
+            "schedule.0.rounds": ROUNDS, "schedule.0.participation.cohort": COHORT,
+            "schedule.0.participation.min_clients": 100, "schedule.0.participation.deadline_s": 7200,
+            "schedule.0.reducer.weights": "uniform", "schedule.0.reducer.max_weight": 0,
+            "schedule.0.server_optimizer.kind": "fedavgm", "schedule.0.server_optimizer.learning_rate": 1,
+            "schedule.0.server_optimizer.beta1": 0.9, "schedule.0.server_optimizer.tau": 1e-3,
+            "evaluation.every": ROUNDS, "evaluation.min_evaluators": 1, "evaluation.deadline_s": 7200,
+            "privacy.mechanism": self.mechanism, "privacy.population": CLIENTS, "privacy.clip.norm": 0.2,
+            "privacy.budget.delta": DELTA, "privacy.accountant": "rdp"}
+        if math.isinf(self.epsilon):
+            settings |= {"privacy.budget.epsilon": 1e6, "privacy.noise_multiplier": 0.05}
+        else:
+            settings |= {"privacy.budget.epsilon": self.epsilon}
+        if self.method in ("lora", "ffa_lora"):
+            settings |= {"peft.lora.rank": 2, "peft.lora.alpha": 4}
+        if self.method == "ffa_lora":
+            settings |= {"schedule.0.views": json.dumps([{"frozen": ["lora_a"]}])}
+        if self.mechanism == "distributed":  # everybody is honest here, and stays
+            settings |= {"secure_aggregation.mode": "pairwise", "secure_aggregation.threat": "curious",
+                         "secure_aggregation.max_drop_out": 0.05, "secure_aggregation.max_corrupt": 0.02,
+                         "secure_aggregation.step_deadline_s": 3600, "secure_aggregation.upload_deadline_s": 3600}
+        return settings
+
+
+class Runner:
+    """Computes cells."""
+
+    def __init__(self, cells, programs, data, threads):
+        self.cells, self.programs, self.data, self.threads = cells, programs, data, threads
+
+    def run(self, cell):
+        started = time.monotonic()
+        work = self.cells.folder / f"{cell.name}.run"
+        shutil.rmtree(work, ignore_errors=True)  # of a cell that was cut off
+        with Federation(self.programs, cell.run, work, cell.settings()) as federation:
+            federation.join("trainers", self.data / cell.data.train, "--virtual-clients", CLIENTS, "--threads",
+                            self.threads)
+            federation.join("evaluator", self.data / cell.data.test, "--role", "evaluator", "--threads", self.threads)
+            federation.run()
+        budget = json.loads(checked([self.programs.server, "budget", "--state", work / "state", "--json"]))
+        sizes = checked([self.programs.server, "check", cell.run, *setting_options(cell.settings())])
+        shutil.rmtree(work)
+        result = {
+            "method": cell.method, "data": cell.data.name, "epsilon": budget["spent"], "mechanism": cell.mechanism,
+            "seed": cell.seed, "commit": commit(),
+            "command": shlex.join(["tests/bench/privacy.py", "--data", cell.data.name, "--methods", cell.method,
+                                   "--epsilons", f"{cell.epsilon:g}", "--mechanisms", cell.mechanism, "--seeds",
+                                   str(cell.seed), "--threads", str(self.threads)]),
+            "settings": cell.settings(), "noise_multiplier": budget["noise_multiplier"],
+            "values": int(sizes.split("an update")[1].split()[0]) // 4 if "an update" in sizes else None,
+            "seconds": round(time.monotonic() - started, 1),
+            "rounds": [{"round": line["round"], "accuracy": line.get("eval_accuracy"), "seconds": line["seconds"],
+                        "participants": line["participants"]} for line in federation.rounds()]}
+        self.cells.write(cell, result)
+        return result
+
+
+def epsilon_by_dp_accounting(noise_multiplier):
+    """Of all rounds, the clients' noise taken for the Gaussian that it is nearly."""
+    from dp_accounting import dp_event
+    from dp_accounting.rdp import rdp_privacy_accountant
+    accountant = rdp_privacy_accountant.RdpAccountant()
+    accountant.compose(dp_event.PoissonSampledDpEvent(COHORT / CLIENTS, dp_event.GaussianDpEvent(noise_multiplier)),
+                       ROUNDS)
+    return accountant.get_epsilon(DELTA)
+
+
+def report(cells, args):
+    """Prints the tables and plots; returns what is wrong with the cells, missing ones too."""
+    wrong = []
+    for data in args.data:
+        columns = [(epsilon, mechanism) for mechanism in args.mechanisms for epsilon in args.epsilons]
+        print(f"\n{data.title}, seeds {', '.join(map(str, args.seeds))}: test accuracy in %\n")
+        print(f"| method | values | {' | '.join(f'{mechanism}, ε = {epsilon:g}' for epsilon, mechanism in columns)} |")
+        print(f"| --- | ---: | {' | '.join('---:' for _ in columns)} |")
+        table = {method: {column: [cells.read(Cell(method, data, *column, seed)) for seed in args.seeds]
+                          for column in columns} for method in args.methods}
+        for method, row in table.items():
+            some = [result for results in row.values() for result in results if result]
+            values = f"{some[0]['values']:,}" if some else "-"
+            print(f"| {method} | {values} | {' | '.join(map(shown_accuracy, row.values()))} |")
+        print("\n```")
+        for method, row in table.items():
+            for (epsilon, mechanism), results in row.items():
+                found = [last_accuracy(result) for result in results if result]
+                if found:
+                    mean = sum(found) / len(found)
+                    print(f"{method:9}{mechanism:12}ε {epsilon:<4g}{'█' * round(BAR * mean)} {100 * mean:.1f}")
+        print("```")
+        for method, row in table.items():
+            for (epsilon, mechanism), results in row.items():
+                for seed, result in zip(args.seeds, results, strict=True):
+                    wrong += complaints(Cell(method, data, epsilon, mechanism, seed), result, cells)
+    return wrong
+
+
+def complaints(cell, result, cells):
+    if result is None:
+        return [f"{cell.name}: is missing"]
+    found = []
+    if cell.mechanism == "central" and not math.isinf(cell.epsilon):
+        want = epsilon_by_dp_accounting(result["noise_multiplier"])
+        if abs(result["epsilon"] - want) > EPSILON_WITHIN * want:
+            found.append(f"{cell.name}: spent epsilon {result['epsilon']:.4f}, dp-accounting says {want:.4f}")
+    central = cells.read(dataclasses.replace(cell, mechanism="central"))
+    if cell.mechanism == "distributed" and central:
+        guess = 1 / (2 if cell.data is SST2 else 77)
+        learns = last_accuracy(central) >= guess + LEARNS_BY
+        if learns and last_accuracy(result) < last_accuracy(central) - WORSE_BY:
+            found.append(f"{cell.name}: accuracy {last_accuracy(result):.4f}, central has {last_accuracy(central):.4f}")
+    return found
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="epsilon 2 too, and seeds 1, 2 and 3")
+    parser.add_argument("--report", action="store_true", help="compute nothing; a missing cell is no failure")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="NAME")
+    parser.add_argument("--data", nargs="+", choices=[data.name for data in DATA], metavar="NAME", help="sst2, banking77")
+    parser.add_argument("--epsilons", nargs="+", type=float)
+    parser.add_argument("--mechanisms", nargs="+", choices=MECHANISMS, default=MECHANISMS, metavar="NAME")
+    parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument("--cells", type=pathlib.Path, default=ROOT / "build/experiments/privacy")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of a training process")
+    args = parser.parse_args()
+    names = args.data or [SST2.name, BANKING77.name]
+    args.data = [data for data in DATA if data.name in names]
+    args.epsilons = args.epsilons or (list(EPSILONS) if args.full else [8, math.inf])
+    args.seeds = args.seeds or ([1, 2, 3] if args.full else [1])
+    return args
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a federation ends what it started
+    args = arguments()
+    cells = Cells(args.cells)
+    if not args.report:
+        if not (data := os.environ.get("FEDPEFT_DATA")):
+            print("FEDPEFT_DATA: got nothing, want the folder of public data sets (see tests/parity/README.md)")
+            return 2
+        if (programs := Programs.of_environment()) is None:
+            return 2
+        args.cells.mkdir(parents=True, exist_ok=True)
+        chosen = [Cell(method, data_set, epsilon, mechanism, seed) for data_set in args.data for seed in args.seeds
+                  for mechanism in args.mechanisms for epsilon in args.epsilons for method in args.methods]
+        compute(Runner(cells, programs, pathlib.Path(data), args.threads), cells, chosen)
+    wrong = report(cells, args)
+    print()
+    for text in wrong:
+        print(text)
+    return 1 if any(not args.report or "is missing" not in text for text in wrong) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
