@@ -2,6 +2,10 @@
 
 #include <torch/torch.h>
 
+#include <string>
+#include <type_traits>
+#include <variant>
+
 #include "peft/method/bottleneck.h"
 #include "peft/method/ia3.h"
 #include "peft/method/llama_adapter.h"
@@ -45,11 +49,30 @@ std::unique_ptr<const SiteHook> Make(const LlamaAdapterConfig&, const BaseShape&
   return std::make_unique<LlamaAdapterHook>(base, tensors);
 }
 
+/// Whether single examples have gradients under a method: where its hook applies nothing but Trained's functions.
+template <typename Config>
+bool HasExampleGradients([[maybe_unused]] const Config& method) {
+  if constexpr (std::is_same_v<Config, BottleneckConfig>) return method.phm_dim == 0;
+  if constexpr (std::is_same_v<Config, PrefixConfig> || std::is_same_v<Config, PromptConfig>) {
+    return method.encoder == TokenEncoder::kNone;
+  }
+  if constexpr (std::is_same_v<Config, OffsetConfig>) return method.what != OffsetConfig::What::kAll;
+  return !std::is_same_v<Config, SparseConfig> && !std::is_same_v<Config, LlamaAdapterConfig>;
+}
+
 }  // namespace
 
+Status CheckExampleGradients(const MethodConfig& method) {
+  if (std::visit([](const auto& config) { return HasExampleGradients(config); }, method)) return OkStatus();
+  return Unimplemented("gradients of single examples: got " + DescribeMethod(method) +
+                       ", want lora, adalora, ia3, adapter (without phm_dim), prefix or prompt (without an encoder), "
+                       "bitfit or norm");
+}
+
 std::unique_ptr<const SiteHook> MakeHook(const PeftPlan& plan, const ParamLayout& layout,
-                                         const std::vector<torch::Tensor>& tensors) {
-  const NamedTensors named(layout, tensors);
+                                         const std::vector<torch::Tensor>& tensors,
+                                         const std::shared_ptr<const ExampleRows>& rows) {
+  const NamedTensors named(layout, tensors, rows);
   return std::visit([&](const auto& method) { return Make(method, plan.base, named); }, plan.method);
 }
 
