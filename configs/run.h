@@ -122,6 +122,15 @@ struct SecureAggregationSpec {
   double upload_deadline_s = 600;
 };
 
+/// Differential privacy of what a client's training says of single examples (of language modelling: rows), by the
+/// client.
+struct ExamplePrivacySpec {
+  /// The L2 norm of an example's gradient, all tensors that a round trains together; > 0.
+  double clip = 1;
+  /// Standard deviation of a step's noise over `clip`; > 0.
+  double noise_multiplier = 1;
+};
+
 /// Differential privacy of what is released, by the coordinator.
 struct PrivacySpec {
   bool on = false;
@@ -136,6 +145,8 @@ struct PrivacySpec {
   std::uint32_t population = 0;
   /// 0: as many as are drawn.
   std::uint32_t max_cohort = 0;
+  /// Beside all that: what clients do while they train. train.batch_size is then what is expected of a batch.
+  std::optional<ExamplePrivacySpec> example = {};
 };
 
 struct RunSpec {
