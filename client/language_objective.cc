@@ -1,6 +1,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "client/objective.h"
@@ -20,6 +21,19 @@ NextTokens TargetsOf(const ExampleBatch& batch) {
   return NextTokensOf(batch.packed, prompts);
 }
 
+/// Of each target one over how many its row has.
+std::vector<float> WeightsOf(const ExampleBatch& batch, const NextTokens& targets) {
+  std::vector<float> weights;
+  auto count = targets.counts.begin();
+  for (const std::uint32_t row : batch.rows) {
+    const auto end = count + static_cast<std::ptrdiff_t>(batch.examples[row].documents.size());
+    const std::int64_t all = std::accumulate(count, end, std::int64_t{0});
+    weights.insert(weights.end(), static_cast<std::size_t>(all), 1 / static_cast<float>(all));
+    count = end;
+  }
+  return weights;
+}
+
 class LanguageModelling final : public Objective {
  public:
   explicit LanguageModelling(PeftLanguageModel model) : model_(std::move(model)) {}
@@ -37,6 +51,11 @@ class LanguageModelling final : public Objective {
   Loss LossOf(const ExampleBatch& batch, const ForwardMode& mode) const override {
     const NextTokens targets = TargetsOf(batch);
     return {model_.MeanLoss(model_.Hidden(batch.packed, targets.rows, mode), targets.ids), targets.ids.numel()};
+  }
+  torch::Tensor SumOfRows(const ExampleBatch& batch, const ForwardMode& mode) const override {
+    const NextTokens targets = TargetsOf(batch);
+    const torch::Tensor weights = torch::tensor(at::ArrayRef<float>(WeightsOf(batch, targets)));
+    return model_.WeightedLoss(model_.Hidden(batch.packed, targets.rows, mode), targets.ids, weights);
   }
   void Observe(const ExampleBatch& batch) override {
     const NextTokens targets = TargetsOf(batch);

@@ -41,6 +41,10 @@ class Classification final : public Objective {
     const torch::Tensor labels = Gather<std::int64_t>(batch, &Example::label);
     return {torch::cross_entropy_loss(model_.Logits(batch.packed, mode), labels), labels.numel()};
   }
+  torch::Tensor SumOfRows(const ExampleBatch& batch, const ForwardMode& mode) const override {
+    const torch::Tensor labels = Gather<std::int64_t>(batch, &Example::label);
+    return torch::cross_entropy_loss(model_.Logits(batch.packed, mode), labels, {}, at::Reduction::Sum);
+  }
   void Observe(const ExampleBatch& batch) override {
     const torch::Tensor logits = model_.Logits(batch.packed);
     const torch::Tensor labels = Gather<std::int64_t>(batch, &Example::label);
@@ -69,6 +73,10 @@ class Regression final : public Objective {
   Loss LossOf(const ExampleBatch& batch, const ForwardMode& mode) const override {
     const torch::Tensor values = Gather<float>(batch, &Example::value);
     return {torch::mse_loss(model_.Logits(batch.packed, mode).squeeze(1), values), values.numel()};
+  }
+  torch::Tensor SumOfRows(const ExampleBatch& batch, const ForwardMode& mode) const override {
+    const torch::Tensor values = Gather<float>(batch, &Example::value);
+    return torch::mse_loss(model_.Logits(batch.packed, mode).squeeze(1), values, at::Reduction::Sum);
   }
   void Observe(const ExampleBatch& batch) override {
     Append(model_.Logits(batch.packed).squeeze(1), guesses_);

@@ -7,9 +7,8 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 
-#include "client/example.h"
+#include "client/example_batch.h"
 #include "configs/run.h"
 #include "peft/core/status.h"
 #include "peft/method/bound_params.h"
@@ -18,13 +17,6 @@
 #include "peft/plan/plan.h"
 
 namespace fedpeft::client {
-
-/// Rows of the examples that pass through the base together.
-struct ExampleBatch {
-  std::span<const Example> examples;
-  std::span<const std::uint32_t> rows;
-  PackedBatch packed;
-};
 
 class Objective {
  public:
@@ -38,6 +30,8 @@ class Objective {
   /// Errors: kInvalidArgument for an example of another kind of problem.
   virtual Status Check(const Example& example) const = 0;
   virtual Loss LossOf(const ExampleBatch& batch, const ForwardMode& mode) const = 0;
+  /// The sum over the rows of each one's own loss: the mean over what is predicted of it. Shapes: scalar.
+  virtual at::Tensor SumOfRows(const ExampleBatch& batch, const ForwardMode& mode) const = 0;
   /// Takes note of a batch. Pre: no gradients are recorded.
   virtual void Observe(const ExampleBatch& batch) = 0;
   /// What was observed. Errors: kOutOfRange for values that are not finite, or sums beyond their range.

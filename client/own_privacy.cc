@@ -4,7 +4,6 @@
 #include <utility>
 #include <vector>
 
-#include "configs/privacy.h"
 #include "peft/core/log.h"
 #include "privacy/mechanism/local.h"
 
@@ -35,29 +34,36 @@ Result<PrivacyLedger*> OwnPrivacy::LedgerOf(const std::string& client) {
   return &ledger->second;
 }
 
-SpentRow OwnPrivacy::RowOf(std::uint32_t round) const {
-  return {setup_.run_id, round, 1, privacy::GaussianSum{setup_.run.privacy.noise_multiplier / 2}};
+Result<SpentRow> OwnPrivacy::RowOf(std::uint32_t round, std::size_t examples) {
+  ASSIGN_OR_RETURN(const TrainingRelease release, releases_.Of(examples));
+  return SpentRow{setup_.run_id, round, release.times, release.release};
 }
 
-Status OwnPrivacy::Admit(const std::string& client) {
+Status OwnPrivacy::Admit(const std::string& client, std::size_t examples) {
   ASSIGN_OR_RETURN(const PrivacyLedger* ledger, LedgerOf(client));
+  ASSIGN_OR_RETURN(const SpentRow next, RowOf(0, examples));
   std::vector<SpentRow> all = ledger->rows();
-  all.push_back(RowOf(0));
+  all.push_back(next);
   if (setup_.limit) RETURN_IF_ERROR(CheckBudget(all, *setup_.limit, "its policy's"));
   std::erase_if(all, [this](const SpentRow& row) { return row.run_id != setup_.run_id; });
   return CheckBudget(all, setup_.run.privacy.budget, "the run's");
 }
 
-Status OwnPrivacy::Hide(const std::string& client, std::uint32_t round, Bytes& update) {
-  RETURN_IF_ERROR(Admit(client));
+Status OwnPrivacy::Hide(const std::string& client, std::size_t examples, std::uint32_t round, Bytes& update) {
+  RETURN_IF_ERROR(Admit(client, examples));
+  if (!setup_.run.privacy.example) HideClient(client, round, update);
+  ASSIGN_OR_RETURN(SpentRow row, RowOf(round, examples));
+  ASSIGN_OR_RETURN(PrivacyLedger* const ledger, LedgerOf(client));
+  return ledger->Add(std::move(row));
+}
+
+void OwnPrivacy::HideClient(const std::string& client, std::uint32_t round, Bytes& update) const {
   std::vector<float> values(update.size() / sizeof(float));
   std::memcpy(values.data(), update.data(), update.size());
   const PrivacySpec& privacy = setup_.run.privacy;
   const std::uint64_t not_finite = privacy::ClipAndHide(values, privacy.clip, privacy.noise_multiplier, *setup_.random);
   std::memcpy(update.data(), values.data(), update.size());
   if (not_finite > 0) LogWarning("update.not_finite", {{"client", client}, {"round", round}, {"values", not_finite}});
-  ASSIGN_OR_RETURN(PrivacyLedger* const ledger, LedgerOf(client));
-  return ledger->Add(RowOf(round));
 }
 
 }  // namespace fedpeft::client

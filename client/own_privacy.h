@@ -1,5 +1,5 @@
-// OwnPrivacy: what the clients of a process do where each hides what it sends by noise of its own. It asks the ledger
-// before a client trains, and enters what a training releases before any of it can leave.
+// OwnPrivacy: what the clients of a process do where each hides itself, or its examples, by noise of its own. It asks
+// the ledger before a client trains, and enters what a training releases before any of it can leave.
 #pragma once
 
 #include <map>
@@ -8,6 +8,7 @@
 
 #include "client/ledger.h"
 #include "client/update_store.h"
+#include "configs/privacy.h"
 #include "configs/run.h"
 #include "peft/core/bytes.h"
 #include "peft/core/status.h"
@@ -30,17 +31,21 @@ class OwnPrivacy {
 
   /// That the client may train once more. Errors: kFailedPrecondition where that would be over the run's budget or the
   /// limit, with what is spent; the ledger's.
-  Status Admit(const std::string& client);
-  /// Makes the trained update one that may leave, and enters that in the client's ledger. Errors: Admit's.
-  Status Hide(const std::string& client, std::uint32_t round, Bytes& update);
+  Status Admit(const std::string& client, std::size_t examples);
+  /// Makes the trained update one that may leave, and enters that in the client's ledger. Where examples are what is
+  /// hidden, training has done so. Errors: Admit's.
+  Status Hide(const std::string& client, std::size_t examples, std::uint32_t round, Bytes& update);
 
  private:
-  OwnPrivacy(Setup setup, const UpdateStore& updates) : setup_(std::move(setup)), updates_(updates) {}
+  OwnPrivacy(Setup setup, const UpdateStore& updates)
+      : setup_(std::move(setup)), updates_(updates), releases_(setup_.run) {}
   Result<PrivacyLedger*> LedgerOf(const std::string& client);
-  SpentRow RowOf(std::uint32_t round) const;
+  void HideClient(const std::string& client, std::uint32_t round, Bytes& update) const;
+  Result<SpentRow> RowOf(std::uint32_t round, std::size_t examples);
 
   Setup setup_;
   const UpdateStore& updates_;
+  TrainingReleases releases_;
   std::map<std::string, PrivacyLedger> ledgers_;
 };
 

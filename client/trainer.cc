@@ -2,13 +2,17 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cmath>
 #include <exception>
 #include <optional>
 #include <utility>
+#include <variant>
 
 #include "client/batches.h"
+#include "client/example_gradients.h"
 #include "client/objective.h"
+#include "configs/privacy.h"
 #include "configs/views.h"
 #include "peft/core/clock.h"
 #include "peft/core/random.h"
@@ -18,6 +22,7 @@
 #include "peft/method/optimizer.h"
 #include "peft/method/rank_scores.h"
 #include "peft/model/base_model.h"
+#include "peft/plan/ranks.h"
 
 namespace fedpeft::client {
 
@@ -31,28 +36,6 @@ std::unique_ptr<Optimizer> MakeOptimizer(const TrainSpec& train, const ParamLayo
     return MakeSgd({train.momentum, train.weight_decay}, layout.size(), std::move(ranges));
   }
   return MakeAdamW({train.beta1, train.beta2, train.epsilon, train.weight_decay}, layout.size(), std::move(ranges));
-}
-
-std::vector<std::uint32_t> Lengths(std::span<const Example> examples) {
-  std::vector<std::uint32_t> lengths;
-  for (const Example& example : examples) lengths.push_back(static_cast<std::uint32_t>(example.ids.size()));
-  return lengths;
-}
-
-Result<ExampleBatch> PackRows(std::span<const Example> examples, std::span<const std::uint32_t> rows,
-                              const SequenceLimits& limits, const Lead& lead) {
-  std::vector<TokenSequence> sequences;
-  for (const std::uint32_t row : rows) {
-    const Example& example = examples[row];
-    if (example.documents.empty()) sequences.push_back({example.ids, example.type_ids});
-    std::size_t at = 0;
-    for (const Document& document : example.documents) {
-      sequences.push_back({std::span(example.ids).subspan(at, document.length), {}});
-      at += document.length;
-    }
-  }
-  ASSIGN_OR_RETURN(PackedBatch packed, Pack(sequences, limits, lead));
-  return ExampleBatch{examples, rows, std::move(packed)};
 }
 
 Status CheckStop(const std::atomic<bool>* stop) {
@@ -71,9 +54,12 @@ auto CatchTorch(const char* what, Body body) -> decltype(body()) {
   }
 }
 
-/// Of one step's batch: the mean over its targets.
-struct StepLoss {
-  double mean = 0;
+/// Of one step's batch.
+struct StepStats {
+  std::int64_t examples = 0;
+  std::int64_t tokens = 0;
+  /// The mean over its targets.
+  double loss = 0;
   std::int64_t targets = 0;
 };
 
@@ -90,6 +76,9 @@ struct LocalTrainer::State {
   std::shared_ptr<const BaseModel> base;
   ProblemType problem = ProblemType::kClassification;
   TrainSpec train;
+  /// Under example-level privacy: the clip, and what a round costs.
+  double example_clip = 0;
+  std::optional<TrainingReleases> releases;
   /// Of an evaluation's batch: as many as a training step may have, which take more memory.
   std::size_t evaluate_tokens = 0;
   std::uint64_t seed = 0;
@@ -105,8 +94,13 @@ struct LocalTrainer::State {
 
   Result<TrainStats> Train(ParamVector& params, std::span<const Example> examples, const TrainRequest& request,
                            const std::atomic<bool>* stop, const Progress& progress);
-  Result<StepLoss> Step(ParamVector& params, ParamVector& grads, const BoundParams& bound, const Objective& objective,
-                        const ExampleBatch& batch, const ForwardMode& mode, double learning_rate);
+  /// What is added to the loss whatever the examples; undefined: nothing.
+  torch::Tensor Penalty(const BoundParams& bound) const { return OrthogonalityLoss(plan, *layout, bound.tensors()); }
+  Result<StepStats> Backward(ParamVector& grads, const BoundParams& bound, const Objective& objective,
+                             const ExampleBatch& batch, const ForwardMode& mode) const;
+  Result<StepStats> PrivateBackward(ParamVector& grads, const BoundParams& bound, const ParamVector& params,
+                                    ExampleGradients& gradients, const ForwardMode& mode) const;
+  Status Optimise(ParamVector& params, ParamVector& grads, double learning_rate);
   std::unique_ptr<Objective> ObjectiveOf(const BoundParams& params) const {
     return MakeObjective(problem, *base, plan, *layout, params);
   }
@@ -116,10 +110,10 @@ struct LocalTrainer::State {
   Status ForEachBatch(std::span<const Example> examples, const std::atomic<bool>* stop, Use use) const;
 };
 
-/// Forward, backward, clip, optimise.
-Result<StepLoss> LocalTrainer::State::Step(ParamVector& params, ParamVector& grads, const BoundParams& bound,
-                                           const Objective& objective, const ExampleBatch& batch,
-                                           const ForwardMode& mode, double learning_rate) {
+/// The gradient of a batch.
+Result<StepStats> LocalTrainer::State::Backward(ParamVector& grads, const BoundParams& bound,
+                                                const Objective& objective, const ExampleBatch& batch,
+                                                const ForwardMode& mode) const {
   std::fill(grads.values().begin(), grads.values().end(), 0.0f);
   const Objective::Loss loss = objective.LossOf(batch, mode);
   const double value = loss.mean.item<float>();
@@ -127,16 +121,33 @@ Result<StepLoss> LocalTrainer::State::Step(ParamVector& params, ParamVector& gra
     return Status(Code::kAborted, "loss: got " + std::to_string(value) +
                                       ", want a finite number (lower train.learning_rate or set train.clip_norm)");
   }
-  const torch::Tensor penalty = OrthogonalityLoss(plan, *layout, bound.tensors());
+  const torch::Tensor penalty = Penalty(bound);
   (penalty.defined() ? loss.mean + penalty : loss.mean).backward();
+  return StepStats{static_cast<std::int64_t>(batch.rows.size()), batch.packed.ids.numel(), value, loss.targets};
+}
+
+/// The noised gradient of a batch that is drawn. Never fails for what the examples are: that would tell of them.
+Result<StepStats> LocalTrainer::State::PrivateBackward(ParamVector& grads, const BoundParams& bound,
+                                                       const ParamVector& params, ExampleGradients& gradients,
+                                                       const ForwardMode& mode) const {
+  std::fill(grads.values().begin(), grads.values().end(), 0.0f);
+  ASSIGN_OR_RETURN(const DrawnBatch drawn, gradients.Step(params, mode, grads));
+  if (const torch::Tensor penalty = Penalty(bound); penalty.defined()) penalty.backward();
+  const double mean = drawn.loss / static_cast<double>(std::max<std::int64_t>(1, drawn.examples));
+  return StepStats{drawn.examples, drawn.tokens, mean, drawn.examples};
+}
+
+/// Clips and takes the step.
+Status LocalTrainer::State::Optimise(ParamVector& params, ParamVector& grads, double learning_rate) {
   const double norm = ClipGradients(grads.values(), TrainedRanges(*layout, view), train.clip_norm);
   if (!std::isfinite(norm)) {
     return Status(Code::kAborted,
                   "gradient norm: got " + std::to_string(norm) + ", want a finite number (lower train.learning_rate)");
   }
   optimizer->Step(params.values(), grads.values(), learning_rate);
+  if (scores && releases) ZeroUnusedRanks(params);  // which the noise does not spare
   if (scores) scores->Observe(params.values(), grads.values());
-  return StepLoss{value, loss.targets};
+  return OkStatus();
 }
 
 Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<const Example> examples,
@@ -161,31 +172,50 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
   RandomStream dropout(seed, "dropout", {request.round, StreamId(request.client)});
   const ForwardMode mode{train.base_dropout, BranchDropout(plan.method),
                          at::detail::createCPUGenerator(dropout.NextU64())};
-  const std::vector<std::uint32_t> lengths = Lengths(examples);
+  const std::vector<std::uint32_t> lengths = LengthsOf(examples);
   const auto batch_size = static_cast<std::size_t>(train.batch_size);
-  const auto per_epoch = static_cast<std::int64_t>((examples.size() + batch_size - 1) / batch_size);
-  const std::int64_t steps = train.epochs > 0 ? train.epochs * per_epoch : train.steps;
-
   TrainStats stats;
-  std::int64_t targets = 0;
+  const auto per_epoch = static_cast<std::int64_t>((examples.size() + batch_size - 1) / batch_size);
+  const std::int64_t steps = StepsOf(train, examples.size());
+  std::optional<ExampleGradients> gradients;
+  if (releases) {
+    ASSIGN_OR_RETURN(const TrainingRelease cost, releases->Of(examples.size()));
+    const double noise = std::get<privacy::PoissonSum>(cost.release).noise_multiplier;
+    gradients.emplace(ExamplePrivacySpec{example_clip, noise},
+                      ExampleGradients::Model{*base, problem, plan, *layout, view}, examples, batch_size,
+                      evaluate_tokens, *request.random);
+    stats.release = {gradients->rate(), noise, steps};
+  }
+
   BatchPlan batches;
+  const auto backward = [&](std::int64_t step) -> Result<StepStats> {
+    if (gradients) return PrivateBackward(grads, bound, trained, *gradients, mode);
+    const auto in_epoch = static_cast<std::size_t>(step % per_epoch);
+    if (in_epoch == 0) batches = ShuffledBatches(lengths, batch_size, order);
+    ASSIGN_OR_RETURN(const ExampleBatch batch,
+                     PackRows(examples, batches[in_epoch], base->limits(), LeadOf(plan.method)));
+    return Backward(grads, bound, *objective, batch, mode);
+  };
+
+  std::int64_t targets = 0;
   while (stats.steps < steps) {
     RETURN_IF_ERROR(CheckStop(stop));
-    const auto in_epoch = static_cast<std::size_t>(stats.steps % per_epoch);
-    if (in_epoch == 0) batches = ShuffledBatches(lengths, batch_size, order);
-    const std::vector<std::uint32_t>& rows = batches[in_epoch];
-    ASSIGN_OR_RETURN(const ExampleBatch batch, PackRows(examples, rows, base->limits(), LeadOf(plan.method)));
-    const Result<StepLoss> loss = Step(trained, grads, bound, *objective, batch, mode, request.learning_rate);
-    if (!loss.ok()) return loss.status().Annotate("step " + std::to_string(stats.steps + 1));
+    const Result<StepStats> step = backward(stats.steps);
+    const Status status = step.ok() ? Optimise(trained, grads, request.learning_rate) : step.status();
+    if (!status.ok()) return status.Annotate("step " + std::to_string(stats.steps + 1));
     ++stats.steps;
-    stats.examples += static_cast<std::int64_t>(rows.size());
-    stats.tokens += batch.packed.ids.numel();
-    targets += loss->targets;
-    stats.loss += loss->mean * static_cast<double>(loss->targets);
-    if (progress) progress({stats.steps, steps, loss->mean});
+    stats.examples += step->examples;
+    stats.tokens += step->tokens;
+    targets += step->targets;
+    stats.loss += step->loss * static_cast<double>(step->targets);
+    if (progress) progress({stats.steps, steps, step->loss});
   }
   if (scores) scores->Write(trained);
-  stats.loss /= static_cast<double>(targets);
+  stats.loss /= static_cast<double>(std::max<std::int64_t>(1, targets));
+  if (gradients) {
+    stats.clipped = gradients->clipped();
+    stats.not_finite = gradients->not_finite();
+  }
   stats.seconds = ToSeconds(Clock::System().Now() - started);
   params = std::move(trained);
   return stats;
@@ -194,7 +224,7 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
 template <typename Use>
 Status LocalTrainer::State::ForEachBatch(std::span<const Example> examples, const std::atomic<bool>* stop,
                                          Use use) const {
-  const std::vector<std::uint32_t> lengths = Lengths(examples);
+  const std::vector<std::uint32_t> lengths = LengthsOf(examples);
   for (const std::vector<std::uint32_t>& rows : SortedBatches(lengths, kEvaluateBatch, evaluate_tokens)) {
     RETURN_IF_ERROR(CheckStop(stop));
     ASSIGN_OR_RETURN(const ExampleBatch batch, PackRows(examples, rows, base->limits(), LeadOf(plan.method)));
@@ -228,11 +258,16 @@ Result<std::unique_ptr<LocalTrainer>> LocalTrainer::Make(std::shared_ptr<const B
   if (run.train.batch_size < 1 || run.train.epochs < 0 || (run.train.epochs == 0 && run.train.steps < 1)) {
     return InvalidArgument("train: want a batch_size of at least 1, and epochs or steps of at least 1");
   }
+  if (run.privacy.example) RETURN_IF_ERROR(CheckExamplePrivacy(*run.privacy.example, run.plan));
   ASSIGN_OR_RETURN(RunViews views, RunViews::Make(run.plan, run.schedule, layout));
   auto state = std::make_unique<State>(std::move(views));
   state->base = std::move(base);
   state->problem = run.problem.type;
   state->train = run.train;
+  if (run.privacy.example) {
+    state->example_clip = run.privacy.example->clip;
+    state->releases.emplace(run);
+  }
   state->evaluate_tokens =
       static_cast<std::size_t>(run.train.batch_size) * static_cast<std::size_t>(run.problem.max_length);
   state->seed = run.seed;

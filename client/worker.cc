@@ -98,7 +98,7 @@ Result<Bytes> Worker::PersonalOf(const TaskKey& key) const {
 Result<KeptUpdate> Worker::TrainOrFind(const TaskKey& key, const TrainWork& work, std::size_t index) {
   std::optional<KeptUpdate> found = updates_.Find(run_id_, key.client, key.round, work.params.sha256);
   if (found) return std::move(*found);
-  if (guards_.own != nullptr) RETURN_IF_ERROR(guards_.own->Admit(key.client));
+  if (guards_.own != nullptr) RETURN_IF_ERROR(guards_.own->Admit(key.client, runner_.examples(index)));
   RETURN_IF_ERROR(FetchParams(key, work.params));
   ASSIGN_OR_RETURN(const Bytes personal, PersonalOf(key));
   ASSIGN_OR_RETURN(Runner::Update update, runner_.Train(index, key.client, key.round, {params_, personal},
@@ -109,7 +109,8 @@ Result<KeptUpdate> Worker::TrainOrFind(const TaskKey& key, const TrainWork& work
                            {"examples", update.stats.examples},
                            {"steps", update.stats.steps},
                            {"seconds", update.stats.seconds}});
-  if (guards_.own != nullptr) RETURN_IF_ERROR(guards_.own->Hide(key.client, key.round, update.payload));
+  if (guards_.own != nullptr)
+    RETURN_IF_ERROR(guards_.own->Hide(key.client, runner_.examples(index), key.round, update.payload));
   KeptUpdate kept{key.round,    work.params.sha256,        update.layout,
                   update.stats, std::move(update.payload), std::move(update.personal)};
   const Status stored = updates_.Keep(run_id_, key.client, kept);

@@ -73,6 +73,7 @@ Result<privacy::Release> RoundRelease(const RunSpec& run, std::uint32_t round) {
 }
 
 Status ResolveNoise(RunSpec& run) {
+  if (run.privacy.example) return OkStatus();  // each client's own
   if (run.privacy.noise_multiplier == 0) {
     RunSpec candidate = run;
     ASSIGN_OR_RETURN(run.privacy.noise_multiplier,
@@ -90,6 +91,32 @@ Status ResolveNoise(RunSpec& run) {
     round += phase.rounds;
   }
   return OkStatus();
+}
+
+Result<TrainingRelease> TrainingReleases::Of(std::size_t examples) {
+  auto known = known_.find(examples);
+  if (known == known_.end()) {
+    ASSIGN_OR_RETURN(TrainingRelease release, Reckon(examples));
+    known = known_.emplace(examples, std::move(release)).first;
+  }
+  return known->second;
+}
+
+Result<TrainingRelease> TrainingReleases::Reckon(std::size_t examples) const {
+  if (!run_.privacy.example) {
+    ASSIGN_OR_RETURN(const privacy::Release release, RoundRelease(run_, 1));
+    return TrainingRelease{release};
+  }
+  const double rate = std::min(1.0, run_.train.batch_size / static_cast<double>(examples));
+  const auto times = static_cast<std::uint64_t>(StepsOf(run_.train, examples));
+  double noise = run_.privacy.example->noise_multiplier;
+  if (noise == 0) {
+    const auto all = [&](privacy::Accountant& accountant, double candidate) {
+      return accountant.Add(privacy::PoissonSum{rate, candidate}, times * run_.total_rounds());
+    };
+    ASSIGN_OR_RETURN(noise, privacy::NoiseFor(run_.privacy.budget, run_.privacy.accountant, all));
+  }
+  return TrainingRelease{privacy::PoissonSum{rate, noise}, times};
 }
 
 privacy::AdaptiveClip AdaptiveClipOf(const RunSpec& run, std::uint32_t round) {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <utility>
 #include <vector>
 
 #include "configs/run.h"
@@ -24,9 +26,31 @@ std::uint32_t MostInRound(const RunSpec& run, const PhaseSpec& phase);
 /// seconds. Pre, of what follows: it is set. Errors: NoiseFor's, RoundRelease's; AdaptiveClip::VectorNoise's.
 Status ResolveNoise(RunSpec& run);
 
-/// What that round of the run releases; where clients make noise of their own, of one that is in it. Errors:
+/// What that round of the run releases; where clients hide themselves, of one that is in it. Pre: examples are not what
+/// is hidden. Errors:
 /// distributed: SecureSumOf's, none once it has had none.
 Result<privacy::Release> RoundRelease(const RunSpec& run, std::uint32_t round);
+
+/// What one training of a client releases, the same so many times.
+struct TrainingRelease {
+  privacy::Release release;
+  std::uint64_t times = 1;
+};
+/// It, by the number of a client's examples.
+class TrainingReleases {
+ public:
+  /// Pre: run.privacy.own() or .example; noise that hides a client is resolved.
+  explicit TrainingReleases(RunSpec run) : run_(std::move(run)) {}
+  /// Pre: examples ≥ 1. Where the noise that hides an example is left to us, it is the least for so many; that takes
+  /// seconds, once. Errors: NoiseFor's.
+  Result<TrainingRelease> Of(std::size_t examples);
+
+ private:
+  Result<TrainingRelease> Reckon(std::size_t examples) const;
+
+  RunSpec run_;
+  std::map<std::size_t, TrainingRelease> known_;
+};
 
 /// The clip's rule in that round, its noise on the count chosen where it is left to us. Pre: there is one.
 privacy::AdaptiveClip AdaptiveClipOf(const RunSpec& run, std::uint32_t round);

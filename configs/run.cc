@@ -149,7 +149,7 @@ static_assert(static_cast<int>(TrainSpec::BaseDtype::kBfloat16) + 1 == v1::Train
 static_assert(static_cast<int>(TrainSpec::Schedule::kCosine) + 1 == v1::LearningRateSchedule::COSINE);
 static_assert(static_cast<int>(ReducerSpec::Weights::kUniform) + 1 == v1::Reducer::UNIFORM);
 static_assert(static_cast<int>(ServerOptimizerSpec::Kind::kFedYogi) + 1 == v1::ServerOptimizer::FEDYOGI);
-static_assert(static_cast<int>(PrivacySpec::Mechanism::kLocal) + 1 == v1::Privacy::LOCAL);
+static_assert(static_cast<int>(PrivacySpec::Mechanism::kExampleLevel) + 1 == v1::Privacy::EXAMPLE_LEVEL);
 static_assert(static_cast<int>(ProblemType::kLanguageModelling) + 1 == v1::Problem::LANGUAGE_MODELLING);
 static_assert(static_cast<int>(Metric::kTokenAccuracy) + 1 == v1::Evaluation::TOKEN_ACCURACY);
 
@@ -259,6 +259,7 @@ PrivacySpec configs::ToPrivacy(const v1::Privacy& privacy) {
   const std::string& noise = privacy.noise_multiplier();
   const auto parsed = std::from_chars(noise.data(), noise.data() + noise.size(), spec.noise_multiplier);
   if (parsed.ec != std::errc() || parsed.ptr != noise.data() + noise.size()) spec.noise_multiplier = 0;
+  if (spec.mechanism == PrivacySpec::Mechanism::kExampleLevel) spec.example = {spec.clip, spec.noise_multiplier};
   spec.population = privacy.population();
   spec.max_cohort = privacy.max_cohort();
   return spec;
@@ -312,6 +313,12 @@ Result<RunSpec> TranslateRun(const v1::RunConfig& config) {
     run.privacy.values = views.max_update_bytes() / sizeof(float);
   }
   return run;
+}
+
+std::int64_t StepsOf(const TrainSpec& train, std::size_t examples) {
+  const auto batch_size = static_cast<std::size_t>(train.batch_size);
+  const auto per_epoch = static_cast<std::int64_t>((examples + batch_size - 1) / batch_size);
+  return train.epochs > 0 ? train.epochs * per_epoch : train.steps;
 }
 
 double LearningRateAt(const TrainSpec& train, std::uint32_t round, std::uint32_t total_rounds) {

@@ -122,9 +122,19 @@ struct SecureAggregationSpec {
   double upload_deadline_s = 600;
 };
 
+/// Differential privacy of what a client's training says of single examples (of language modelling: rows), by the
+/// client.
+struct ExamplePrivacySpec {
+  /// The L2 norm of an example's gradient, all tensors that a round trains together; > 0.
+  double clip = 1;
+  /// Standard deviation of a step's noise over `clip`; 0: the least with which all rounds stay within the budget, for
+  /// as many examples as a client has.
+  double noise_multiplier = 1;
+};
+
 /// Differential privacy of what is released.
 struct PrivacySpec {
-  enum class Mechanism { kNone, kCentral, kDistributed, kLocal } mechanism = Mechanism::kNone;
+  enum class Mechanism { kNone, kCentral, kDistributed, kLocal, kExampleLevel } mechanism = Mechanism::kNone;
   privacy::PrivacyBudget budget;
   privacy::AccountantKind accountant = privacy::AccountantKind::kPld;
   /// The L2 norm of an update in the first round, and how it goes on.
@@ -138,13 +148,15 @@ struct PrivacySpec {
   std::uint32_t max_cohort = 0;
   /// Of the longest update; of kDistributed only.
   std::uint64_t values = 0;
+  /// Of kExampleLevel: what clients do while they train. train.batch_size is then what is expected of a batch.
+  std::optional<ExamplePrivacySpec> example = {};
 
   bool on() const { return mechanism != Mechanism::kNone; }
   bool central() const { return mechanism == Mechanism::kCentral; }
   /// Clients add shares of the noise, under secure aggregation.
   bool distributed() const { return mechanism == Mechanism::kDistributed; }
-  /// Each client hides what it sends by noise of its own, and has a ledger of its own.
-  bool own() const { return mechanism == Mechanism::kLocal; }
+  /// Each client hides itself, or its examples, by noise of its own, and has a ledger of its own.
+  bool own() const { return mechanism == Mechanism::kLocal || mechanism == Mechanism::kExampleLevel; }
   /// Rounds are releases in the coordinator's ledger, of cohorts that are drawn in secret.
   bool sampled() const { return central() || distributed(); }
 };
@@ -177,6 +189,9 @@ ViewConfig ViewAt(const PhaseSpec& phase, std::uint32_t index);
 
 /// Pre: none; the message may come from a peer. Errors: kInvalidArgument naming the key path.
 Result<RunSpec> TranslateRun(const v1::RunConfig& config);
+
+/// Steps of a round on so many examples.
+std::int64_t StepsOf(const TrainSpec& train, std::size_t examples);
 
 /// The learning rate of round 1…total by the run's schedule over rounds.
 double LearningRateAt(const TrainSpec& train, std::uint32_t round, std::uint32_t total_rounds);

@@ -8,6 +8,7 @@
 #include "configs/rules.h"
 #include "configs/secure.h"
 #include "configs/translate.h"
+#include "peft/plan/method.h"
 #include "privacy/secagg/parameters.h"
 #include "privacy/secagg/ring.h"
 #include "proto/run_config.pb.h"
@@ -64,10 +65,15 @@ void CheckNoise(const v1::Privacy& privacy, Rules& rules) {
 /// Each client hides its own update: nothing is drawn, and what counts is that something is left of it.
 void CheckOwnNoise(const v1::RunConfig& config, Rules& rules) {
   const v1::Privacy& privacy = config.privacy();
-  const std::string with = "with privacy.mechanism local";
+  const bool examples = ToPrivacy(privacy).example.has_value();
+  const std::string with = std::string("with privacy.mechanism ") + (examples ? "example_level" : "local");
   rules.RequireDefaults("privacy", privacy, {"population", "max_cohort"}, with);
   rules.Require(privacy.clip().adaptive().quantile() == 0, "privacy.clip.adaptive.quantile",
                 "got one, want 0 " + with + " (whether a client is within the norm would be a release of its own)");
+  if (examples) {
+    const Status method = CheckExampleGradients(ToPlan(config).method);
+    return rules.Require(method.ok(), "peft.method", std::string(method.message()));
+  }
   const double noise = ToPrivacy(privacy).noise_multiplier;
   for (int i = 0; i < config.schedule_size(); ++i) {
     const double reach = privacy.clip().norm() * (1 + kReachOfNoise * noise);

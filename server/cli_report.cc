@@ -59,6 +59,10 @@ Result<std::string> SecureText(const RunSpec& run, const RunViews& views) {
 /// What the run's rounds cost in privacy; nothing where there is none.
 Result<std::string> PrivacyText(const RunSpec& run) {
   if (!run.privacy.on()) return std::string();
+  if (run.privacy.example) {
+    return "  privacy     each client hides its examples, at epsilon " + Short(run.privacy.budget.epsilon) + ", delta " +
+           Short(run.privacy.budget.delta) + " of its own (fedpeft-client budget)\n";
+  }
   ASSIGN_OR_RETURN(const std::uint32_t last, LastAffordableRound(run, 0, {}));
   std::vector<privacy::Release> releases;
   for (std::uint32_t round = 1; round <= last; ++round) {

@@ -9,6 +9,7 @@
 #include "peft/core/bytes.h"
 #include "peft/core/check.h"
 #include "privacy/noise/discrete_gaussian.h"
+#include "privacy/noise/draws.h"
 
 namespace fedpeft::server {
 namespace {
@@ -79,22 +80,12 @@ Result<RoundMean> PrivateSum::Finish() {
   const privacy::DiscreteGaussian noise(std::ldexp(vector_noise_ * setup_.clip, grid_));
   const std::int64_t step = std::int64_t{1} << (sum_.grid_exponent() - grid_);
   const double scale = std::ldexp(1 / setup_.expected, -sum_.grid_exponent());
-  const auto fill = [&](privacy::SecretKey key, std::size_t begin, std::size_t end) {
-    privacy::RandomBits bits(key);
+  const auto fill = [&](privacy::RandomBits& bits, std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       mean[i] = static_cast<float>(static_cast<double>(values[i] + step * noise.Draw(bits)) * scale);
     }
   };
-  const std::size_t threads = std::max(1u, std::thread::hardware_concurrency());
-  const std::size_t share = std::max(kPiece, (values.size() + threads - 1) / threads);
-  {
-    std::vector<std::jthread> others;
-    for (std::size_t begin = share; begin < values.size(); begin += share) {
-      others.emplace_back(fill, privacy::RandomSecret<32>(*setup_.random), begin,
-                          std::min(begin + share, values.size()));
-    }
-    fill(privacy::RandomSecret<32>(*setup_.random), 0, std::min(share, values.size()));
-  }
+  privacy::DrawInParallel(values.size(), std::max(1u, std::thread::hardware_concurrency()), *setup_.random, fill);
   outcome.next_clip = setup_.clip;
   if (setup_.adaptive) {
     privacy::RandomBits bits(*setup_.random);

@@ -38,8 +38,8 @@ Tensor BottleneckHook::InputOf(const Tensor& out, const Joint& joint) const {
 }
 
 Tensor BottleneckHook::Apply(const Linear& linear, const Tensor& x) const {
-  if (linear.weight.defined()) return torch::linear(x, linear.weight, linear.bias);
-  return PhmLinear(x, phm_rule_, linear.left, linear.right, linear.bias);
+  if (linear.weight.defined()) return TrainedLinear(x, linear.weight, linear.bias);
+  return PhmLinear(x, phm_rule_.value(), linear.left.value(), linear.right.value(), linear.bias.value());
 }
 
 Tensor BottleneckHook::Sublayer(std::size_t site, const Tensor& out, const Joint& joint) const {

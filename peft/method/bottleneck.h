@@ -21,7 +21,7 @@ class BottleneckHook final : public SiteHook {
  private:
   /// A plain one has a weight [out, in] and a bias [out], a hypercomplex one factors (phm.h) and a bias.
   struct Linear {
-    at::Tensor weight, left, right, bias;
+    Trained weight, left, right, bias;
   };
   /// Biases are undefined where nothing is attached.
   struct Adapter {
@@ -32,7 +32,7 @@ class BottleneckHook final : public SiteHook {
 
   BottleneckConfig config_;
   /// Shapes: [n, n, n]; undefined for plain linears.
-  at::Tensor phm_rule_;
+  Trained phm_rule_;
   std::vector<Adapter> adapters_;
 };
 

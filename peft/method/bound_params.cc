@@ -33,4 +33,20 @@ BoundParams::BoundParams(const ParamVector& values) {
   }
 }
 
+BoundParams::BoundParams(const ParamVector& values, const ViewSpec& view, std::shared_ptr<const ExampleRows> rows,
+                         const torch::Tensor& grads)
+    : BoundParams(values) {
+  rows_ = std::move(rows);
+  std::int64_t column = 0;
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    if (!view.train[i]) continue;
+    std::vector<std::int64_t> shape = tensors_[i].sizes().vec();
+    shape.insert(shape.begin(), grads.size(0));
+    const std::int64_t size = tensors_[i].numel();
+    tensors_[i] = tensors_[i].expand(shape).detach().requires_grad_();
+    tensors_[i].mutable_grad() = grads.narrow(1, column, size).view(shape);
+    column += size;
+  }
+}
+
 }  // namespace fedpeft

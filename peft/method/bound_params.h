@@ -4,8 +4,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <vector>
 
+#include "peft/method/trained.h"
 #include "peft/params/param_vector.h"
 
 namespace fedpeft {
@@ -17,12 +19,20 @@ class BoundParams {
   BoundParams(ParamVector& values, ParamVector& grads, const ViewSpec& view);
   /// Without gradients.
   explicit BoundParams(const ParamVector& values);
+  /// For gradients of B single examples, which own `rows`: a tensor that `view` trains is a leaf of B copies
+  /// (trained.h), whose gradient is added to the columns of `grads` that are the tensor's. Shapes: grads [B, n], n
+  /// being the elements of all tensors that are trained, in the layout's order. Pre: `values` outlive this object.
+  BoundParams(const ParamVector& values, const ViewSpec& view, std::shared_ptr<const ExampleRows> rows,
+              const at::Tensor& grads);
 
   /// In the layout's order.
   const std::vector<at::Tensor>& tensors() const { return tensors_; }
+  /// Null but for gradients of single examples.
+  const std::shared_ptr<const ExampleRows>& rows() const { return rows_; }
 
  private:
   std::vector<at::Tensor> tensors_;
+  std::shared_ptr<const ExampleRows> rows_;
 };
 
 }  // namespace fedpeft

@@ -22,14 +22,17 @@ torch::Tensor Activated(HeadLayer::Activation activation, const torch::Tensor& x
 
 PeftClassifier::PeftClassifier(const BaseModel& base, const PeftPlan& plan, const ParamLayout& layout,
                                const BoundParams& params)
-    : base_(base), hook_(MakeHook(plan, layout, params.tensors())) {
+    : base_(base), hook_(MakeHook(plan, layout, params.tensors(), params.rows())) {
+  const auto rows =
+      params.rows() != nullptr ? std::make_shared<const ExampleRows>(params.rows()->OfHead()) : params.rows();
   const auto tensor = [&](const HeadLayer& layer, const char* suffix) {
     const auto index = layout.Find(HeadName(plan.method, layer.path, suffix));
     FEDPEFT_CHECK(index.has_value());
-    return params.tensors()[*index];
+    const torch::Tensor& found = params.tensors()[*index];
+    return Trained(found, found.requires_grad() ? rows : nullptr);
   };
   for (const HeadLayer& layer : HeadLayers(plan.base, plan.labels)) {
-    head_.push_back({layer, tensor(layer, "weight"), layer.bias ? tensor(layer, "bias") : torch::Tensor()});
+    head_.push_back({layer, tensor(layer, "weight"), layer.bias ? tensor(layer, "bias") : Trained()});
   }
 }
 
@@ -37,7 +40,7 @@ torch::Tensor PeftClassifier::Logits(const PackedBatch& batch, const ForwardMode
   torch::Tensor x = base_.Pool(batch, *hook_, mode).to(torch::kFloat32);
   for (const Layer& layer : head_) {
     if (layer.what.dropout) x = Dropout(x, mode.base_dropout, mode.generator);
-    x = Activated(layer.what.activation, torch::linear(x, layer.weight, layer.bias));
+    x = Activated(layer.what.activation, TrainedLinear(x, layer.weight, layer.bias));
   }
   return x;
 }

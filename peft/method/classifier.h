@@ -27,7 +27,7 @@ class PeftClassifier {
   struct Layer {
     HeadLayer what;
     /// [out, in]; [out], or undefined.
-    at::Tensor weight, bias;
+    Trained weight, bias;
   };
 
   const BaseModel& base_;

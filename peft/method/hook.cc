@@ -2,6 +2,10 @@
 
 #include <torch/torch.h>
 
+#include <string>
+#include <type_traits>
+#include <variant>
+
 #include "peft/method/bottleneck.h"
 #include "peft/method/ia3.h"
 #include "peft/method/llama_adapter.h"
@@ -48,8 +52,9 @@ std::unique_ptr<const SiteHook> Make(const LlamaAdapterConfig&, const BaseShape&
 }  // namespace
 
 std::unique_ptr<const SiteHook> MakeHook(const PeftPlan& plan, const ParamLayout& layout,
-                                         const std::vector<torch::Tensor>& tensors) {
-  const NamedTensors named(layout, tensors);
+                                         const std::vector<torch::Tensor>& tensors,
+                                         const std::shared_ptr<const ExampleRows>& rows) {
+  const NamedTensors named(layout, tensors, rows);
   return std::visit([&](const auto& method) { return Make(method, plan.base, named); }, plan.method);
 }
 

@@ -22,7 +22,7 @@ class Ia3Hook final : public SiteHook {
  private:
   struct Factors {
     /// Undefined where nothing is attached.
-    at::Tensor values;
+    Trained values;
     bool scales_input = false;
   };
   std::vector<Factors> factors_;

@@ -9,7 +9,7 @@ using torch::Tensor;
 LlamaAdapterHook::LlamaAdapterHook(const BaseShape& base, const NamedTensors& tensors) {
   const BaseSites sites = SitesOf(base);
   for (const AttentionSite& site : sites.attentions) {
-    Layer layer{tensors.Find(site.path, "adaption_prompt"), tensors.Find(site.path, "adaption_gate")};
+    Layer layer{tensors.Find(site.path, "adaption_prompt").value(), tensors.Find(site.path, "adaption_gate").value()};
     if (layer.vectors.defined()) layer.vectors = layer.vectors.squeeze(0);
     layers_.push_back(std::move(layer));
   }

@@ -20,8 +20,9 @@ RowNorms NormsOf(const Tensor& weight, const LoraHook::Branch& branch) {
   const torch::NoGradGuard constant;
   const Tensor w = weight.to(torch::kFloat32);
   const Tensor squares = w.square().sum(1);
-  const Tensor cross = (w.mm(branch.a.t()) * branch.b).sum(1);
-  const Tensor own = (branch.b.mm(branch.a.mm(branch.a.t())) * branch.b).sum(1);
+  const Tensor a = branch.a.value(), b = branch.b.value();
+  const Tensor cross = (w.mm(a.t()) * b).sum(1);
+  const Tensor own = (b.mm(a.mm(a.t())) * b).sum(1);
   const Tensor sum = squares + 2 * branch.scale * cross + branch.scale * branch.scale * own;
   return {squares.sqrt(), sum.clamp_min(0).sqrt()};
 }
@@ -31,12 +32,12 @@ RowNorms NormsOf(const Tensor& weight, const LoraHook::Branch& branch) {
 /// has it.
 Tensor Dora(const LoraHook::Branch& branch, const Tensor& x, const FrozenLinear& base, const ForwardMode& mode) {
   const RowNorms norms = NormsOf(base.weight, branch);
-  const Tensor factor = (norms.base + branch.magnitude) / norms.adapted;
   const Tensor y = base(x);
+  const Tensor factor = (norms.base + branch.magnitude.OfRows(y)) / norms.adapted;
   const Tensor input = Dropout(x, mode.branch_dropout, mode.generator);
   const bool same = mode.branch_dropout == 0;
   const Tensor plain = !same ? torch::linear(input, base.weight) : base.bias.defined() ? y - base.bias : y;
-  const Tensor branched = input.to(torch::kFloat32).mm(branch.a.t()).mul(branch.scale).mm(branch.b.t());
+  const Tensor branched = branch.b.Linear(branch.a.Linear(input.to(torch::kFloat32)).mul(branch.scale));
   return y + ((factor - 1) * plain.to(torch::kFloat32) + factor * branched).to(y.scalar_type());
 }
 
@@ -62,11 +63,9 @@ LoraHook::LoraHook(const LoraConfig& lora, const BaseShape& base, const NamedTen
 LoraHook::LoraHook(const AdaLoraConfig& adalora, const BaseShape& base, const NamedTensors& tensors) {
   const double scale = AdaLoraSites(base, adalora).value().front().scale;
   for (const Site& site : LinearSites(base)) {
-    branches_.push_back({tensors.Find(site.path, "lora_A"),
-                         tensors.Find(site.path, "lora_B"),
-                         scale,
-                         {},
-                         tensors.Find(site.path, "lora_E")});
+    const Trained e = tensors.Find(site.path, "lora_E");
+    branches_.push_back(
+        {tensors.Find(site.path, "lora_A"), tensors.Find(site.path, "lora_B"), scale, {}, e.defined() ? e.Flat() : e});
   }
 }
 
@@ -91,10 +90,10 @@ Tensor LoraHook::Linear(std::size_t site, const Tensor& x, const FrozenLinear& b
   if (!branch.a.defined()) return y;
   const Tensor input = Dropout(x.to(branch.a.scalar_type()), mode.branch_dropout, mode.generator);
   // The scale goes to the narrow [n, rank] side.
-  Tensor narrow = torch::mm(input, branch.a.t()) * branch.scale;
-  if (branch.e.defined()) narrow = narrow * branch.e.t();
-  if (y.scalar_type() == narrow.scalar_type()) return torch::addmm(y, narrow, branch.b.t());
-  return y + torch::mm(narrow, branch.b.t()).to(y.scalar_type());
+  Tensor narrow = branch.a.Linear(input) * branch.scale;
+  if (branch.e.defined()) narrow = narrow * branch.e.OfRows(narrow);
+  if (y.scalar_type() == narrow.scalar_type()) return branch.b.AddLinear(y, narrow);
+  return y + branch.b.Linear(narrow).to(y.scalar_type());
 }
 
 }  // namespace fedpeft

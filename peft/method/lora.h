@@ -16,12 +16,12 @@ class LoraHook final : public SiteHook {
  public:
   /// What one site gets. Shapes: a [rank, in], b [out, rank]; undefined where nothing is attached.
   struct Branch {
-    at::Tensor a, b;
+    Trained a, b;
     double scale = 1;
     /// DoRA's length of each row, less that of the base's: [out]; else undefined.
-    at::Tensor magnitude;
-    /// AdaLoRA's values between A and B: [rank, 1]; else undefined.
-    at::Tensor e;
+    Trained magnitude;
+    /// AdaLoRA's values between A and B: [rank]; else undefined.
+    Trained e;
   };
 
   /// Pre: `tensors` are those that PlanLayout made for this method.

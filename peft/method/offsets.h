@@ -25,8 +25,11 @@ class OffsetHook final : public SiteHook {
  private:
   /// Undefined where nothing is trained; a linear's weight is [out, in].
   struct Offset {
-    at::Tensor weight, bias;
+    Trained weight, bias;
   };
+  /// For gradients of single examples.
+  static at::Tensor NormOfExamples(const Offset& offset, const at::Tensor& x, const FrozenNorm& base);
+
   std::vector<at::Tensor> tables_;
   std::vector<Offset> linears_, norms_;
   at::Tensor language_head_;

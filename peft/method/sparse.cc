@@ -13,7 +13,7 @@ SparseHook::SparseHook(const SparseConfig& sparse, const BaseShape& base, const 
   const std::vector<SparseSite> sites = SparseSites(base, sparse).value();
   for (const SparseSite& one : sites) {
     by_path[one.site.path] = {torch::tensor(SparseMask(one, sparse.seed), torch::kInt64),
-                              tensors.Find(one.site.path, "sparse_values")};
+                              tensors.Find(one.site.path, "sparse_values").value()};
   }
   for (const Site& site : LinearSites(base)) elements_.push_back(by_path[site.path]);
 }

@@ -19,16 +19,16 @@ class VirtualTokens {
   /// Pre: `tensors` are those that PlanLayout made for the method of this MLP.
   VirtualTokens(const std::optional<TokenMlp>& mlp, const NamedTensors& tensors);
   /// Shapes: [P, width].
-  explicit VirtualTokens(at::Tensor embeddings) : vectors_(std::move(embeddings)) {}
+  explicit VirtualTokens(Trained embeddings) : vectors_(std::move(embeddings)) {}
 
   /// Columns [begin, begin + width) of all of them. Shapes: [P, width]. Cost: of an MLP, what these columns need.
-  at::Tensor Columns(std::int64_t begin, std::int64_t width) const;
+  Trained Columns(std::int64_t begin, std::int64_t width) const;
 
  private:
   struct Linear {
     at::Tensor weight, bias;
   };
-  at::Tensor vectors_;
+  Trained vectors_;
   /// None: the vectors are the tokens.
   std::vector<Linear> linears_;
   bool tanh_ = false;

@@ -44,11 +44,17 @@ Tensor Heads(const Tensor& rows, const AttentionGroup& group, std::int64_t heads
   return padded.view({group.sequences, group.length, heads, -1}).transpose(1, 2);
 }
 
+/// The part of a prefix that stands before a group's sequences, of which `first` is the first.
+Tensor OfGroup(const Tensor& prefix, std::int64_t first, const AttentionGroup& group) {
+  return prefix.defined() && prefix.dim() == 3 ? prefix.narrow(0, first, group.sequences) : prefix;
+}
+
 /// Keys or values of a group after those of the prefix, one head for each head of queries: [B, H, P + T, D].
 Tensor SharedHeads(const Tensor& prefix, const Tensor& rows, const AttentionGroup& group, const AttentionSpec& spec) {
   Tensor heads = Heads(rows, group, spec.kv_heads);
   if (prefix.defined()) {
-    const Tensor before = prefix.view({1, prefix.size(0), spec.kv_heads, -1}).transpose(1, 2);
+    const std::int64_t different = prefix.dim() == 3 ? prefix.size(0) : 1;
+    const Tensor before = prefix.view({different, prefix.size(-2), spec.kv_heads, -1}).transpose(1, 2);
     heads = torch::cat({before.to(heads.scalar_type()).expand({group.sequences, -1, -1, -1}), heads}, /*dim=*/2);
   }
   return spec.kv_heads == spec.heads ? heads : heads.repeat_interleave(spec.heads / spec.kv_heads, /*dim=*/1);
@@ -90,7 +96,7 @@ Tensor LastTokenMask(const AttentionGroup& group, std::int64_t before, const Att
 }
 
 std::int64_t LengthOf(const KeyValues& prefix) {
-  return prefix.keys.defined() ? prefix.keys.size(0) : 0;
+  return prefix.keys.defined() ? prefix.keys.size(-2) : 0;
 }
 
 /// Shapes: q [B, H, Tq, D], k, v [B, H, T, D]; result as q. LibTorch's fused kernel, except that its dropout would draw
@@ -144,14 +150,17 @@ Tensor PackedAttention(const Tensor& q, const Tensor& k, const Tensor& v, const 
   const std::int64_t before = LengthOf(prefix);
   const std::vector<Tensor> qs = ByGroup(q, batch), ks = ByGroup(k, batch), vs = ByGroup(v, batch);
   std::vector<Tensor> parts;
+  std::int64_t sequence = 0;
   for (std::size_t i = 0; i < batch.groups.size(); ++i) {
     const AttentionGroup& group = batch.groups[i];
+    const KeyValues own{OfGroup(prefix.keys, sequence, group), OfGroup(prefix.values, sequence, group)};
     const bool fused =
         spec.causal && before == 0 && (spec.window == 0 || spec.window >= group.length) && mode.base_dropout == 0;
-    const Tensor places = Rows(Attend(Heads(qs[i], group, spec.heads), SharedHeads(prefix.keys, ks[i], group, spec),
-                                      SharedHeads(prefix.values, vs[i], group, spec),
+    const Tensor places = Rows(Attend(Heads(qs[i], group, spec.heads), SharedHeads(own.keys, ks[i], group, spec),
+                                      SharedHeads(own.values, vs[i], group, spec),
                                       GroupMask(group, before, spec, q.scalar_type(), fused), fused, spec.scale, mode));
     parts.push_back(group.mask.defined() ? DropPadding::apply(places, group.place_of_row) : places);
+    sequence += group.sequences;
   }
   return Join(std::move(parts));
 }
@@ -164,10 +173,11 @@ Tensor PooledAttention(const Tensor& q, const Tensor& k, const Tensor& v, const 
   std::int64_t sequence = 0;
   for (std::size_t i = 0; i < batch.groups.size(); ++i) {
     const AttentionGroup& group = batch.groups[i];
+    const KeyValues own{OfGroup(prefix.keys, sequence, group), OfGroup(prefix.values, sequence, group)};
     const Tensor rows = q.narrow(0, sequence, group.sequences);
     const Tensor query = rows.view({group.sequences, 1, spec.heads, -1}).transpose(1, 2);
     parts.push_back(
-        Rows(Attend(query, SharedHeads(prefix.keys, ks[i], group, spec), SharedHeads(prefix.values, vs[i], group, spec),
+        Rows(Attend(query, SharedHeads(own.keys, ks[i], group, spec), SharedHeads(own.values, vs[i], group, spec),
                     LastTokenMask(group, before, spec, q.scalar_type()), /*causal=*/false, spec.scale, mode)));
     sequence += group.sequences;
   }

@@ -22,7 +22,8 @@ struct AttentionSpec {
   double scale = 1;
 };
 
-/// Keys and values of T tokens. Shapes: [T, Hkv·D] each; undefined: none.
+/// Keys and values of T tokens. Shapes: [T, Hkv·D] each; as a prefix also [S, T, Hkv·D], for each sequence of a batch,
+/// in packed order, its own; undefined: none.
 struct KeyValues {
   at::Tensor keys, values;
 };

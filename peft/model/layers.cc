@@ -12,9 +12,14 @@ torch::Tensor FrozenLinear::operator()(const torch::Tensor& x) const {
 
 torch::Tensor FrozenNorm::operator()(const torch::Tensor& x) const {
   if (bias.defined()) return torch::layer_norm(x, {x.size(-1)}, weight, bias, epsilon, /*cudnn_enable=*/false);
+  return weight * Unit(x);
+}
+
+torch::Tensor FrozenNorm::Unit(const torch::Tensor& x) const {
+  if (bias.defined()) return torch::layer_norm(x, {x.size(-1)}, {}, {}, epsilon, /*cudnn_enable=*/false);
   const torch::Tensor wide = x.to(torch::kFloat32);
   const torch::Tensor unit = wide * torch::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + epsilon);
-  return weight * unit.to(x.scalar_type());
+  return unit.to(x.scalar_type());
 }
 
 torch::Tensor Activate(Activation activation, const torch::Tensor& x) {

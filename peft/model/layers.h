@@ -25,6 +25,8 @@ struct FrozenNorm {
   double epsilon = 1e-12;
 
   at::Tensor operator()(const at::Tensor& x) const;
+  /// x normalised, before weight and bias.
+  at::Tensor Unit(const at::Tensor& x) const;
 };
 
 at::Tensor Activate(Activation activation, const at::Tensor& x);

@@ -46,6 +46,18 @@ std::string Describe(const LlamaAdapterConfig& adapter) {
          (adapter.layers > 0 ? std::to_string(adapter.layers) + " " : "") + "layers";
 }
 
+/// Whether single examples have gradients under a method: where its hook applies nothing but Trained's functions
+/// (peft/method/trained.h).
+template <typename Config>
+bool HasExampleGradients([[maybe_unused]] const Config& method) {
+  if constexpr (std::is_same_v<Config, BottleneckConfig>) return method.phm_dim == 0;
+  if constexpr (std::is_same_v<Config, PrefixConfig> || std::is_same_v<Config, PromptConfig>) {
+    return method.encoder == TokenEncoder::kNone;
+  }
+  if constexpr (std::is_same_v<Config, OffsetConfig>) return method.what != OffsetConfig::What::kAll;
+  return !std::is_same_v<Config, SparseConfig> && !std::is_same_v<Config, LlamaAdapterConfig>;
+}
+
 }  // namespace
 
 Lead LeadOf(const MethodConfig& method) {
@@ -57,6 +69,13 @@ Lead LeadOf(const MethodConfig& method) {
 
 std::string DescribeMethod(const MethodConfig& method) {
   return std::visit([](const auto& settings) { return Describe(settings); }, method);
+}
+
+Status CheckExampleGradients(const MethodConfig& method) {
+  if (std::visit([](const auto& config) { return HasExampleGradients(config); }, method)) return OkStatus();
+  return Unimplemented("gradients of single examples: got " + DescribeMethod(method) +
+                       ", want lora, adalora, ia3, adapter (without phm_dim), prefix or prompt (without an encoder), "
+                       "bitfit or norm");
 }
 
 double BranchDropout(const MethodConfig& method) {

@@ -7,6 +7,8 @@
 #include <variant>
 #include <vector>
 
+#include "peft/core/status.h"
+
 #include "peft/plan/base_config.h"
 
 namespace fedpeft {
@@ -169,6 +171,10 @@ Lead LeadOf(const MethodConfig& method);
 
 /// For people: `LoRA of rank 8`, `a prompt of 16 vectors`.
 std::string DescribeMethod(const MethodConfig& method);
+
+/// That single examples have gradients of their own under it, from one pass of many. Errors: kUnimplemented, with those
+/// methods that have.
+Status CheckExampleGradients(const MethodConfig& method);
 
 /// The dropout of a method's own branch, 0 where it has none.
 double BranchDropout(const MethodConfig& method);

@@ -55,7 +55,7 @@ TEST_F(OwnPrivacyTest, D7TheNoiseIsForTwiceTheNorm) {
   constexpr std::size_t kValues = 200'000;
   OwnPrivacy own = Open(LocalRun(1, 10));
   Bytes update = BytesOf(std::vector<float>(kValues));
-  ASSERT_TRUE(own.Hide("me", 1, update).ok());
+  ASSERT_TRUE(own.Hide("me", 10, 1, update).ok());
   double squares = 0;
   for (const float value : FloatsOf(update)) squares += std::pow(double{value}, 2);
   const double deviation = std::sqrt(squares / kValues);
@@ -66,7 +66,7 @@ TEST_F(OwnPrivacyTest, D7TheNoiseIsForTwiceTheNorm) {
 TEST_F(OwnPrivacyTest, AnUpdateIsClippedAndWhatIsNotFiniteIsZero) {
   OwnPrivacy own = Open(LocalRun(1, 1e15, 1e-6));
   Bytes update = BytesOf({3, NAN, -4, INFINITY});
-  ASSERT_TRUE(own.Hide("me", 1, update).ok());
+  ASSERT_TRUE(own.Hide("me", 10, 1, update).ok());
   const std::vector<float> hidden = FloatsOf(update);
   EXPECT_NEAR(hidden[0], 0.3, 1e-4);
   EXPECT_NEAR(hidden[1], 0, 1e-4);
@@ -79,15 +79,15 @@ TEST_F(OwnPrivacyTest, TheBudgetEndsWhatAClientGivesAndARestartDoesNotForgetIt) 
   Bytes update = BytesOf({1, 2});
   for (std::uint32_t round = 1; round <= 3; ++round) {
     OwnPrivacy own = Open(run);  // as another process
-    EXPECT_TRUE(own.Admit("me").ok());
-    EXPECT_TRUE(own.Hide("me", round, update).ok());
+    EXPECT_TRUE(own.Admit("me", 10).ok());
+    EXPECT_TRUE(own.Hide("me", 10, round, update).ok());
   }
   OwnPrivacy own = Open(run);
-  EXPECT_EQ(own.Admit("me").code(), Code::kFailedPrecondition);
+  EXPECT_EQ(own.Admit("me", 10).code(), Code::kFailedPrecondition);
   const Bytes before = update;
-  EXPECT_THAT(own.Hide("me", 4, update).message(), HasSubstr("the run's 2.0"));
+  EXPECT_THAT(own.Hide("me", 10, 4, update).message(), HasSubstr("the run's 2.0"));
   EXPECT_EQ(update, before);
-  EXPECT_TRUE(own.Admit("other").ok()) << "each has its own";
+  EXPECT_TRUE(own.Admit("other", 10).ok()) << "each has its own";
   const auto ledger = PrivacyLedger::Open(updates_.LedgerPath("me"));
   ASSERT_TRUE(ledger.ok());
   EXPECT_THAT(ledger->rows(), SizeIs(3));
@@ -97,16 +97,40 @@ TEST_F(OwnPrivacyTest, TheBudgetEndsWhatAClientGivesAndARestartDoesNotForgetIt) 
 TEST_F(OwnPrivacyTest, ThePolicysLimitIsForAllRuns) {
   const RunSpec run = LocalRun(1, 2);
   Bytes update = BytesOf({1, 2});
-  EXPECT_TRUE(Open(run, "first", 2.5).Hide("me", 1, update).ok());
-  EXPECT_THAT(Open(run, "second", 2.5).Hide("me", 1, update).message(), HasSubstr("its policy's 2.5"));
-  EXPECT_TRUE(Open(run, "second").Hide("me", 1, update).ok());
+  EXPECT_TRUE(Open(run, "first", 2.5).Hide("me", 10, 1, update).ok());
+  EXPECT_THAT(Open(run, "second", 2.5).Hide("me", 10, 1, update).message(), HasSubstr("its policy's 2.5"));
+  EXPECT_TRUE(Open(run, "second").Hide("me", 10, 1, update).ok());
+}
+
+TEST_F(OwnPrivacyTest, HiddenExamplesCostWhatTheirNumberSays) {
+  RunSpec run = LocalRun(2, 3);
+  run.privacy.mechanism = PrivacySpec::Mechanism::kExampleLevel;
+  run.privacy.example = ExamplePrivacySpec{1, 0};
+  run.train.batch_size = 8;
+  run.train.epochs = 2;
+  OwnPrivacy own = Open(run);
+  const Bytes update = BytesOf({1, 2});
+  for (const std::size_t examples : {std::size_t{100}, std::size_t{1000}}) {
+    const std::string client = std::to_string(examples);
+    for (std::uint32_t round = 1; round <= 2; ++round) {
+      Bytes mine = update;
+      EXPECT_TRUE(own.Hide(client, examples, round, mine).ok());
+      EXPECT_EQ(mine, update) << "training has hidden them";
+    }
+    EXPECT_EQ(own.Admit(client, examples).code(), Code::kFailedPrecondition);
+    const auto rows = PrivacyLedger::Open(updates_.LedgerPath(client))->rows();
+    ASSERT_THAT(rows, SizeIs(2));
+    EXPECT_EQ(rows[0].times, 2 * ((examples + 7) / 8));
+    EXPECT_EQ(std::get<privacy::PoissonSum>(rows[0].release).sampling, 8.0 / static_cast<double>(examples));
+    EXPECT_NEAR(*EpsilonOfRows(rows, 1e-5), 3, 0.01);
+  }
 }
 
 TEST_F(OwnPrivacyTest, ADamagedLedgerIsNotTakenForAnEmptyOne) {
   const RunSpec run = LocalRun(1, 2);
   for (const char* text : {"run 1 1\n", "run 1 1 laplace 2\n", "run one 1 gaussian 2\n"}) {
     ASSERT_TRUE(WriteFileAtomically(updates_.LedgerPath("me"), AsBytes(std::string_view(text))).ok());
-    EXPECT_EQ(Open(run).Admit("me").code(), Code::kDataLoss) << text;
+    EXPECT_EQ(Open(run).Admit("me", 10).code(), Code::kDataLoss) << text;
   }
 }
 

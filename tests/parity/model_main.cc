@@ -2,12 +2,14 @@
 // WORK_FOLDER; its answer is a line of standard output, `ok` or why not. A case reads run.yaml (what is learned, on
 // which base, by which method), request.json (the batches) and params.safetensors from its work folder and writes, of
 // the first batch, logits, hidden states, scores of a language-model head and gradients to out.safetensors, and the
-// losses of one AdamW step a batch to losses.json.
+// losses of one AdamW step a batch to losses.json. With "examples" in the request, of a classifier, also the gradients
+// of the first batch's single examples, from one pass: `examples.` and the tensor's name, [B, …].
 #include <torch/torch.h>
 
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <sstream>
 
@@ -34,6 +36,7 @@ struct Request {
   AdamWConfig adamw;
   double learning_rate = 0;
   nlohmann::json batches;
+  bool examples = false;
 };
 
 Result<Request> ReadRequest(const std::string& base_folder, const std::string& folder, const BaseShape& shape) {
@@ -48,6 +51,7 @@ Result<Request> ReadRequest(const std::string& base_folder, const std::string& f
   request.adamw = {run.train.beta1, run.train.beta2, run.train.epsilon, run.train.weight_decay};
   request.learning_rate = run.train.learning_rate;
   request.batches = json.at("batches");
+  request.examples = json.value("examples", false);
   return request;
 }
 
@@ -111,6 +115,24 @@ Answers Answer(const BaseModel& base, const Request& request, const ParamLayout&
   return {model.Scores(model.Hidden(batch, next.rows)), next.ids};
 }
 
+/// Of a classifier. By name [B, …].
+Outputs ExampleGradients(const BaseModel& base, const Request& request, const ParamVector& params,
+                         const PackedBatch& batch, const nlohmann::json& json) {
+  const ParamLayout& layout = *params.layout();
+  const ViewSpec view = PlanView(request.plan, layout);
+  std::vector<std::int64_t> owners(static_cast<std::size_t>(batch.rank.numel()));
+  std::iota(owners.begin(), owners.end(), 0);
+  const torch::Tensor grads = torch::zeros({batch.rank.numel(), static_cast<std::int64_t>(layout.size())});
+  const BoundParams bound(params, view, std::make_shared<const ExampleRows>(ExampleRows::Of(batch, owners)), grads);
+  const Answers answers = Answer(base, request, layout, bound, batch, json);
+  torch::cross_entropy_loss(answers.logits, answers.labels, {}, at::Reduction::Sum).backward();
+  Outputs outputs;
+  for (std::size_t i = 0; i < layout.tensors().size(); ++i) {
+    if (view.train[i]) outputs["examples." + layout.tensors()[i].name] = bound.tensors()[i].grad().contiguous();
+  }
+  return outputs;
+}
+
 Status WriteOutputs(const std::string& path, const Outputs& outputs, const ParamVector& grads) {
   std::vector<TensorView> views;
   const auto& specs = grads.layout()->tensors();
@@ -148,6 +170,7 @@ Status RunCase(const std::string& base_folder, const std::string& folder) {
     if (losses.empty()) {
       Outputs outputs = TokenOutputs(*base, *MakeHook(request.plan, *layout, bound.tensors()), batch);
       outputs["logits"] = answers.logits.detach().contiguous();
+      if (request.examples) outputs.merge(ExampleGradients(*base, request, params, batch, json));
       RETURN_IF_ERROR(WriteOutputs(JoinPath(folder, "out.safetensors"), outputs, grads));
     }
     losses.push_back(loss.item<double>());

@@ -44,6 +44,10 @@ inline Status WriteTinyDecoder(const std::string& folder, const std::string& con
     add(layer + "input_layernorm.weight", {20}, 1);
     add(layer + "post_attention_layernorm.weight", {20}, 1);
   }
+  for (const NormSite& norm : SitesOf(config.shape).norms) {  // of heads, where the family has them
+    const std::string name = norm.path.substr(std::string("model.").size()) + ".weight";
+    if (!tensors.contains(name)) add(name, {norm.width}, 1);
+  }
   std::vector<TensorView> views;
   for (const auto& [name, tensor] : tensors) views.push_back(FloatView(name, tensor.first, tensor.second));
   return WriteSafetensors(JoinPath(folder, "model.safetensors"), views);
