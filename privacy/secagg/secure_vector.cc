@@ -8,6 +8,7 @@
 
 #include "peft/core/check.h"
 #include "privacy/mechanism/clip.h"
+#include "privacy/noise/draws.h"
 #include "privacy/noise/skellam.h"
 #include "privacy/secagg/ring.h"
 #include "privacy/secagg/rotation.h"
@@ -116,8 +117,10 @@ Result<std::vector<std::uint32_t>> SecureVectorLayout::EncodePrivate(std::span<c
   const std::uint64_t saturated = quantizer_.EncodeWithin(coded, sensitivity, random, own);
   const double deviation = noise.noise_multiplier * sensitivity;
   const Skellam skellam(deviation * deviation / static_cast<double>(noise.makers));
-  RandomBits bits(random);
-  for (std::uint32_t& element : own) element += static_cast<std::uint32_t>(skellam.Draw(bits));
+  const std::size_t threads = std::max(1u, std::thread::hardware_concurrency());
+  DrawInParallel(own.size(), threads, random, [&](RandomBits& bits, std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) own[i] += static_cast<std::uint32_t>(skellam.Draw(bits));
+  });
   EncodeCounters(counters, saturated, elements);
   return elements;
 }
