@@ -12,8 +12,8 @@ namespace {
 
 Status AddRounds(const RunSpec& run, std::uint32_t first, std::uint32_t last, privacy::Accountant& accountant) {
   for (std::uint32_t round = first; round <= last; ++round) {
-    ASSIGN_OR_RETURN(const privacy::Release release, RoundRelease(run, round));
-    RETURN_IF_ERROR(accountant.Add(release));
+    ASSIGN_OR_RETURN(const std::optional<privacy::Release> release, RoundRelease(run, round));
+    if (release) RETURN_IF_ERROR(accountant.Add(*release));
   }
   return OkStatus();
 }
@@ -24,7 +24,7 @@ Status AddAll(const std::vector<privacy::Release>& releases, privacy::Accountant
 }
 
 /// Of clients' noise: all of them together make it, in steps of the grid, so that nothing else is rounded.
-Result<privacy::Release> ClientsRelease(const RunSpec& run, std::uint32_t round, double sampling) {
+Result<std::optional<privacy::Release>> ClientsRelease(const RunSpec& run, std::uint32_t round, double sampling) {
   SecureSumSpec spec;
   spec.round = round;
   spec.values = run.privacy.values;
@@ -38,11 +38,22 @@ Result<privacy::Release> ClientsRelease(const RunSpec& run, std::uint32_t round,
   // Of whole numbers none is shorter than its square.
   release.noise.l1 =
       std::min(std::sqrt(static_cast<double>(release.noise.elements)), release.noise.l2) * release.noise.l2;
-  return privacy::Release(release);
+  return std::optional<privacy::Release>(release);
 }
 
 /// By ten billionths: what a budget is spent to the last by is not over it.
 constexpr double kOver = 1 + 1e-10;
+
+/// Correlated noise is for all rounds or none.
+Status CheckWhole(const RunSpec& run) {
+  ASSIGN_OR_RETURN(const double epsilon, EpsilonOf(run, {privacy::GaussianSum{run.privacy.noise_multiplier}}));
+  if (epsilon <= run.privacy.budget.epsilon * kOver) return OkStatus();
+  return FailedPrecondition("privacy.budget.epsilon: got " + std::to_string(run.privacy.budget.epsilon) +
+                            ", want at least the " + std::to_string(epsilon) + " that all " +
+                            std::to_string(run.total_rounds()) +
+                            " rounds of dp_ftrl cost together, of which none can "
+                            "be had alone (or more noise: privacy.noise_multiplier auto finds the least)");
+}
 
 }  // namespace
 
@@ -50,6 +61,7 @@ std::uint32_t MostInRound(const RunSpec& run, const PhaseSpec& phase) {
   if (!run.privacy.on()) {
     return static_cast<std::uint32_t>(aggregation::MaxContributions(phase.cohort, run.limits.max_clients));
   }
+  if (run.privacy.correlated()) return phase.cohort;
   if (run.privacy.max_cohort > 0) return run.privacy.max_cohort;
   if (!run.privacy.distributed()) return run.privacy.population;
   // By Chernoff's bound so many come of a Poisson sample with a chance below 1e-15.
@@ -57,15 +69,15 @@ std::uint32_t MostInRound(const RunSpec& run, const PhaseSpec& phase) {
   return std::min(run.privacy.population, static_cast<std::uint32_t>(most));
 }
 
-Result<privacy::Release> RoundRelease(const RunSpec& run, std::uint32_t round) {
+Result<std::optional<privacy::Release>> RoundRelease(const RunSpec& run, std::uint32_t round) {
+  using Found = std::optional<privacy::Release>;
+  const double noise = run.privacy.noise_multiplier;
+  if (run.privacy.correlated()) return round == 1 ? Found(privacy::GaussianSum{noise}) : Found();
   const std::uint32_t population = run.privacy.population, cap = run.privacy.max_cohort;
   const double sampling = static_cast<double>(run.PhaseAt(round).cohort) / population;
-  const double noise = run.privacy.noise_multiplier;
   if (run.privacy.distributed()) return ClientsRelease(run, round, sampling);
-  if (cap > 0 && cap < population) {
-    return privacy::Release(privacy::CappedPoissonSum{population, sampling, cap, noise});
-  }
-  return privacy::Release(privacy::PoissonSum{sampling, noise});
+  if (cap > 0 && cap < population) return Found(privacy::CappedPoissonSum{population, sampling, cap, noise});
+  return Found(privacy::PoissonSum{sampling, noise});
 }
 
 Status ResolveNoise(RunSpec& run) {
@@ -85,7 +97,11 @@ Status ResolveNoise(RunSpec& run) {
     }
     round += phase.rounds;
   }
-  return OkStatus();
+  return run.privacy.correlated() ? CheckWhole(run) : OkStatus();
+}
+
+privacy::CorrelationSpec CorrelationOf(const RunSpec& run) {
+  return {run.total_rounds(), run.privacy.min_separation};
 }
 
 privacy::AdaptiveClip AdaptiveClipOf(const RunSpec& run, std::uint32_t round) {

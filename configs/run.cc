@@ -150,6 +150,7 @@ static_assert(static_cast<int>(TrainSpec::Schedule::kCosine) + 1 == v1::Learning
 static_assert(static_cast<int>(ReducerSpec::Weights::kUniform) + 1 == v1::Reducer::UNIFORM);
 static_assert(static_cast<int>(ServerOptimizerSpec::Kind::kFedYogi) + 1 == v1::ServerOptimizer::FEDYOGI);
 static_assert(static_cast<int>(PrivacySpec::Mechanism::kDistributed) + 1 == v1::Privacy::DISTRIBUTED);
+static_assert(static_cast<int>(PrivacySpec::Mechanism::kDpFtrl) + 1 == v1::Privacy::DP_FTRL);
 static_assert(static_cast<int>(ProblemType::kLanguageModelling) + 1 == v1::Problem::LANGUAGE_MODELLING);
 static_assert(static_cast<int>(Metric::kTokenAccuracy) + 1 == v1::Evaluation::TOKEN_ACCURACY);
 
@@ -261,6 +262,7 @@ PrivacySpec configs::ToPrivacy(const v1::Privacy& privacy) {
   if (parsed.ec != std::errc() || parsed.ptr != noise.data() + noise.size()) spec.noise_multiplier = 0;
   spec.population = privacy.population();
   spec.max_cohort = privacy.max_cohort();
+  spec.min_separation = privacy.min_separation();
   return spec;
 }
 

@@ -124,7 +124,7 @@ struct SecureAggregationSpec {
 
 /// Differential privacy of what is released.
 struct PrivacySpec {
-  enum class Mechanism { kNone, kCentral, kDistributed } mechanism = Mechanism::kNone;
+  enum class Mechanism { kNone, kCentral, kDistributed, kDpFtrl = 5 } mechanism = Mechanism::kNone;
   privacy::PrivacyBudget budget;
   privacy::AccountantKind accountant = privacy::AccountantKind::kPld;
   /// The L2 norm of an update in the first round, and how it goes on.
@@ -138,10 +138,14 @@ struct PrivacySpec {
   std::uint32_t max_cohort = 0;
   /// Of the longest update; of kDistributed only.
   std::uint64_t values = 0;
+  /// Rounds from one of a client's to the next, at least; of kDpFtrl only.
+  std::uint32_t min_separation = 0;
 
   bool on() const { return mechanism != Mechanism::kNone; }
   /// Clients add the noise, under secure aggregation.
   bool distributed() const { return mechanism == Mechanism::kDistributed; }
+  /// The coordinator adds noise that is correlated over rounds, in which nobody is sampled.
+  bool correlated() const { return mechanism == Mechanism::kDpFtrl; }
 };
 
 struct RunSpec {
