@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "peft/core/bytes.h"
 #include "peft/core/check.h"
 #include "privacy/noise/discrete_gaussian.h"
+#include "privacy/noise/noise_parts.h"
 
 namespace fedpeft::server {
 namespace {
@@ -33,18 +33,29 @@ Result<PrivateSum> PrivateSum::Make(std::shared_ptr<const ParamLayout> layout, P
   if (setup.adaptive) {
     ASSIGN_OR_RETURN(vector_noise, setup.adaptive->VectorNoise(setup.noise_multiplier));
   }
+  if (setup.correlated) vector_noise *= setup.correlated->spec.Sensitivity();
   for (Segment& segment : payload.segments) segment.max_abs = setup.clip;
   const auto room = static_cast<std::uint64_t>(std::ceil(kDeviations * vector_noise)) + 1;
   const aggregation::SumSpec spec{setup.clip, 1, setup.most + room};
   ASSIGN_OR_RETURN(aggregation::IntegerSum sum,
                    aggregation::IntegerSum::Make(std::move(layout), std::move(payload), spec));
-  return PrivateSum(setup, vector_noise, std::move(sum));
+  PrivateSum made(setup, vector_noise, std::move(sum));
+  if (made.deviation_ <= privacy::kMostDeviation) return made;
+  return InvalidArgument("noise multiplier: got " + std::to_string(setup.noise_multiplier) +
+                         ", want less for so many values and rounds of correlated noise");
 }
 
 PrivateSum::PrivateSum(const Setup& setup, double vector_noise, aggregation::IntegerSum sum)
-    : setup_(setup), vector_noise_(vector_noise), sum_(std::move(sum)) {
-  const double finest = std::floor(std::log2(kDeviationSteps / (vector_noise_ * setup_.clip)));
+    : setup_(setup), sum_(std::move(sum)) {
+  const double finest = std::floor(std::log2(kDeviationSteps / (vector_noise * setup_.clip)));
   grid_ = std::min(static_cast<int>(finest), sum_.grid_exponent());
+  deviation_ = std::ldexp(vector_noise * setup_.clip, grid_);
+  if (setup_.correlated) {
+    // To give the same sums without a client, Z would have to be another: by its rows of C·X, and, as the solver rounds
+    // what it takes off, by up to a step more for each value in each round.
+    const double values = static_cast<double>(sum_.values().size());
+    deviation_ += setup_.noise_multiplier * std::sqrt(values * setup_.correlated->spec.rounds);
+  }
 }
 
 Status PrivateSum::Add(std::uint64_t length, const aggregation::UpdateReader& reader, std::uint64_t weight) {
@@ -79,24 +90,30 @@ Result<RoundMean> PrivateSum::Finish() {
   std::vector<float>& mean = outcome.reduced.mean;
   mean.resize(values.size());
   outcome.reduced.total_weight = outcome.reduced.contributions = sum_.contributions();
-  const privacy::DiscreteGaussian noise(std::ldexp(vector_noise_ * setup_.clip, grid_));
   const std::int64_t step = std::int64_t{1} << (sum_.grid_exponent() - grid_);
   const double scale = std::ldexp(1 / setup_.expected, -sum_.grid_exponent());
-  const auto fill = [&](privacy::SecretKey key, std::size_t begin, std::size_t end) {
-    privacy::RandomBits bits(key);
-    for (std::size_t i = begin; i < end; ++i) {
-      mean[i] = static_cast<float>(static_cast<double>(values[i] + step * noise.Draw(bits)) * scale);
+  const auto add = [&](std::size_t part, std::span<const double> noise) {
+    for (std::size_t i = 0, at = part * privacy::kNoisePart; i < noise.size(); ++i, ++at) {
+      mean[at] =
+          static_cast<float>(static_cast<double>(values[at] + step * static_cast<std::int64_t>(noise[i])) * scale);
     }
   };
-  const std::size_t threads = std::max(1u, std::thread::hardware_concurrency());
-  const std::size_t share = std::max(kPiece, (values.size() + threads - 1) / threads);
-  {
-    std::vector<std::jthread> others;
-    for (std::size_t begin = share; begin < values.size(); begin += share) {
-      others.emplace_back(fill, privacy::RandomSecret<32>(*setup_.random), begin,
-                          std::min(begin + share, values.size()));
-    }
-    fill(privacy::RandomSecret<32>(*setup_.random), 0, std::min(share, values.size()));
+  const std::size_t parts = privacy::NoiseParts(values.size());
+  if (setup_.correlated && setup_.correlated->noise) {
+    // A round that is repeated, because it was lost after this or the coordinator was killed, gets the same noise
+    // again, with the updates of other clients. The difference would tell of these, but nothing of a round that is not
+    // committed is ever given out.
+    const PrivateSum::Correlated& correlated = *setup_.correlated;
+    privacy::ForEachPart(parts, [&](std::size_t part) { add(part, correlated.noise->Of(correlated.round, part)); });
+  } else {
+    const privacy::DiscreteGaussian gaussian(deviation_);
+    std::vector<privacy::SecretKey> keys(parts);
+    for (privacy::SecretKey& key : keys) key = privacy::RandomSecret<32>(*setup_.random);
+    privacy::ForEachPart(parts, [&](std::size_t part) {
+      std::vector<double> noise(std::min(privacy::kNoisePart, values.size() - part * privacy::kNoisePart));
+      privacy::FillNoise(gaussian, keys[part], noise);
+      add(part, noise);
+    });
   }
   outcome.next_clip = setup_.clip;
   if (setup_.adaptive) {
