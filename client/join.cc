@@ -218,6 +218,12 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
                {{"reason", "without --state this client's own parts of the model end with the process"}});
   }
 
+  if (agreed.spec.privacy.correlated() && options.state.empty() && !options.evaluator) {
+    LogWarning(
+        "sent.not_kept",
+        {{"reason", "without --state this client forgets with the process which rounds it has sent updates in"}});
+  }
+
   SessionOptions session_options;
   session_options.run_id = agreed.id;
   session_options.name = name;
@@ -225,6 +231,7 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
   session_options.weights = base.weights;
   session_options.tokenizer = base.tokenizer.hash();
   session_options.max_wait_s = options.max_wait_s;
+  session_options.min_separation = agreed.spec.privacy.min_separation;
   session_options.secure = secure.get();
   Session session(*transport, *runner, updates, std::move(session_options));
   const Status outcome = session.Run(stop);

@@ -18,7 +18,7 @@ struct Session::Impl {
       : transport(t),
         runner(r),
         options(std::move(o)),
-        worker(t, r, updates, tasks, identity, options.run_id, options.secure) {}
+        worker(t, r, updates, tasks, identity, options.run_id, options.secure, options.min_separation) {}
 
   // Constant, or synchronised by themselves.
   Transport& transport;

@@ -26,6 +26,8 @@ struct SessionOptions {
   /// A coordinator that cannot be reached for this long, from the first failure on, ends the session; 0: it is waited
   /// for for ever.
   double max_wait_s = 0;
+  /// Rounds from one that a client sends an update in to the next, at least; 0: any.
+  std::uint32_t min_separation = 0;
   /// Of a run with secure aggregation; must outlive the session. Null: the run has none.
   SecureClients* secure = nullptr;
 };

@@ -49,16 +49,17 @@ class Identity {
 class Worker {
  public:
   /// All references must outlive the worker.
-  /// `secure`: null where updates go to the coordinator as they are.
+  /// `secure`: null where updates go to the coordinator as they are. `min_separation`: SessionOptions'.
   Worker(Transport& transport, Runner& runner, UpdateStore& updates, TaskQueue& tasks, const Identity& identity,
-         std::string run_id, SecureClients* secure = nullptr)
+         std::string run_id, SecureClients* secure = nullptr, std::uint32_t min_separation = 0)
       : transport_(transport),
         runner_(runner),
         updates_(updates),
         tasks_(tasks),
         identity_(identity),
         run_id_(std::move(run_id)),
-        secure_(secure) {}
+        secure_(secure),
+        min_separation_(min_separation) {}
 
   /// Does one task and hands in its answer; a failure is logged and told to the coordinator.
   void Do(const Work& work);
@@ -74,6 +75,8 @@ class Worker {
   /// The client's own tensors after its last training; empty where the run leaves clients none.
   Result<Bytes> PersonalOf(const TaskKey& key) const;
   Result<KeptUpdate> TrainOrFind(const TaskKey& key, const TrainWork& work, std::size_t index);
+  /// Whatever the coordinator says: how far this client's noise reaches is reckoned for rounds that are so far apart.
+  Status CheckSeparation(const TaskKey& key) const;
   Status Upload(const TaskKey& key, const KeptUpdate& update);
   /// Its run, task and hashes are filled in.
   Status Upload(const TaskKey& key, v1::UploadManifest& manifest, ByteSpan content);
@@ -89,6 +92,7 @@ class Worker {
   const Identity& identity_;
   const std::string run_id_;
   SecureClients* const secure_;
+  const std::uint32_t min_separation_;
   /// The parameters fetched last: all clients of a round start from the same.
   BlobRef params_ref_;
   Bytes params_;
