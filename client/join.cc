@@ -232,6 +232,12 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
                {{"reason", "without --state this client's own parts of the model end with the process"}});
   }
 
+  if (agreed.spec.privacy.correlated() && options.state.empty() && !options.evaluator) {
+    LogWarning(
+        "sent.not_kept",
+        {{"reason", "without --state this client forgets with the process which rounds it has sent updates in"}});
+  }
+
   SessionOptions session_options;
   session_options.run_id = agreed.id;
   session_options.name = name;
@@ -239,7 +245,7 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
   session_options.weights = base.weights;
   session_options.tokenizer = base.tokenizer.hash();
   session_options.max_wait_s = options.max_wait_s;
-  session_options.guards = {secure.get(), own ? &*own : nullptr};
+  session_options.guards = {secure.get(), own ? &*own : nullptr, agreed.spec.privacy.min_separation};
   Session session(*transport, *runner, updates, std::move(session_options));
   const Status outcome = session.Run(stop);
   if (outcome.ok()) updates.Clear();

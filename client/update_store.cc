@@ -17,7 +17,7 @@ namespace fedpeft::client {
 namespace {
 
 constexpr std::string_view kUpdatePrefix = "update-";
-constexpr std::uint64_t kMaxUnmaskedBytes = std::uint64_t{16} << 20;
+constexpr std::uint64_t kMaxRecordBytes = std::uint64_t{16} << 20;
 constexpr std::uint64_t kMaxUpdateBytes = std::uint64_t{1} << 40;
 
 /// File: one line of JSON that says what follows, then the payload, then the client's own tensors.
@@ -184,15 +184,15 @@ Result<Bytes> UpdateStore::Personal(const std::string& run_id, const std::string
   return Bytes(file->personal().begin(), file->personal().end());
 }
 
-std::string UpdateStore::UnmaskedPathOf(const std::string& client) const {
-  return JoinPath(folder_, "unmasked-" + FileNameOf(client));
+std::string UpdateStore::RecordPathOf(const std::string& what, const std::string& client) const {
+  return JoinPath(folder_, what + "-" + FileNameOf(client));
 }
 
 namespace {
 
-/// By run, the last round in which the client unmasked a sum. Errors: UpdateStore::IsUnmasked's.
-Result<nlohmann::json> ReadUnmasked(const std::string& path) {
-  const Result<std::string> text = ReadFile(path, kMaxUnmaskedBytes);
+/// By run, the last round in which the client did what the file records. Errors: UpdateStore::IsUnmasked's.
+Result<nlohmann::json> ReadRecord(const std::string& path) {
+  const Result<std::string> text = ReadFile(path, kMaxRecordBytes);
   if (text.status().code() == Code::kNotFound) return nlohmann::json::object();
   if (!text.ok()) return text.status();
   nlohmann::json rounds = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
@@ -200,18 +200,34 @@ Result<nlohmann::json> ReadUnmasked(const std::string& path) {
   return rounds;
 }
 
-}  // namespace
+Result<std::uint32_t> LastRound(const std::string& path, const std::string& run_id) {
+  ASSIGN_OR_RETURN(const nlohmann::json rounds, ReadRecord(path));
+  return Field<std::uint32_t>(rounds, run_id.c_str());
+}
 
-Status UpdateStore::MarkUnmasked(const std::string& run_id, const std::string& client, std::uint32_t round) {
-  const std::string path = UnmaskedPathOf(client);
-  ASSIGN_OR_RETURN(nlohmann::json rounds, ReadUnmasked(path));
+Status MarkRound(const std::string& path, const std::string& run_id, std::uint32_t round) {
+  ASSIGN_OR_RETURN(nlohmann::json rounds, ReadRecord(path));
   rounds[run_id] = std::max(round, Field<std::uint32_t>(rounds, run_id.c_str()));
   return WriteFileAtomically(path, AsBytes(rounds.dump()));
 }
 
+}  // namespace
+
+Status UpdateStore::MarkUnmasked(const std::string& run_id, const std::string& client, std::uint32_t round) {
+  return MarkRound(RecordPathOf("unmasked", client), run_id, round);
+}
+
 Result<bool> UpdateStore::IsUnmasked(const std::string& run_id, const std::string& client, std::uint32_t round) const {
-  ASSIGN_OR_RETURN(const nlohmann::json rounds, ReadUnmasked(UnmaskedPathOf(client)));
-  return round <= Field<std::uint32_t>(rounds, run_id.c_str());
+  ASSIGN_OR_RETURN(const std::uint32_t last, LastRound(RecordPathOf("unmasked", client), run_id));
+  return round <= last;
+}
+
+Status UpdateStore::MarkSent(const std::string& run_id, const std::string& client, std::uint32_t round) {
+  return MarkRound(RecordPathOf("sent", client), run_id, round);
+}
+
+Result<std::uint32_t> UpdateStore::LastSent(const std::string& run_id, const std::string& client) const {
+  return LastRound(RecordPathOf("sent", client), run_id);
 }
 
 std::string UpdateStore::LedgerPath(const std::string& client) const {

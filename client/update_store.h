@@ -1,6 +1,6 @@
 // The client's state folder: its name, the update that each client trained last, its own tensors after it, and in which
-// rounds it has unmasked a sum. They outlive the process, so that a coordinator or client that dies costs no second
-// training, and nobody gets a second sum of a round.
+// rounds it has sent one and unmasked a sum. They outlive the process, so that a coordinator or client that dies costs
+// no second training, and nobody gets a second sum of a round, or rounds that are too near.
 #pragma once
 
 #include <cstdint>
@@ -58,13 +58,18 @@ class UpdateStore {
   Result<bool> IsUnmasked(const std::string& run_id, const std::string& client, std::uint32_t round) const;
   /// Where the client's privacy ledger is (ledger.h).
   std::string LedgerPath(const std::string& client) const;
+  /// The client's update of this round leaves it, as far as it knows into a sum; durable when it returns.
+  Status MarkSent(const std::string& run_id, const std::string& client, std::uint32_t round);
+  /// The last round that it sent one in; 0: none. Errors: kDataLoss for a damaged file, and the file's.
+  Result<std::uint32_t> LastSent(const std::string& run_id, const std::string& client) const;
   /// Forgets every kept update; their run is over.
   void Clear();
 
  private:
   UpdateStore(std::string folder, bool temporary, FolderLock lock);
   std::string PathOf(const std::string& client) const;
-  std::string UnmaskedPathOf(const std::string& client) const;
+  /// Of the file with the last round of each run in which the client has done that.
+  std::string RecordPathOf(const std::string& what, const std::string& client) const;
 
   std::string folder_;
   bool temporary_;

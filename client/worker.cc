@@ -122,9 +122,22 @@ Result<KeptUpdate> Worker::TrainOrFind(const TaskKey& key, const TrainWork& work
   return kept;
 }
 
+Status Worker::CheckSeparation(const TaskKey& key) const {
+  if (guards_.min_separation == 0) return OkStatus();
+  ASSIGN_OR_RETURN(const std::uint32_t last, updates_.LastSent(run_id_, key.client));
+  const std::uint64_t next = std::uint64_t{last} + guards_.min_separation;
+  if (last == 0 || key.round == last || key.round >= next) return OkStatus();
+  return FailedPrecondition("round " + std::to_string(key.round) + ": this client sent an update in round " +
+                            std::to_string(last) + ", and privacy.min_separation lets it send the next in round " +
+                            std::to_string(next));
+}
+
 Status Worker::Perform(const TaskKey& key, const TrainWork& work) {
   ASSIGN_OR_RETURN(const std::size_t index, IndexOf(key));
+  RETURN_IF_ERROR(CheckSeparation(key));
   ASSIGN_OR_RETURN(const KeptUpdate update, TrainOrFind(key, work, index));
+  // Before it leaves: what the coordinator makes of it does not show here.
+  if (guards_.min_separation > 0) RETURN_IF_ERROR(updates_.MarkSent(run_id_, key.client, key.round));
   if (guards_.secure == nullptr) return Upload(key, update);
   v1::SubmitRequest request;
   request.mutable_trained();

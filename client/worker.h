@@ -49,12 +49,14 @@ class Identity {
 
 class Worker {
  public:
-  /// What the run's guards make of an update; null: not that.
+  /// What guards the run's clients; null: not that.
   struct Guards {
     /// Updates are summed under masks.
     SecureClients* secure = nullptr;
     /// Each client hides its own.
     OwnPrivacy* own = nullptr;
+    /// Rounds from one that a client sends an update in to the next, at least; 0: any.
+    std::uint32_t min_separation = 0;
 
     /// Clients tell nothing of themselves beside their updates.
     bool reticent() const { return secure != nullptr || own != nullptr; }
@@ -85,6 +87,8 @@ class Worker {
   /// The client's own tensors after its last training; empty where the run leaves clients none.
   Result<Bytes> PersonalOf(const TaskKey& key) const;
   Result<KeptUpdate> TrainOrFind(const TaskKey& key, const TrainWork& work, std::size_t index);
+  /// Whatever the coordinator says: how far this client's noise reaches is reckoned for rounds that are so far apart.
+  Status CheckSeparation(const TaskKey& key) const;
   Status Upload(const TaskKey& key, const KeptUpdate& update);
   /// Its run, task and hashes are filled in.
   Status Upload(const TaskKey& key, v1::UploadManifest& manifest, ByteSpan content);

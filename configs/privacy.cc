@@ -17,8 +17,9 @@ Status AddRounds(const RunSpec& run, std::uint32_t first, std::uint32_t last, pr
     const std::uint32_t from = std::max(first, begin), to = std::min(last + 1, begin + phase.rounds);
     begin += phase.rounds;
     if (from >= to) continue;
-    ASSIGN_OR_RETURN(const privacy::Release release, RoundRelease(run, from));
-    RETURN_IF_ERROR(accountant.Add(release, to - from));
+    ASSIGN_OR_RETURN(const std::optional<privacy::Release> release, RoundRelease(run, from));
+    // Correlated noise: the first round's is of all.
+    if (release) RETURN_IF_ERROR(accountant.Add(*release, run.privacy.correlated() ? 1 : to - from));
   }
   return OkStatus();
 }
@@ -29,7 +30,7 @@ Status AddAll(const std::vector<privacy::Release>& releases, privacy::Accountant
 }
 
 /// Of clients' noise: all of them together make it, in steps of the grid, so that nothing else is rounded.
-Result<privacy::Release> ClientsRelease(const RunSpec& run, std::uint32_t round, double sampling) {
+Result<std::optional<privacy::Release>> ClientsRelease(const RunSpec& run, std::uint32_t round, double sampling) {
   SecureSumSpec spec;
   spec.round = round;
   spec.values = run.privacy.values;
@@ -43,7 +44,18 @@ Result<privacy::Release> ClientsRelease(const RunSpec& run, std::uint32_t round,
   // Of whole numbers none is shorter than its square.
   release.noise.l1 =
       std::min(std::sqrt(static_cast<double>(release.noise.elements)), release.noise.l2) * release.noise.l2;
-  return privacy::Release(release);
+  return std::optional<privacy::Release>(release);
+}
+
+/// Correlated noise is for all rounds or none.
+Status CheckWhole(const RunSpec& run) {
+  ASSIGN_OR_RETURN(const double epsilon, EpsilonOf(run, {privacy::GaussianSum{run.privacy.noise_multiplier}}));
+  if (IsWithin(epsilon, run.privacy.budget)) return OkStatus();
+  return FailedPrecondition("privacy.budget.epsilon: got " + std::to_string(run.privacy.budget.epsilon) +
+                            ", want at least the " + std::to_string(epsilon) + " that all " +
+                            std::to_string(run.total_rounds()) +
+                            " rounds of dp_ftrl cost together, of which none can "
+                            "be had alone (or more noise: privacy.noise_multiplier auto finds the least)");
 }
 
 }  // namespace
@@ -59,17 +71,17 @@ std::uint32_t MostInRound(const RunSpec& run, const PhaseSpec& phase) {
   return std::min(run.privacy.population, static_cast<std::uint32_t>(most));
 }
 
-Result<privacy::Release> RoundRelease(const RunSpec& run, std::uint32_t round) {
+Result<std::optional<privacy::Release>> RoundRelease(const RunSpec& run, std::uint32_t round) {
+  using Found = std::optional<privacy::Release>;
+  const double noise = run.privacy.noise_multiplier;
+  if (run.privacy.correlated()) return round == 1 ? Found(privacy::GaussianSum{noise}) : Found();
   const std::uint32_t population = run.privacy.population, cap = run.privacy.max_cohort;
   // Over the sensitivity to a client's having other data: twice the norm.
-  if (run.privacy.own()) return privacy::Release(privacy::GaussianSum{run.privacy.noise_multiplier / 2});
+  if (run.privacy.own()) return Found(privacy::GaussianSum{noise / 2});
   const double sampling = static_cast<double>(run.PhaseAt(round).cohort) / population;
-  const double noise = run.privacy.noise_multiplier;
   if (run.privacy.distributed()) return ClientsRelease(run, round, sampling);
-  if (cap > 0 && cap < population) {
-    return privacy::Release(privacy::CappedPoissonSum{population, sampling, cap, noise});
-  }
-  return privacy::Release(privacy::PoissonSum{sampling, noise});
+  if (cap > 0 && cap < population) return Found(privacy::CappedPoissonSum{population, sampling, cap, noise});
+  return Found(privacy::PoissonSum{sampling, noise});
 }
 
 Status ResolveNoise(RunSpec& run) {
@@ -90,7 +102,11 @@ Status ResolveNoise(RunSpec& run) {
     }
     round += phase.rounds;
   }
-  return OkStatus();
+  return run.privacy.correlated() ? CheckWhole(run) : OkStatus();
+}
+
+privacy::CorrelationSpec CorrelationOf(const RunSpec& run) {
+  return {run.total_rounds(), run.privacy.min_separation};
 }
 
 Result<TrainingRelease> TrainingReleases::Of(std::size_t examples) {
@@ -104,8 +120,8 @@ Result<TrainingRelease> TrainingReleases::Of(std::size_t examples) {
 
 Result<TrainingRelease> TrainingReleases::Reckon(std::size_t examples) const {
   if (!run_.privacy.example) {
-    ASSIGN_OR_RETURN(const privacy::Release release, RoundRelease(run_, 1));
-    return TrainingRelease{release};
+    ASSIGN_OR_RETURN(const std::optional<privacy::Release> release, RoundRelease(run_, 1));
+    return TrainingRelease{*release};
   }
   const double rate = std::min(1.0, run_.train.batch_size / static_cast<double>(examples));
   const auto times = static_cast<std::uint64_t>(StepsOf(run_.train, examples));

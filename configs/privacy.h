@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "configs/run.h"
 #include "peft/core/status.h"
 #include "privacy/accounting/accountant.h"
+#include "privacy/mechanism/correlated.h"
 
 namespace fedpeft {
 
@@ -23,13 +25,17 @@ std::uint32_t MostInRound(const RunSpec& run, const PhaseSpec& phase);
 // Pre, everywhere below: run.privacy.on().
 
 /// Where the noise multiplier is left to us (0), sets the least with which all rounds stay within the budget; takes
-/// seconds. Pre, of what follows: it is set. Errors: NoiseFor's, RoundRelease's; AdaptiveClip::VectorNoise's.
+/// seconds. Pre, of what follows: it is set. Errors: NoiseFor's, RoundRelease's; AdaptiveClip::VectorNoise's;
+/// kFailedPrecondition where correlated noise is beyond the budget, which all rounds spend together.
 Status ResolveNoise(RunSpec& run);
 
-/// What that round of the run releases; where clients hide themselves, of one that is in it. Pre: examples are not what
-/// is hidden. Errors:
-/// distributed: SecureSumOf's, none once it has had none.
-Result<privacy::Release> RoundRelease(const RunSpec& run, std::uint32_t round);
+/// What that round of the run releases, where clients hide themselves of one that is in it; nothing where an earlier
+/// round's release is of it too: under correlated noise the first round's is of all. Errors: distributed:
+/// SecureSumOf's, none once it has had none.
+Result<std::optional<privacy::Release>> RoundRelease(const RunSpec& run, std::uint32_t round);
+
+/// Pre: run.privacy.correlated().
+privacy::CorrelationSpec CorrelationOf(const RunSpec& run);
 
 /// What one training of a client releases, the same so many times.
 struct TrainingRelease {

@@ -149,7 +149,7 @@ static_assert(static_cast<int>(TrainSpec::BaseDtype::kBfloat16) + 1 == v1::Train
 static_assert(static_cast<int>(TrainSpec::Schedule::kCosine) + 1 == v1::LearningRateSchedule::COSINE);
 static_assert(static_cast<int>(ReducerSpec::Weights::kUniform) + 1 == v1::Reducer::UNIFORM);
 static_assert(static_cast<int>(ServerOptimizerSpec::Kind::kFedYogi) + 1 == v1::ServerOptimizer::FEDYOGI);
-static_assert(static_cast<int>(PrivacySpec::Mechanism::kExampleLevel) + 1 == v1::Privacy::EXAMPLE_LEVEL);
+static_assert(static_cast<int>(PrivacySpec::Mechanism::kDpFtrl) + 1 == v1::Privacy::DP_FTRL);
 static_assert(static_cast<int>(ProblemType::kLanguageModelling) + 1 == v1::Problem::LANGUAGE_MODELLING);
 static_assert(static_cast<int>(Metric::kTokenAccuracy) + 1 == v1::Evaluation::TOKEN_ACCURACY);
 
@@ -262,6 +262,7 @@ PrivacySpec configs::ToPrivacy(const v1::Privacy& privacy) {
   if (spec.mechanism == PrivacySpec::Mechanism::kExampleLevel) spec.example = {spec.clip, spec.noise_multiplier};
   spec.population = privacy.population();
   spec.max_cohort = privacy.max_cohort();
+  spec.min_separation = privacy.min_separation();
   return spec;
 }
 

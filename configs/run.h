@@ -134,7 +134,7 @@ struct ExamplePrivacySpec {
 
 /// Differential privacy of what is released.
 struct PrivacySpec {
-  enum class Mechanism { kNone, kCentral, kDistributed, kLocal, kExampleLevel } mechanism = Mechanism::kNone;
+  enum class Mechanism { kNone, kCentral, kDistributed, kLocal, kExampleLevel, kDpFtrl } mechanism = Mechanism::kNone;
   privacy::PrivacyBudget budget;
   privacy::AccountantKind accountant = privacy::AccountantKind::kPld;
   /// The L2 norm of an update in the first round, and how it goes on.
@@ -150,6 +150,8 @@ struct PrivacySpec {
   std::uint64_t values = 0;
   /// Of kExampleLevel: what clients do while they train. train.batch_size is then what is expected of a batch.
   std::optional<ExamplePrivacySpec> example = {};
+  /// Rounds from one of a client's to the next, at least; of kDpFtrl only.
+  std::uint32_t min_separation = 0;
 
   bool on() const { return mechanism != Mechanism::kNone; }
   bool central() const { return mechanism == Mechanism::kCentral; }
@@ -157,8 +159,14 @@ struct PrivacySpec {
   bool distributed() const { return mechanism == Mechanism::kDistributed; }
   /// Each client hides itself, or its examples, by noise of its own, and has a ledger of its own.
   bool own() const { return mechanism == Mechanism::kLocal || mechanism == Mechanism::kExampleLevel; }
-  /// Rounds are releases in the coordinator's ledger, of cohorts that are drawn in secret.
+  /// A round's cohort is drawn in secret.
   bool sampled() const { return central() || distributed(); }
+  /// The coordinator adds noise that is correlated over rounds, in which nobody is sampled.
+  bool correlated() const { return mechanism == Mechanism::kDpFtrl; }
+  /// The coordinator clips, and adds the noise.
+  bool at_coordinator() const { return central() || correlated(); }
+  /// Rounds are releases in the coordinator's ledger.
+  bool in_ledger() const { return sampled() || correlated(); }
 };
 
 struct RunSpec {

@@ -67,7 +67,7 @@ void CheckOwnNoise(const v1::RunConfig& config, Rules& rules) {
   const v1::Privacy& privacy = config.privacy();
   const bool examples = ToPrivacy(privacy).example.has_value();
   const std::string with = std::string("with privacy.mechanism ") + (examples ? "example_level" : "local");
-  rules.RequireDefaults("privacy", privacy, {"population", "max_cohort"}, with);
+  rules.RequireDefaults("privacy", privacy, {"population", "max_cohort", "min_separation"}, with);
   rules.Require(privacy.clip().adaptive().quantile() == 0, "privacy.clip.adaptive.quantile",
                 "got one, want 0 " + with + " (whether a client is within the norm would be a release of its own)");
   if (examples) {
@@ -90,11 +90,10 @@ void CheckMechanism(const v1::RunConfig& config, Rules& rules) {
   const v1::SecureAggregation& secure = config.secure_aggregation();
   const bool masked = secure.mode() == v1::SecureAggregation::PAIRWISE;
   if (ToPrivacy(privacy).own()) return CheckOwnNoise(config, rules);
-  if (ToPrivacy(privacy).central()) {
-    return rules.Require(
-        !masked, "secure_aggregation.mode",
-        "got pairwise, want none with privacy.mechanism central: the coordinator clips each update, so it sees it "
-        "(mechanism distributed goes with pairwise)");
+  if (ToPrivacy(privacy).at_coordinator()) {
+    return rules.Require(!masked, "secure_aggregation.mode",
+                         "got pairwise, want none with privacy.mechanism central or dp_ftrl: the coordinator clips "
+                         "each update, so it sees it (mechanism distributed goes with pairwise)");
   }
   const std::string with = "with privacy.mechanism distributed";
   rules.Require(masked, "secure_aggregation.mode",
@@ -110,12 +109,9 @@ void CheckMechanism(const v1::RunConfig& config, Rules& rules) {
     rules.RequireDefaults("secure_aggregation", secure, {"range"}, with + ", where the clip norm is the range");
 }
 
-void CheckPrivatePhase(const std::string& path, const PhaseSpec& phase, const v1::Privacy& privacy, Rules& rules) {
+/// How a round's clients are sampled.
+void CheckSampling(const std::string& path, const PhaseSpec& phase, const v1::Privacy& privacy, Rules& rules) {
   const std::string participation = path + ".participation";
-  rules.Require(phase.reducer.weights == ReducerSpec::Weights::kUniform, path + ".reducer.weights",
-                "got examples, want uniform under privacy (weights would tell of the clients' data, and the bound is "
-                "for clients that count the same)");
-  if (!ToPrivacy(privacy).sampled()) return;
   rules.Require(phase.cohort >= 1 && phase.cohort <= privacy.population(), participation + ".cohort",
                 "got " + std::to_string(phase.cohort) + ", want 1 to privacy.population (each client is in a round " +
                     "with the probability cohort / population)");
@@ -127,8 +123,61 @@ void CheckPrivatePhase(const std::string& path, const PhaseSpec& phase, const v1
   rules.Require(privacy.max_cohort() == 0 || privacy.max_cohort() >= phase.cohort, "privacy.max_cohort",
                 "got " + std::to_string(privacy.max_cohort()) + ", want at least the cohort (" +
                     std::to_string(phase.cohort) + "), which is only the number that is expected");
-  rules.Require(phase.over_selection == 0, participation + ".over_selection",
+}
+
+void CheckSampled(const v1::Privacy& privacy, const std::vector<PhaseSpec>& schedule, Rules& rules) {
+  const std::uint32_t population = privacy.population();
+  rules.Require(population > 0, "privacy.population", "is missing, want how many clients there are");
+  rules.RequireDefaults("privacy", privacy, {"min_separation"}, "but with mechanism dp_ftrl");
+  rules.Require(
+      privacy.budget().delta() * population < 1, "privacy.budget.delta",
+      "is 1 / population or more, want well below it (with that chance everything may be told of one client)");
+  for (std::size_t i = 0; i < schedule.size(); ++i) {
+    CheckSampling("schedule." + std::to_string(i), schedule[i], privacy, rules);
+  }
+}
+
+/// What is required of rounds whoever is drawn.
+void CheckPrivatePhase(const std::string& path, const PhaseSpec& phase, const v1::Privacy& privacy, Rules& rules) {
+  rules.Require(phase.reducer.weights == ReducerSpec::Weights::kUniform, path + ".reducer.weights",
+                "got examples, want uniform under privacy (weights would tell of the clients' data, and the bound is "
+                "for clients that count the same)");
+  rules.Require(phase.over_selection == 0 || ToPrivacy(privacy).own(), path + ".participation.over_selection",
                 "got a share of extra clients, want 0 under privacy (who is in a round may not depend on who is fast)");
+}
+
+/// Correlated noise is for one kind of round, and for clients whose rounds are far apart.
+void CheckCorrelated(const v1::RunConfig& config, const std::vector<PhaseSpec>& schedule, Rules& rules) {
+  const v1::Privacy& privacy = config.privacy();
+  const std::string with = "with privacy.mechanism dp_ftrl";
+  rules.RequireDefaults("privacy", privacy, {"population", "max_cohort"}, with + ", where nobody is sampled");
+  rules.Require(privacy.clip().adaptive().quantile() == 0, "privacy.clip.adaptive.quantile",
+                "got one, want 0 " + with + " (its noise is made for the same norm in all rounds)");
+  rules.Require(privacy.min_separation() > 0, "privacy.min_separation",
+                "is missing, want how many rounds a client's are apart at least " + with);
+  rules.Require(schedule.size() == 1, "schedule",
+                "got " + std::to_string(schedule.size()) + " phases, want one " + with +
+                    " (a round takes off what earlier ones added, to the same values over the same clients)");
+  if (schedule.size() != 1 || privacy.min_separation() == 0) return;
+  const PhaseSpec& phase = schedule[0];
+  const std::string participation = "schedule.0.participation";
+  rules.Require(phase.views.size() < 2, "schedule.0.views",
+                "got " + std::to_string(phase.views.size()) + ", want at most one " + with +
+                    " (a round takes off what earlier ones added to the same values)");
+  rules.Require(phase.cohort > 0, participation + ".cohort",
+                "got 0, want a number " + with + ": the mean is over so many, whoever comes");
+  rules.Require(
+      phase.min_clients <= phase.cohort, participation + ".min_clients",
+      "got " + std::to_string(phase.min_clients) + ", want at most the cohort (" + std::to_string(phase.cohort) + ")");
+  const std::uint64_t apart = std::min(privacy.min_separation(), phase.rounds);
+  const std::uint64_t fewest = apart * phase.min_clients;
+  rules.Require(config.limits().max_clients() >= fewest, "limits.max_clients",
+                "got " + std::to_string(config.limits().max_clients()) + ", want at least " + std::to_string(fewest) +
+                    ": so many are min_clients in each of " + std::to_string(apart) +
+                    " rounds, of which a client may be in one");
+  rules.Require(privacy.budget().delta() * static_cast<double>(apart * phase.cohort) < 1, "privacy.budget.delta",
+                "is 1 / (cohort · min_separation) or more, want well below 1 / all clients (with that chance "
+                "everything may be told of one client)");
 }
 
 }  // namespace
@@ -159,7 +208,8 @@ void CheckPrivacy(const v1::RunConfig& config, Rules& rules) {
   const v1::Privacy& privacy = config.privacy();
   if (!ToPrivacy(privacy).on()) {
     const std::string where = "with mechanism none";
-    rules.RequireDefaults("privacy", privacy, {"noise_multiplier", "accountant", "population", "max_cohort"}, where);
+    rules.RequireDefaults("privacy", privacy,
+                          {"noise_multiplier", "accountant", "population", "max_cohort", "min_separation"}, where);
     rules.RequireDefaults("privacy.budget", privacy.budget(), {"epsilon", "delta"}, where);
     rules.RequireDefaults("privacy.clip", privacy.clip(), {"norm"}, where);
     rules.RequireDefaults("privacy.clip.adaptive", privacy.clip().adaptive(),
@@ -168,15 +218,11 @@ void CheckPrivacy(const v1::RunConfig& config, Rules& rules) {
   }
   CheckNoise(privacy, rules);
   CheckMechanism(config, rules);
-  const std::uint32_t population = privacy.population();
-  rules.Require(population > 0 || !ToPrivacy(privacy).sampled(), "privacy.population",
-                "is missing, want how many clients there are");
-  rules.Require(
-      privacy.budget().delta() * population < 1, "privacy.budget.delta",
-      "is 1 / population or more, want well below it (with that chance everything may be told of one client)");
   rules.Require(config.peft().method() != v1::Peft::ADALORA, "peft.method",
                 "got adalora, want another one under privacy (its scores are a release of their own, without noise)");
   const std::vector<PhaseSpec> schedule = ToSchedule(config);
+  if (ToPrivacy(privacy).correlated()) CheckCorrelated(config, schedule, rules);
+  if (ToPrivacy(privacy).sampled()) CheckSampled(privacy, schedule, rules);
   for (std::size_t i = 0; i < schedule.size(); ++i) {
     CheckPrivatePhase("schedule." + std::to_string(i), schedule[i], privacy, rules);
   }

@@ -14,6 +14,12 @@ privacy::Release RoundOf(const BudgetPlan& plan, double noise) {
   return privacy::PoissonSum{plan.sampling, noise};
 }
 
+/// Of that many rounds, or of all.
+Status AddRounds(const BudgetPlan& plan, double noise, std::uint32_t rounds, privacy::Accountant& accountant) {
+  if (plan.min_separation) return accountant.Add(privacy::GaussianSum{noise});
+  return accountant.Add(RoundOf(plan, noise), rounds);
+}
+
 Status Check(const BudgetPlan& plan) {
   if (plan.rounds < 1) return InvalidArgument("rounds: got 0, want 1 or more of a plan (or the state folder of a run)");
   if (!(plan.delta > 0 && plan.delta < 1)) return InvalidArgument("delta: want more than 0 and less than 1");
@@ -21,6 +27,7 @@ Status Check(const BudgetPlan& plan) {
   if (plan.epsilon.has_value() == plan.noise_multiplier.has_value()) {
     return InvalidArgument("budget: want either an epsilon, to find the noise for, or a noise multiplier");
   }
+  if (plan.min_separation && *plan.min_separation < 1) return InvalidArgument("min separation: got 0, want 1 or more");
   return OkStatus();
 }
 
@@ -42,6 +49,14 @@ std::string Number(double value) {
   return text;
 }
 
+constexpr const char* kAllAtOnce =
+    "\nAll rounds are one release, spent with the first. Who takes part in which is no secret.\n";
+
+std::string KnownParticipation(double epsilon) {
+  return "\nTo whoever knows that a client took part, as the coordinator does, each of its rounds costs epsilon " +
+         Number(epsilon) + ".\n";
+}
+
 }  // namespace
 
 Result<BudgetForecast> Forecast(const BudgetPlan& plan) {
@@ -52,14 +67,14 @@ Result<BudgetForecast> Forecast(const BudgetPlan& plan) {
   } else {
     ASSIGN_OR_RETURN(forecast.noise_multiplier, privacy::NoiseFor({*plan.epsilon, plan.delta}, plan.accountant,
                                                                   [&](privacy::Accountant& accountant, double noise) {
-                                                                    return accountant.Add(RoundOf(plan, noise),
-                                                                                          plan.rounds);
+                                                                    return AddRounds(plan, noise, plan.rounds,
+                                                                                     accountant);
                                                                   }));
   }
   privacy::Accountant accountant(plan.accountant);
   std::uint32_t before = 0;
-  for (const std::uint32_t rounds : Steps(plan.rounds)) {
-    RETURN_IF_ERROR(accountant.Add(RoundOf(plan, forecast.noise_multiplier), rounds - before));
+  for (const std::uint32_t rounds : plan.min_separation ? std::vector{plan.rounds} : Steps(plan.rounds)) {
+    RETURN_IF_ERROR(AddRounds(plan, forecast.noise_multiplier, rounds - before, accountant));
     forecast.rows.push_back({rounds, accountant.Epsilon(plan.delta)});
     before = rounds;
   }
@@ -72,7 +87,15 @@ Result<BudgetForecast> Forecast(const BudgetPlan& plan) {
 std::string ForecastText(const BudgetPlan& plan, const BudgetForecast& forecast) {
   std::string text = "noise multiplier " + Number(forecast.noise_multiplier);
   if (plan.epsilon) text += ", the least for epsilon " + Number(*plan.epsilon);
-  text += "\ndelta " + Number(plan.delta) + ", sampling rate " + Number(plan.sampling);
+  text += "\ndelta " + Number(plan.delta);
+  if (plan.min_separation) {
+    const privacy::CorrelationSpec spec{plan.rounds, *plan.min_separation};
+    text += ", clients in at most " + std::to_string(spec.participations()) + " rounds, " +
+            std::to_string(spec.separation) + " apart: noise of " +
+            Number(forecast.noise_multiplier * spec.Sensitivity()) + " times the clip norm";
+  } else {
+    text += ", sampling rate " + Number(plan.sampling);
+  }
   if (plan.cap) {
     text += ", at most " + std::to_string(plan.cap->cap) + " of " + std::to_string(plan.cap->clients) + " clients";
   }
@@ -82,16 +105,22 @@ std::string ForecastText(const BudgetPlan& plan, const BudgetForecast& forecast)
     std::snprintf(line, sizeof(line), "%10u %10.4f\n", row.rounds, row.epsilon);
     text += line;
   }
-  return text +
-         "\nTo whoever knows that a client took part, as the coordinator does, each of its rounds costs epsilon " +
-         Number(forecast.known_participation) + ".\n";
+  if (plan.min_separation) return text + kAllAtOnce;
+  return text + KnownParticipation(forecast.known_participation);
 }
 
 std::string ForecastJson(const BudgetPlan& plan, const BudgetForecast& forecast) {
   nlohmann::ordered_json json;
   json["noise_multiplier"] = forecast.noise_multiplier;
   json["delta"] = plan.delta;
-  json["sampling"] = plan.sampling;
+  if (plan.min_separation) {
+    const privacy::CorrelationSpec spec{plan.rounds, *plan.min_separation};
+    json["min_separation"] = spec.separation;
+    json["participations"] = spec.participations();
+    json["sensitivity"] = spec.Sensitivity();
+  } else {
+    json["sampling"] = plan.sampling;
+  }
   json["accountant"] = NameOf(plan.accountant);
   json["rounds"] = nlohmann::ordered_json::array();
   for (const BudgetForecast::Row& row : forecast.rows) {
@@ -116,14 +145,15 @@ Result<BudgetStatus> ReadBudget(StateReader& state) {
   status.releases = static_cast<std::uint32_t>(releases.size());
   status.committed_round = rounds.empty() ? 0 : rounds.back().round;
   status.total_rounds = run.total_rounds();
+  status.one_release = run.privacy.correlated();
   ASSIGN_OR_RETURN(status.spent, EpsilonOf(run, releases));
   RETURN_IF_ERROR(ResolveNoise(run));
   status.noise_multiplier = run.privacy.noise_multiplier;
   ASSIGN_OR_RETURN(status.last_round, LastAffordableRound(run, status.committed_round, releases));
   status.after_next = status.spent;
   if (status.committed_round < status.total_rounds) {
-    ASSIGN_OR_RETURN(const privacy::Release next, RoundRelease(run, status.committed_round + 1));
-    releases.push_back(next);
+    ASSIGN_OR_RETURN(const std::optional<privacy::Release> next, RoundRelease(run, status.committed_round + 1));
+    if (next) releases.push_back(*next);
     ASSIGN_OR_RETURN(status.after_next, EpsilonOf(run, releases));
   }
   ASSIGN_OR_RETURN(status.known_participation, EpsilonOf(run, {privacy::GaussianSum{status.noise_multiplier}}));
@@ -133,13 +163,12 @@ Result<BudgetStatus> ReadBudget(StateReader& state) {
 std::string BudgetText(const BudgetStatus& status) {
   return "spent       epsilon " + Number(status.spent) + " of " + Number(status.budget.epsilon) + ", delta " +
          Number(status.budget.delta) + ", by " + std::string(NameOf(status.accountant)) + "\n" +  //
-         "released    " + std::to_string(status.releases) + " rounds of " + std::to_string(status.total_rounds) +
-         "\n" +  //
+         "released    " + std::to_string(status.one_release ? status.committed_round : status.releases) +
+         " rounds of " + std::to_string(status.total_rounds) + "\n" +  //
          "next round  epsilon " + Number(status.after_next) + " after it, noise multiplier " +
          Number(status.noise_multiplier) + "\n" +  //
-         "left        " + std::to_string(status.last_round - status.committed_round) + " rounds\n\n" +
-         "To whoever knows that a client took part, as the coordinator does, each of its rounds costs epsilon " +
-         Number(status.known_participation) + ".\n";
+         "left        " + std::to_string(status.last_round - status.committed_round) + " rounds\n" +
+         (status.one_release ? kAllAtOnce : KnownParticipation(status.known_participation));
 }
 
 std::string BudgetJson(const BudgetStatus& status) {

@@ -8,6 +8,7 @@
 
 #include "peft/core/status.h"
 #include "privacy/accounting/accountant.h"
+#include "privacy/mechanism/correlated.h"
 #include "server/state_reader.h"
 
 namespace fedpeft::server {
@@ -22,6 +23,8 @@ struct BudgetPlan {
     std::uint64_t cap = 0;
   };
   std::optional<Cap> cap;
+  /// Nobody is sampled, a client's rounds are so many apart, and the noise is correlated: all rounds are one release.
+  std::optional<std::uint32_t> min_separation;
   std::uint32_t rounds = 0;
   double delta = 0;
   /// One of them: the noise, or the ε that it is to be found for.
@@ -36,7 +39,7 @@ struct BudgetForecast {
     std::uint32_t rounds = 0;
     double epsilon = 0;
   };
-  /// After 1, 2, 5, 10, … rounds, and all.
+  /// After 1, 2, 5, 10, … rounds, and all; of correlated noise all.
   std::vector<Row> rows;
   /// What one round says about a client to whoever knows that it took part, as the coordinator does.
   double known_participation = 0;
@@ -52,6 +55,8 @@ struct BudgetStatus {
   privacy::PrivacyBudget budget;
   privacy::AccountantKind accountant = privacy::AccountantKind::kPld;
   std::uint32_t releases = 0;
+  /// The first release was of all rounds, for the noise is correlated.
+  bool one_release = false;
   double spent = 0;
   std::uint32_t committed_round = 0;
   std::uint32_t total_rounds = 0;

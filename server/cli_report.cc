@@ -57,23 +57,30 @@ Result<std::string> SecureText(const RunSpec& run, const RunViews& views) {
 }
 
 /// What the run's rounds cost in privacy; nothing where there is none.
-Result<std::string> PrivacyText(const RunSpec& run) {
+Result<std::string> PrivacyText(const RunSpec& run, const RunViews& views) {
   if (!run.privacy.on()) return std::string();
   if (run.privacy.example) {
-    return "  privacy     each client hides its examples, at epsilon " + Short(run.privacy.budget.epsilon) + ", delta " +
-           Short(run.privacy.budget.delta) + " of its own (fedpeft-client budget)\n";
+    return "  privacy     each client hides its examples, at epsilon " + Short(run.privacy.budget.epsilon) +
+           ", delta " + Short(run.privacy.budget.delta) + " of its own (fedpeft-client budget)\n";
   }
   ASSIGN_OR_RETURN(const std::uint32_t last, LastAffordableRound(run, 0, {}));
   std::vector<privacy::Release> releases;
   for (std::uint32_t round = 1; round <= last; ++round) {
-    ASSIGN_OR_RETURN(const privacy::Release release, RoundRelease(run, round));
-    releases.push_back(release);
+    ASSIGN_OR_RETURN(const std::optional<privacy::Release> release, RoundRelease(run, round));
+    if (release) releases.push_back(*release);
   }
   ASSIGN_OR_RETURN(const double epsilon, EpsilonOf(run, releases));
   std::string text = "  privacy     noise multiplier " + Short(run.privacy.noise_multiplier) + ": epsilon " +
                      Short(epsilon) + " of " + Short(run.privacy.budget.epsilon) + " after " + std::to_string(last) +
                      " rounds, delta " + Short(run.privacy.budget.delta) + ", by " +
                      std::string(NameOf(run.privacy.accountant)) + "\n";
+  if (run.privacy.correlated()) {
+    const privacy::CorrelationSpec spec = CorrelationOf(run);
+    text += "              all rounds are one release; a client is in at most " +
+            std::to_string(spec.participations()) + ", " + std::to_string(spec.separation) + " apart; the noise is " +
+            Short(run.privacy.noise_multiplier * spec.Sensitivity()) + " times the clip norm, and takes " +
+            std::to_string(spec.bands() * views.max_update_bytes() * 2 >> 20) + " MiB of the coordinator\n";
+  }
   if (last < run.total_rounds()) {
     text += "              the budget ends the run after round " + std::to_string(last) + " of " +
             std::to_string(run.total_rounds()) + "\n";
@@ -89,7 +96,7 @@ Result<std::string> Summary(const RunArgs& args) {
   ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
   ASSIGN_OR_RETURN(const RunViews views, RunViews::Make(run.plan, run.schedule, layout));
   ASSIGN_OR_RETURN(const std::string secure, SecureText(run, views));
-  ASSIGN_OR_RETURN(const std::string privacy, PrivacyText(run));
+  ASSIGN_OR_RETURN(const std::string privacy, PrivacyText(run, views));
   return args.file + ": good\n" +                                                                  //
          "  run         " + run.name + "\n" +                                                      //
          "  base        " + run.base_name + ", weights sha256 " + Hex(run.weights) + "\n" +        //

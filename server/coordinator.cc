@@ -200,7 +200,7 @@ class Coordinator::Loop {
 
 Result<std::unique_ptr<Coordinator>> Coordinator::Open(CoordinatorOptions options) {
   RunSpec& run = options.run;
-  if (run.privacy.sampled()) {
+  if (run.privacy.in_ledger()) {
     LogInfo("privacy.reckoning", {{"rounds", run.total_rounds()}});  // takes seconds
     RETURN_IF_ERROR(ResolveNoise(run));
   }
@@ -211,7 +211,7 @@ Result<std::unique_ptr<Coordinator>> Coordinator::Open(CoordinatorOptions option
   if (last) {
     ASSIGN_OR_RETURN(Checkpoint checkpoint, store.LoadCheckpoint(last->round, model.layout()));
     RETURN_IF_ERROR(model.Restore(std::move(checkpoint), last->params_sha256).Annotate(options.state_folder));
-    ASSIGN_OR_RETURN(resume, store.LoadResumePoint());
+    ASSIGN_OR_RETURN(resume, store.LoadResumePoint(run.privacy.min_separation));
   } else {
     if (options.start) {
       ASSIGN_OR_RETURN(ParamVector params, options.start());
@@ -219,7 +219,11 @@ Result<std::unique_ptr<Coordinator>> Coordinator::Open(CoordinatorOptions option
     }
     RETURN_IF_ERROR(CommitStart(store, model, options.run));
   }
-  if (run.privacy.sampled()) RETURN_IF_ERROR(ReckonBudget(run, resume));
+  if (run.privacy.in_ledger()) RETURN_IF_ERROR(ReckonBudget(run, resume));
+  if (run.privacy.correlated() && store.run().status != RunStatus::kFinished) {
+    ASSIGN_OR_RETURN(privacy::SecretKey key, store.NoiseKey(resume.committed_round));
+    RETURN_IF_ERROR(model.MakeNoise(std::move(key), resume.committed_round));
+  }
   std::string run_id = store.run().run_id;
   auto loop = std::make_unique<Loop>(std::move(options), std::move(run_id), std::move(model), std::move(store),
                                      std::move(resume));

@@ -6,9 +6,10 @@
 #include "aggregation/server_optimizer.h"
 #include "configs/privacy.h"
 #include "configs/secure.h"
+#include "peft/core/clock.h"
+#include "peft/core/log.h"
 #include "peft/plan/plan.h"
 #include "peft/plan/ranks.h"
-#include "server/private_sum.h"
 
 namespace fedpeft::server {
 namespace {
@@ -106,18 +107,37 @@ Bytes GlobalModel::Encode(const Checkpoint& checkpoint) const {
 }
 
 Result<std::unique_ptr<RoundSum>> GlobalModel::OpenSum(std::uint32_t round, double clip) const {
-  if (!run_.privacy.central()) {
+  if (!run_.privacy.at_coordinator()) {
     ASSIGN_OR_RETURN(aggregation::IntegerSum sum, BeginSum(round));
     return std::unique_ptr<RoundSum>(std::make_unique<ClearSum>(ReducerOf(run_.PhaseAt(round)), std::move(sum)));
   }
+  ASSIGN_OR_RETURN(PrivateSum sum, MakePrivateSum(round, clip));
+  return std::unique_ptr<RoundSum>(std::make_unique<PrivateSum>(std::move(sum)));
+}
+
+Result<PrivateSum> GlobalModel::MakePrivateSum(std::uint32_t round, double clip) const {
   PrivateSum::Setup setup;
   setup.clip = clip;
   setup.noise_multiplier = run_.privacy.noise_multiplier;
   setup.expected = run_.PhaseAt(round).cohort;
   setup.most = MostInRound(run_, run_.PhaseAt(round));
   if (run_.privacy.adaptive) setup.adaptive = AdaptiveClipOf(run_, round);
-  ASSIGN_OR_RETURN(PrivateSum sum, PrivateSum::Make(layout_, Payload(round), setup));
-  return std::unique_ptr<RoundSum>(std::make_unique<PrivateSum>(std::move(sum)));
+  if (run_.privacy.correlated()) setup.correlated = {CorrelationOf(run_), round, noise_};
+  return PrivateSum::Make(layout_, Payload(round), setup);
+}
+
+Status GlobalModel::MakeNoise(privacy::SecretKey key, std::uint32_t committed_round) {
+  ASSIGN_OR_RETURN(const PrivateSum sum, MakePrivateSum(1, run_.privacy.clip));
+  noise_ = std::make_shared<privacy::CorrelatedNoise>(std::move(key), CorrelationOf(run_).bands(),
+                                                      sum.sum().values().size(), sum.deviation());
+  Instant told = Clock::System().Now();
+  for (std::uint32_t round = 1; round <= committed_round; ++round) {
+    noise_->Advance(round);
+    if (Clock::System().Now() - told < Seconds(5)) continue;
+    told = Clock::System().Now();
+    LogInfo("privacy.noise_again", {{"round", round}, {"rounds", committed_round}});
+  }
+  return OkStatus();
 }
 
 Result<aggregation::IntegerSum> GlobalModel::BeginSum(std::uint32_t round) const {

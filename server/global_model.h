@@ -10,7 +10,9 @@
 #include "configs/views.h"
 #include "peft/core/status.h"
 #include "peft/params/layout.h"
+#include "privacy/crypto/secret.h"
 #include "server/checkpoint.h"
+#include "server/private_sum.h"
 #include "server/round_sum.h"
 
 namespace fedpeft::server {
@@ -37,6 +39,9 @@ class GlobalModel {
   /// The parameters as clients get them: masks of ranks, then all that some round shares.
   Bytes Encode(const Checkpoint& checkpoint) const;
 
+  /// Under correlated noise: what names the run's, and the last committed round, up to which it is made again. Takes
+  /// as long as it took then, without the clients: minutes, where values and rounds are many.
+  Status MakeNoise(privacy::SecretKey key, std::uint32_t committed_round);
   /// An empty sum of the round's updates. `clip`: under differential privacy the norm that they are clipped to.
   Result<std::unique_ptr<RoundSum>> OpenSum(std::uint32_t round, double clip) const;
   /// In the clear, without differential privacy.
@@ -50,10 +55,14 @@ class GlobalModel {
  private:
   GlobalModel(const RunSpec& run, std::shared_ptr<const ParamLayout> layout, RunViews views);
 
+  Result<PrivateSum> MakePrivateSum(std::uint32_t round, double clip) const;
+
   RunSpec run_;
   std::shared_ptr<const ParamLayout> layout_;
   RunViews views_;
   std::uint64_t max_update_bytes_;
+  /// Of all rounds, where it is correlated.
+  std::shared_ptr<privacy::CorrelatedNoise> noise_;
   std::shared_ptr<const Checkpoint> checkpoint_;
 };
 

@@ -23,6 +23,7 @@ constexpr const char* kExamples = R"(Examples:
   fedpeft-server export --state state adapter
   fedpeft-server budget --state state
   fedpeft-server budget --rounds 500 --sampling 0.05 --delta 1e-6 --epsilon 8
+  fedpeft-server budget --rounds 500 --min-separation 50 --delta 1e-6 --epsilon 8
 
 Standard output is for people (or JSON with --json), standard error for logs. Exit status: 0 good, 1 failed.)";
 
@@ -99,17 +100,25 @@ void AddBudget(CLI::App& app, BudgetArgs& args, std::function<int()>& chosen) {
       verb.add_option("--state", args.state, "a run's state folder: what it has spent, and what is left");
   verb.add_option("--rounds", plan.rounds, "of a plan: how many there are to be")->excludes(state);
   verb.add_option("--delta", plan.delta, "the chance that the bound does not hold; below 1 over all clients");
-  verb.add_option("--sampling", plan.sampling, "the probability that a client is in a round")->capture_default_str();
+  CLI::Option* const sampling =
+      verb.add_option("--sampling", plan.sampling, "the probability that a client is in a round")
+          ->capture_default_str();
   CLI::Option* const noise = verb.add_option("--noise-multiplier", plan.noise_multiplier,
                                              "standard deviation of the noise over the clip norm");
   verb.add_option("--epsilon", plan.epsilon, "find the least noise for this instead")->excludes(noise);
+  CLI::Option* const separation =
+      verb.add_option("--min-separation", plan.min_separation,
+                      "of correlated noise (dp_ftrl), without sampling: rounds from one of a client's to the next, at "
+                      "least")
+          ->excludes(sampling);
   verb.add_option_function<std::pair<std::uint64_t, std::uint64_t>>(
           "--cap",
           [&plan](const auto& value) {
             plan.cap = {value.second, value.first};
           },
           "no more than so many of so many clients are in a round")
-      ->type_name("MOST CLIENTS");
+      ->type_name("MOST CLIENTS")
+      ->excludes(separation);
   verb.add_option_function<std::string>(
           "--accountant",
           [&plan](const std::string& name) {

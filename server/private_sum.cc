@@ -32,17 +32,28 @@ Result<PrivateSum> PrivateSum::Make(std::shared_ptr<const ParamLayout> layout, P
   if (setup.adaptive) {
     ASSIGN_OR_RETURN(vector_noise, setup.adaptive->VectorNoise(setup.noise_multiplier));
   }
+  if (setup.correlated) vector_noise *= setup.correlated->spec.Sensitivity();
   for (Segment& segment : payload.segments) segment.max_abs = setup.clip;
   const auto room = static_cast<std::uint64_t>(std::ceil(kDeviations * vector_noise)) + 1;
   const aggregation::SumSpec spec{setup.clip, 1, setup.most + room};
   ASSIGN_OR_RETURN(aggregation::IntegerSum sum,
                    aggregation::IntegerSum::Make(std::move(layout), std::move(payload), spec));
-  return PrivateSum(setup, vector_noise, std::move(sum));
+  PrivateSum made(setup, vector_noise, std::move(sum));
+  if (made.deviation_ <= privacy::kMostDeviation) return made;
+  return InvalidArgument("noise multiplier: got " + std::to_string(setup.noise_multiplier) +
+                         ", want less for so many values and rounds of correlated noise");
 }
 
 PrivateSum::PrivateSum(const Setup& setup, double vector_noise, aggregation::IntegerSum sum)
-    : setup_(setup), vector_noise_(vector_noise), sum_(std::move(sum)) {
-  grid_ = std::min(privacy::GridFor(vector_noise_ * setup_.clip), sum_.grid_exponent());
+    : setup_(setup), sum_(std::move(sum)) {
+  grid_ = std::min(privacy::GridFor(vector_noise * setup_.clip), sum_.grid_exponent());
+  deviation_ = std::ldexp(vector_noise * setup_.clip, grid_);
+  if (setup_.correlated) {
+    // To give the same sums without a client, Z would have to be another: by its rows of C·X, and, as the solver rounds
+    // what it takes off, by up to a step more for each value in each round.
+    const double values = static_cast<double>(sum_.values().size());
+    deviation_ += setup_.noise_multiplier * std::sqrt(values * setup_.correlated->spec.rounds);
+  }
 }
 
 Status PrivateSum::Add(std::uint64_t length, const aggregation::UpdateReader& reader, std::uint64_t weight) {
@@ -77,15 +88,29 @@ Result<RoundMean> PrivateSum::Finish() {
   std::vector<float>& mean = outcome.reduced.mean;
   mean.resize(values.size());
   outcome.reduced.total_weight = outcome.reduced.contributions = sum_.contributions();
-  const privacy::DiscreteGaussian noise(std::ldexp(vector_noise_ * setup_.clip, grid_));
   const std::int64_t step = std::int64_t{1} << (sum_.grid_exponent() - grid_);
   const double scale = std::ldexp(1 / setup_.expected, -sum_.grid_exponent());
-  const auto fill = [&](privacy::RandomBits& bits, std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i) {
-      mean[i] = static_cast<float>(static_cast<double>(values[i] + step * noise.Draw(bits)) * scale);
-    }
+  const auto put = [&](std::size_t i, std::int64_t noise) {
+    mean[i] = static_cast<float>(static_cast<double>(values[i] + step * noise) * scale);
   };
-  privacy::DrawInParallel(values.size(), std::max(1u, std::thread::hardware_concurrency()), *setup_.random, fill);
+  const std::size_t threads = std::max(1u, std::thread::hardware_concurrency());
+  if (setup_.correlated && setup_.correlated->noise) {
+    // A round that is repeated, because it was lost after this or the coordinator was killed, gets the same noise
+    // again, with the updates of other clients. The difference would tell of these, but nothing of a round that is not
+    // committed is ever given out.
+    const PrivateSum::Correlated& correlated = *setup_.correlated;
+    privacy::ForEachPart(privacy::NoiseParts(values.size()), threads, [&](std::size_t part) {
+      std::size_t i = part * privacy::kNoisePart;
+      for (const double noise : correlated.noise->Of(correlated.round, part))
+        put(i++, static_cast<std::int64_t>(noise));
+    });
+  } else {
+    const privacy::DiscreteGaussian noise(deviation_);
+    privacy::DrawInParallel(values.size(), threads, *setup_.random,
+                            [&](privacy::RandomBits& bits, std::size_t begin, std::size_t end) {
+                              for (std::size_t i = begin; i < end; ++i) put(i, noise.Draw(bits));
+                            });
+  }
   outcome.next_clip = setup_.clip;
   if (setup_.adaptive) {
     privacy::RandomBits bits(*setup_.random);

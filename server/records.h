@@ -59,7 +59,7 @@ struct PrivacyRecord {
   /// Norms that this round's updates were clipped to, and the next one's are.
   double clip = 0;
   double next_clip = 0;
-  /// Standard deviation of the noise over `clip`.
+  /// Standard deviation of the noise over `clip`; where it is correlated, over what a client can change in all rounds.
   double noise_multiplier = 0;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <span>
 #include <utility>
 
@@ -40,6 +41,7 @@ RunMachine::RunMachine(const RunSpec& run, ResumePoint resume, privacy::RandomSo
       best_(run.evaluation) {
   if (run_.privacy.sampled()) draws_ = std::make_unique<privacy::RandomBits>(random);
   for (const EvaluateStats& stats : resume_.evaluations) best_.Add(stats);
+  recent_ = std::move(resume_.recent);
 }
 
 /// One overload an event; what follows from all of them is Advance()'s and the Close functions'.
@@ -94,6 +96,7 @@ struct RunMachine::Handler {
   }
   void operator()(const RoundStored&) const {
     FEDPEFT_CHECK(m.stage_ == Stage::kCommitting);
+    m.NoteParticipants();
     m.committed_round_ = m.round_;
     m.committed_attempt_ = m.attempt_;
     m.evaluated_ = !m.EvaluationDue(m.round_);
@@ -218,7 +221,9 @@ void RunMachine::OpenAttemptIfPossible() {
     return Void("the coordinator ended while its sum was unmasked");
   }
   const PhaseSpec& phase = run_.PhaseAt(committed_round_ + 1);
-  if (trainers_.size() < phase.min_clients) return;
+  const auto free = std::count_if(trainers_.begin(), trainers_.end(),
+                                  [&](const auto& id) { return MayTakePart(id, committed_round_ + 1); });
+  if (static_cast<std::size_t>(free) < phase.min_clients) return;
   round_ = committed_round_ + 1;
   attempt_ = ++last_attempt_;
   std::vector<std::string> cohort = ChooseCohort(phase);
@@ -230,16 +235,34 @@ void RunMachine::OpenAttemptIfPossible() {
   actions_.emplace_back(StoreAttempt{round_, attempt_, std::move(cohort)});
 }
 
+bool RunMachine::MayTakePart(const std::string& client, std::uint32_t round) const {
+  const auto last = recent_.find(client);
+  return last == recent_.end() || last->second == round || round - last->second >= run_.privacy.min_separation;
+}
+
+void RunMachine::NoteParticipants() {
+  if (!run_.privacy.correlated()) return;
+  for (const auto& [client, state] : members_) {
+    if (state == Member::kDone) recent_[client] = round_;
+  }
+}
+
 std::vector<std::string> RunMachine::ChooseCohort(const PhaseSpec& phase) {
   const bool same = !resume_.cohort.empty() && std::all_of(resume_.cohort.begin(), resume_.cohort.end(),
                                                            [this](const auto& id) { return trainers_.contains(id); });
   if (same) return resume_.cohort;
-  std::vector<std::string> joined(trainers_.begin(), trainers_.end());
+  std::vector<std::string> joined;
+  std::copy_if(trainers_.begin(), trainers_.end(), std::back_inserter(joined),
+               [this](const auto& id) { return MayTakePart(id, round_); });
   if (run_.privacy.sampled()) return DrawCohort(phase, joined);
   const double wanted = std::ceil(phase.cohort * (1 + phase.over_selection));
   if (phase.cohort == 0 || wanted >= static_cast<double>(joined.size())) return joined;
   RandomStream stream(run_.seed, "cohort", {round_, lost_attempts_});
   stream.Shuffle(std::span<std::string>(joined));
+  std::stable_partition(joined.begin(), joined.end(), [this](const auto& id) {
+    const auto last = recent_.find(id);
+    return last != recent_.end() && last->second == round_;
+  });
   joined.resize(static_cast<std::size_t>(wanted));
   std::sort(joined.begin(), joined.end());
   return joined;
@@ -276,7 +299,7 @@ void RunMachine::CloseTrainingIfDone() {
   if (updates < wanted_updates_ && Count(Member::kAsked) > 0 && !late) return;
   deadline_.reset();
   const std::uint32_t min_clients = run_.PhaseAt(round_).min_clients;
-  // Whatever came is released under privacy: a round that few are in is as good, and says nothing by being repeated.
+  // Whatever came of a sample is released: a round that few are in is as good, and says nothing by being repeated.
   if (updates < min_clients && (run_.secure.on || !run_.privacy.sampled())) {
     return Lose(Number(updates) + " of " + Number(members_.size()) + " clients sent an update " +
                 (late ? "by the deadline" : "and no other is left") + ", want " + Number(min_clients));
@@ -304,6 +327,7 @@ void RunMachine::Void(const std::string& reason) {
 void RunMachine::Lose(const std::string& reason) {
   stage_ = Stage::kWaiting;
   deadline_ = now_ + kPauseAfterLoss;
+  NoteParticipants();
   ++lost_attempts_;
   actions_.emplace_back(LoseAttempt{round_, attempt_, reason});
   CountLoss(reason);

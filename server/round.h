@@ -152,6 +152,8 @@ struct ResumePoint {
   std::optional<double> clip = {};
   std::vector<privacy::Release> released = {};
   std::optional<std::uint32_t> last_affordable_round = {};
+  /// Where a client's rounds are to be apart: those who are in one of the last rounds, with the last that each is in.
+  std::map<std::string, std::uint32_t> recent = {};
   /// Clients that were joined: they are given some time to come back before anything starts, or the run ends, without
   /// them.
   std::set<std::string> expected;
@@ -199,6 +201,10 @@ class RunMachine {
   /// Whether all are there that the first step of this process waits for.
   bool Gathered() const;
   void OpenAttemptIfPossible();
+  /// Whether the client's last round is far enough from that one, where it has to be.
+  bool MayTakePart(const std::string& client, std::uint32_t round) const;
+  /// Of those who have sent an update in the open round.
+  void NoteParticipants();
   std::vector<std::string> ChooseCohort(const PhaseSpec& phase);
   /// Each with the probability cohort / population, on its own (Poisson sampling).
   std::vector<std::string> DrawCohort(const PhaseSpec& phase, const std::vector<std::string>& joined);
@@ -232,6 +238,10 @@ class RunMachine {
   std::set<std::string> trainers_;
   /// Never among them, in this process.
   std::set<std::string> expelled_;
+  /// Where a client's rounds are to be apart: the last round that each client's update came in. Also in a lost attempt:
+  /// that one is in no sum and tells nothing, so that for the guarantee it is none; but the client, which cannot know,
+  /// is in no other round so soon. It stays free for the round itself, and is drawn first when that is repeated.
+  std::map<std::string, std::uint32_t> recent_;
   std::set<std::string> evaluators_;
   ResumePoint resume_;
   bool gathered_ = false;

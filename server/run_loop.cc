@@ -358,7 +358,7 @@ Result<RoundMean> RunLoop::Reduce() {
 }
 
 std::optional<privacy::Release> RunLoop::ReleaseOf(std::uint32_t round) const {
-  if (!run_.privacy.sampled()) return std::nullopt;
+  if (!run_.privacy.in_ledger()) return std::nullopt;
   return *RoundRelease(run_, round);  // all rounds were reckoned at the start
 }
 
@@ -369,7 +369,7 @@ void RunLoop::Commit(const CommitRound& action) {
   Result<std::shared_ptr<const Checkpoint>> next = model_.Step(action.round, std::move(mean->reduced));
   if (!next.ok()) return Feed(SumSpoiled{next.status().message()});
   RoundCommit commit = Summarise(action);
-  if (run_.privacy.sampled()) {
+  if (run_.privacy.in_ledger()) {
     commit.record.privacy = {clip_, *mean->next_clip, run_.privacy.noise_multiplier};
     commit.release = ReleaseOf(action.round);
     clip_ = *mean->next_clip;

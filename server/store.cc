@@ -11,6 +11,7 @@
 #include "configs/print.h"
 #include "peft/core/clock.h"
 #include "peft/core/log.h"
+#include "privacy/crypto/random_source.h"
 #include "proto/run_config.pb.h"
 #include "server/round_log.h"
 #include "server/state_reader.h"
@@ -138,7 +139,7 @@ Result<Checkpoint> Store::LoadCheckpoint(std::uint32_t round, std::shared_ptr<co
   return ReadCheckpoint(JoinPath(folder_, ParamsFile(round)), std::move(layout));
 }
 
-Result<ResumePoint> Store::LoadResumePoint() {
+Result<ResumePoint> Store::LoadResumePoint(std::uint32_t separation) {
   ResumePoint resume;
   ASSIGN_OR_RETURN(const std::vector<RoundRecord> rounds, ReadRounds(database_, "ORDER BY r.round"));
   FEDPEFT_CHECK(!rounds.empty());
@@ -173,12 +174,45 @@ Result<ResumePoint> Store::LoadResumePoint() {
       resume.cohort.push_back(cohort.Text(0));
     }
   }
+  ASSIGN_OR_RETURN(
+      Statement recent,
+      database_.Prepare("SELECT client, max(round) FROM submissions WHERE round > ? + 1 - ? GROUP BY client"));
+  recent.Bind(resume.committed_round).Bind(std::max(1u, separation));
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, recent.Step());
+    if (!row) break;
+    resume.recent[recent.Text(0)] = recent.Uint32(1);
+  }
   ASSIGN_OR_RETURN(Statement joined, database_.Prepare("SELECT client FROM clients WHERE joined = 1"));
   while (true) {
     ASSIGN_OR_RETURN(const bool row, joined.Step());
     if (!row) return resume;
     resume.expected.insert(joined.Text(0));
   }
+}
+
+Result<privacy::SecretKey> Store::NoiseKey(std::uint32_t committed_round) {
+  ASSIGN_OR_RETURN(Statement select, database_.Prepare("SELECT key FROM noise"));
+  ASSIGN_OR_RETURN(const bool row, select.Step());
+  privacy::SecretKey key;
+  if (row) {
+    const ByteSpan stored = select.Blob(0);
+    if (stored.size() != key.bytes().size()) return DataLoss(folder_ + ": the key of the run's noise is damaged");
+    std::copy(stored.begin(), stored.end(), key.mutable_bytes().begin());
+    return key;
+  }
+  // Another key's noise would take off nothing of what these rounds added.
+  if (committed_round > 0) return DataLoss(folder_ + ": the key of the run's noise is lost");
+  key = privacy::RandomSecret<32>(privacy::RandomSource::System());
+  ASSIGN_OR_RETURN(Statement insert, database_.Prepare("INSERT INTO noise VALUES (1, ?)"));
+  RETURN_IF_ERROR(insert.Bind(ByteSpan(key.bytes())).Run());
+  return key;
+}
+
+Status Store::ForgetNoiseKey() {
+  // Overwritten, and not left in the write-ahead log either.
+  RETURN_IF_ERROR(database_.Execute("PRAGMA secure_delete = ON; DELETE FROM noise"));
+  return database_.Execute("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
 Status Store::OpenAttempt(const StoreAttempt& attempt) {
@@ -352,7 +386,8 @@ Status Store::SetStatus(RunStatus status, const std::string& reason) {
   run_.status = status;
   run_.reason = reason;
   ASSIGN_OR_RETURN(Statement update, database_.Prepare("UPDATE run SET status = ?, reason = ?"));
-  return update.Bind(RunStatusName(status)).Bind(reason).Run();
+  RETURN_IF_ERROR(update.Bind(RunStatusName(status)).Bind(reason).Run());
+  return status == RunStatus::kFinished ? ForgetNoiseKey() : OkStatus();
 }
 
 }  // namespace fedpeft::server

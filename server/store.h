@@ -19,6 +19,7 @@
 #include "peft/core/files.h"
 #include "peft/core/status.h"
 #include "privacy/accounting/accountant.h"
+#include "privacy/crypto/secret.h"
 #include "server/checkpoint.h"
 #include "server/records.h"
 #include "server/round.h"
@@ -54,8 +55,12 @@ class Store {
   static Result<Store> Open(const std::string& folder, const std::string& config, const RunSpec& run);
 
   const RunRecord& run() const { return run_; }
-  /// Where the run goes on. Pre: round 0 is committed.
-  Result<ResumePoint> LoadResumePoint();
+  /// Where the run goes on. `separation`: of the rounds of a client, where it matters; otherwise 0. Pre: round 0 is
+  /// committed.
+  Result<ResumePoint> LoadResumePoint(std::uint32_t separation = 0);
+  /// The secret key of the run's correlated noise: made, and on the disk, before anything depends on it; gone once the
+  /// run is finished. `committed_round` > 0: there must be one. Errors: kDataLoss where it is lost.
+  Result<privacy::SecretKey> NoiseKey(std::uint32_t committed_round);
   /// Of the last committed round; nothing: not even round 0 is committed.
   Result<std::optional<RoundRecord>> LastRound();
   Result<Checkpoint> LoadCheckpoint(std::uint32_t round, std::shared_ptr<const ParamLayout> layout) const;
@@ -90,6 +95,7 @@ class Store {
   /// Forgets the files of rounds that need not be kept, in the open transaction; returns their names.
   Result<std::vector<std::string>> ForgetOldParams();
   void RemoveFiles(const std::vector<std::string>& files);
+  Status ForgetNoiseKey();
   Status AppendToRoundLog(std::uint32_t round);
 
   FolderLock lock_;

@@ -63,6 +63,10 @@ CREATE TABLE releases (           -- the ledger: a row is there before anything 
   release TEXT NOT NULL,          -- privacy/accounting/accountant.h
   PRIMARY KEY (round, attempt)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE noise (              -- what names correlated noise, until the run is finished: never shown, never logged
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  key BLOB NOT NULL
+) STRICT;
 CREATE TABLE submissions (
   round INTEGER NOT NULL REFERENCES rounds (round),
   client TEXT NOT NULL,

@@ -6,25 +6,29 @@
 
 namespace fedpeft::privacy {
 
-namespace {
+void FillNoise(const DiscreteGaussian& noise, const SecretKey& key, std::span<double> out) {
+  RandomBits bits(key);
+  for (double& value : out) value = static_cast<double>(noise.Draw(bits));
+}
 
-/// Draws that are worth a thread.
-constexpr std::size_t kFewest = 16 * 1024;
-
-}  // namespace
+void ForEachPart(std::size_t parts, std::size_t threads, const std::function<void(std::size_t part)>& make) {
+  const std::size_t share = std::max<std::size_t>(1, (parts + threads - 1) / threads);
+  const auto run = [&](std::size_t first) {
+    for (std::size_t part = first; part < std::min(first + share, parts); ++part) make(part);
+  };
+  std::vector<std::jthread> others;
+  for (std::size_t first = share; first < parts; first += share) others.emplace_back(run, first);
+  run(0);
+}
 
 void DrawInParallel(std::size_t size, std::size_t threads, RandomSource& random,
                     const std::function<void(RandomBits& bits, std::size_t begin, std::size_t end)>& draw) {
-  const std::size_t share = std::max(kFewest, (size + threads - 1) / threads);
-  const auto draw_range = [&](SecretKey key, std::size_t begin) {
-    RandomBits bits(key);
-    draw(bits, begin, std::min(begin + share, size));
-  };
-  std::vector<std::jthread> others;
-  for (std::size_t begin = share; begin < size; begin += share) {
-    others.emplace_back(draw_range, RandomSecret<32>(random), begin);
-  }
-  draw_range(RandomSecret<32>(random), 0);
+  std::vector<SecretKey> keys(NoiseParts(size));
+  for (SecretKey& key : keys) key = RandomSecret<32>(random);
+  ForEachPart(keys.size(), threads, [&](std::size_t part) {
+    RandomBits bits(keys[part]);
+    draw(bits, part * kNoisePart, std::min((part + 1) * kNoisePart, size));
+  });
 }
 
 }  // namespace fedpeft::privacy

@@ -3,8 +3,8 @@
 same work on `transformers` + `peft`. LoRA of rank 8 on query and value, a classifier of 77 classes, batches of 32 texts
 as they come, AdamW, one thread.
 
-All four take turns on each batch, so that a busy machine disturbs them alike; printed are medians of seconds and of the
-ratios within a turn. FEDPEFT_DATA is the folder with the data sets (banking77), FEDPEFT_BASE the base.
+All four take turns on each batch, and seconds are of processor time, so that a busy machine disturbs them little and
+alike; printed are medians of seconds and of the ratios within a turn. FEDPEFT_DATA is the folder with the data sets (banking77), FEDPEFT_BASE the base.
 
 Usage: FEDPEFT_DATA=DIR FEDPEFT_BASE=build/base/minilm build/venv/bin/python tests/bench/example_level_bench.py \\
            --binary build/release/tests/bench/example_level_bench
@@ -70,7 +70,7 @@ class Theirs:
 
     def step(self, index):
         rows = self.batches[index]
-        began = time.perf_counter()
+        began = time.process_time()
         width = max(len(row["ids"]) for row in rows)
         ids = torch.tensor([row["ids"] + [0] * (width - len(row["ids"])) for row in rows])
         mask = torch.tensor([[1] * len(row["ids"]) + [0] * (width - len(row["ids"])) for row in rows])
@@ -78,7 +78,7 @@ class Theirs:
         self.optimizer.zero_grad()
         torch.nn.functional.cross_entropy(logits, torch.tensor([row["label"] for row in rows])).backward()
         self.optimizer.step()
-        return time.perf_counter() - began
+        return time.process_time() - began
 
 
 def main():

@@ -81,10 +81,11 @@ class FakeRunner final : public Runner {
 class Client {
  public:
   Client(const ServiceFixture& coordinator, int port, std::size_t clients = 1, bool stopped = false,
-         bool secure = false)
+         bool secure = false, std::uint32_t min_separation = 0)
       : transport_(ConnectTo(port)),
         runner_(coordinator.payload().size(), clients),
-        session_(*transport_, runner_, updates_, OptionsFor(coordinator.run(), secure ? &secure_ : nullptr)),
+        session_(*transport_, runner_, updates_,
+                 OptionsFor(coordinator.run(), secure ? &secure_ : nullptr, min_separation)),
         outcome_(Run(stopped)) {}
   ~Client() { Stop(); }
 
@@ -106,9 +107,9 @@ class Client {
     options.server = "127.0.0.1:" + std::to_string(port);
     return std::move(Transport::Make(options)).value();
   }
-  static SessionOptions OptionsFor(const server::RunInfo& run, SecureClients* secure) {
+  static SessionOptions OptionsFor(const server::RunInfo& run, SecureClients* secure, std::uint32_t min_separation) {
     SessionOptions options;
-    options.guards.secure = secure;
+    options.guards = {secure, nullptr, min_separation};
     options.run_id = run.run_id;
     options.name = "alice";
     options.weights = run.weights;
@@ -128,8 +129,9 @@ class Client {
 class SessionTest : public ::testing::Test {
  protected:
   ServiceFixture& coordinator() { return *coordinator_; }
-  std::unique_ptr<Client> Start(std::size_t clients = 1, bool secure = false) {
-    auto client = std::make_unique<Client>(coordinator(), coordinator().server().port(), clients, false, secure);
+  std::unique_ptr<Client> Start(std::size_t clients = 1, bool secure = false, std::uint32_t min_separation = 0) {
+    auto client =
+        std::make_unique<Client>(coordinator(), coordinator().server().port(), clients, false, secure, min_separation);
     const auto joined = coordinator().Next<ClientsJoined>();
     session_ = joined.session;
     examples_ = joined.clients.front().examples;
@@ -210,6 +212,22 @@ TEST_F(SessionTest, UnderSecureAggregationATrainerTellsNothingOfItsOwn) {
   answer.answer(OkStatus());
   FinishRun(true);
   EXPECT_TRUE(client->Outcome().ok());
+}
+
+TEST_F(SessionTest, D13RoundsThatAreTooNearAreRefused) {
+  const auto client = Start(1, /*secure=*/false, /*min_separation=*/2);
+  AskToTrain(1);
+  TakeUpdate(1);
+  AskToTrain(1, 2);  // the first attempt was lost
+  TakeUpdate(1);
+  AskToTrain(2);
+  const auto failed = coordinator().Next<TaskAnswered>();
+  EXPECT_THAT(std::get<Status>(failed.outcome).message(),
+              HasSubstr("sent an update in round 1, and privacy.min_separation lets it send the next in round 3"));
+  failed.answer(OkStatus());
+  AskToTrain(3);
+  TakeUpdate(3);
+  EXPECT_EQ(client->runner().trainings(), 2);
 }
 
 TEST_F(SessionTest, OwnTensorsGoOnFromTrainingToTraining) {

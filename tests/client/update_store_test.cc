@@ -55,6 +55,22 @@ TEST(UpdateStoreTest, WhatWasUnmaskedIsKnownToTheNextProcess) {
   EXPECT_EQ(store->IsUnmasked("run", "a/1", 1).status().code(), Code::kDataLoss);
 }
 
+TEST(UpdateStoreTest, WhatWasSentIsKnownToTheNextProcess) {
+  const fedpeft::testing::TempFolder folder;
+  {
+    Result<UpdateStore> store = UpdateStore::Open(folder.path());
+    EXPECT_EQ(store->LastSent("run", "a/1").value(), 0u);
+    ASSERT_TRUE(store->MarkSent("run", "a/1", 3).ok());
+    ASSERT_TRUE(store->MarkSent("other", "a/1", 9).ok());
+    ASSERT_TRUE(store->MarkUnmasked("run", "a/1", 7).ok());
+    store->Clear();
+  }
+  const Result<UpdateStore> store = UpdateStore::Open(folder.path());
+  EXPECT_EQ(store->LastSent("run", "a/1").value(), 3u);
+  EXPECT_EQ(store->LastSent("other", "a/1").value(), 9u);
+  EXPECT_EQ(store->LastSent("run", "a/2").value(), 0u);
+}
+
 TEST(UpdateStoreTest, AnotherRunRoundClientOrBaseIsNotFound) {
   const fedpeft::testing::TempFolder folder;
   Result<UpdateStore> store = UpdateStore::Open(folder.path());

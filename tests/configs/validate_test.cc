@@ -88,6 +88,16 @@ v1::Privacy* SetDistributed(v1::RunConfig* config) {
   return privacy;
 }
 
+/// Ten clients a round, each in at most one of four.
+v1::Privacy* SetCorrelated(v1::RunConfig* config) {
+  v1::Privacy* privacy = SetPrivate(config);
+  privacy->set_mechanism(v1::Privacy::DP_FTRL);
+  privacy->set_population(0);
+  privacy->set_min_separation(4);
+  while (config->schedule_size() > 1) config->mutable_schedule()->RemoveLast();
+  return privacy;
+}
+
 class ValidateRuleTest : public ::testing::TestWithParam<Rule> {};
 
 TEST_P(ValidateRuleTest, IsReportedAtItsKey) {
@@ -241,6 +251,63 @@ INSTANTIATE_TEST_SUITE_P(
                c->mutable_privacy()->set_population(0);
                c->mutable_privacy()->set_noise_multiplier("100");
              }, "schedule.0.reducer.max_abs", "the noise on it may reach"},
+        Rule{"CorrelatedNoiseOfASample", [](auto* c) { SetCorrelated(c)->set_population(100); }, "privacy.population",
+             "where nobody is sampled"},
+        Rule{"CorrelatedNoiseOfACap", [](auto* c) { SetCorrelated(c)->set_max_cohort(20); }, "privacy.max_cohort",
+             "where nobody is sampled"},
+        Rule{"CorrelatedNoiseOfAdaptiveClip",
+             [](auto* c) { SetCorrelated(c)->mutable_clip()->mutable_adaptive()->set_quantile(0.5); },
+             "privacy.clip.adaptive.quantile", "made for the same norm in all rounds"},
+        Rule{"CorrelatedNoiseOfAnyRounds", [](auto* c) { SetCorrelated(c)->set_min_separation(0); },
+             "privacy.min_separation", "is missing"},
+        Rule{"SeparationOfASample", [](auto* c) { SetPrivate(c)->set_min_separation(4); }, "privacy.min_separation",
+             "has no effect but with mechanism dp_ftrl"},
+        Rule{"SeparationWithoutPrivacy", [](auto* c) { c->mutable_privacy()->set_min_separation(4); },
+             "privacy.min_separation", "has no effect with mechanism none"},
+        Rule{"CorrelatedNoiseOfTwoPhases",
+             [](auto* c) {
+               SetCorrelated(c);
+               *c->add_schedule() = c->schedule(0);
+             }, "schedule", "got 2 phases, want one"},
+        Rule{"CorrelatedNoiseOfTwoViews",
+             [](auto* c) {
+               SetCorrelated(c);
+               for (int i = 0; i < 2; ++i) c->mutable_schedule(0)->add_views()->add_layers(i);
+             }, "schedule.0.views", "want at most one"},
+        Rule{"CorrelatedNoiseOfEverybody",
+             [](auto* c) {
+               SetCorrelated(c);
+               c->mutable_schedule(0)->mutable_participation()->set_cohort(0);
+             }, "schedule.0.participation.cohort", "the mean is over so many"},
+        Rule{"CorrelatedNoiseOfMoreThanTheCohort",
+             [](auto* c) {
+               SetCorrelated(c);
+               c->mutable_schedule(0)->mutable_participation()->set_min_clients(11);
+             }, "schedule.0.participation.min_clients", "want at most the cohort (10)"},
+        Rule{"CorrelatedNoiseOfTheFastest",
+             [](auto* c) {
+               SetCorrelated(c);
+               c->mutable_schedule(0)->mutable_participation()->set_over_selection(0.5);
+             }, "schedule.0.participation.over_selection", "who is fast"},
+        Rule{"CorrelatedNoiseOfWeights",
+             [](auto* c) {
+               SetCorrelated(c);
+               c->mutable_schedule(0)->mutable_reducer()->set_weights(v1::Reducer::EXAMPLES);
+             }, "schedule.0.reducer.weights", "want uniform"},
+        Rule{"CorrelatedNoiseUnderMasks",
+             [](auto* c) {
+               SetCorrelated(c);
+               SetSecure(c);
+             }, "secure_aggregation.mode", "want none with privacy.mechanism central or dp_ftrl"},
+        Rule{"CorrelatedNoiseOfFewClients",
+             [](auto* c) {
+               SetCorrelated(c);
+               c->mutable_schedule(0)->mutable_participation()->set_min_clients(10);
+               c->mutable_schedule(0)->set_rounds(100);
+               c->mutable_limits()->set_max_clients(39);
+             }, "limits.max_clients", "want at least 40"},
+        Rule{"CorrelatedNoiseOfALargeDelta", [](auto* c) { SetCorrelated(c)->mutable_budget()->set_delta(0.1); },
+             "privacy.budget.delta", "is 1 / (cohort"},
         Rule{"PrivacyOfNoMechanism", [](auto* c) { c->mutable_privacy()->mutable_budget()->set_epsilon(2); },
              "privacy.budget.epsilon", "has no effect with mechanism none"},
         Rule{"NoThreshold", [](auto* c) { SetSecure(c)->set_max_drop_out(0.9); }, "secure_aggregation", "threshold"},
@@ -405,6 +472,12 @@ TEST(ValidateTest, AcceptsSecureAggregationOfEveryMethod) {
   EXPECT_TRUE(Validate(config).empty());
   SetAdapter(&config);
   EXPECT_TRUE(Validate(config).empty());
+}
+
+TEST(ValidateTest, AcceptsCorrelatedNoise) {
+  v1::RunConfig config = Sample();
+  SetCorrelated(&config);
+  for (const Finding& finding : Validate(config)) ADD_FAILURE() << finding.path << ": " << finding.message;
 }
 
 TEST(ValidateTest, FindsAllAtOnce) {

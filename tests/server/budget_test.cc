@@ -41,6 +41,23 @@ TEST(BudgetTest, FindsTheNoise) {
   EXPECT_LE(forecast->rows.back().epsilon, 1);
 }
 
+TEST(BudgetTest, CorrelatedNoiseIsOneRelease) {
+  BudgetPlan plan = Plan();
+  plan.min_separation = 50;
+  const Result<BudgetForecast> forecast = Forecast(plan);
+  ASSERT_TRUE(forecast.ok());
+  ASSERT_EQ(forecast->rows.size(), 1u);
+  EXPECT_EQ(forecast->rows[0].rounds, 1000u);
+  EXPECT_NEAR(forecast->rows[0].epsilon, 4.377178, 1e-6);
+  EXPECT_THAT(ForecastText(plan, *forecast), HasSubstr("clients in at most 20 rounds, 50 apart: noise of 6.797 times"));
+  EXPECT_THAT(ForecastText(plan, *forecast), HasSubstr("All rounds are one release"));
+  EXPECT_THAT(ForecastJson(plan, *forecast), HasSubstr("\"participations\": 20"));
+  plan.noise_multiplier.reset();
+  plan.epsilon = 2;
+  plan.delta = 1e-6;
+  EXPECT_NEAR(Forecast(plan)->noise_multiplier, 2.230476, 1e-3);
+}
+
 TEST(BudgetTest, SaysWhatIsWrong) {
   const auto refusal = [](auto change) {
     BudgetPlan plan = Plan();
@@ -52,6 +69,7 @@ TEST(BudgetTest, SaysWhatIsWrong) {
   EXPECT_THAT(refusal([](BudgetPlan& plan) { plan.sampling = 2; }), HasSubstr("sampling rate"));
   EXPECT_THAT(refusal([](BudgetPlan& plan) { plan.epsilon = 1; }), HasSubstr("either an epsilon"));
   EXPECT_THAT(refusal([](BudgetPlan& plan) { plan.cap = {10, 11}; }), HasSubstr("cap"));
+  EXPECT_THAT(refusal([](BudgetPlan& plan) { plan.min_separation = 0; }), HasSubstr("min separation"));
   EXPECT_THAT(refusal([](BudgetPlan& plan) {
                 plan.cap = {1000, 20};
                 plan.accountant = privacy::AccountantKind::kRdp;

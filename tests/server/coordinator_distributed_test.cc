@@ -65,7 +65,7 @@ TEST(DistributedRunTest, EachRoundIsInTheLedgerAndNothingElseIsTold) {
     federation.Sum();
   }
   EXPECT_EQ(federation.federation().coordinator().Wait().kind, RunOutcome::Kind::kFinished);
-  const privacy::Release release = *RoundRelease(run, 1);
+  const privacy::Release release = **RoundRelease(run, 1);
   EXPECT_EQ(ReleasesOf(state.path()), std::vector<privacy::Release>(2, release));
   const RoundRecord round = RoundsOf(state.path()).back();
   ASSERT_TRUE(round.privacy.has_value());

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "peft/core/random.h"
+#include "privacy/noise/draws.h"
 #include "tests/aggregation/layouts.h"
 #include "tests/privacy/random.h"
 
@@ -125,6 +126,42 @@ TEST(PrivateSumTest, TheClipFollowsTheClientsNorms) {
     clip = *sum.Finish()->next_clip;
   }
   EXPECT_NEAR(clip, 1, 0.1);
+}
+
+// The noise is that of the round, whoever is in the sum: a round that is repeated adds no second one.
+TEST(PrivateSumTest, CorrelatedNoiseIsTheRoundsOwn) {
+  constexpr std::uint32_t kRounds = 6;
+  PrivateSum::Setup setup{.clip = 1, .noise_multiplier = 2, .expected = 5, .most = 10};
+  setup.correlated = {{.rounds = kRounds, .separation = 3}, 1, nullptr};
+  const PrivateSum unmade = MakeSum(setup, 40'000);
+  const std::size_t size = unmade.sum().values().size();
+  SeededRandom random(11);
+  const privacy::SecretKey key = privacy::RandomSecret<32>(random);
+  setup.correlated->noise = std::make_shared<privacy::CorrelatedNoise>(key.Clone(), 3, size, unmade.deviation());
+  privacy::CorrelatedNoise again(key.Clone(), 3, size, unmade.deviation());
+  // But for the room that rounding takes.
+  const double scale = 2 * setup.correlated->spec.Sensitivity() / unmade.deviation();
+  std::vector<float> update(size, 0.0f);
+  update[1] = 0.5f;
+  for (std::uint32_t round = 1; round <= kRounds; ++round) {
+    setup.correlated->round = round;
+    PrivateSum nobody = MakeSum(setup, 40'000), somebody = MakeSum(setup, 40'000);
+    ASSERT_TRUE(Add(somebody, update).ok());
+    const std::vector<float> noise = nobody.Finish()->reduced.mean, both = somebody.Finish()->reduced.mean;
+    EXPECT_NEAR(both[1] - noise[1], 0.1, 1e-6);
+    EXPECT_EQ(both[2], noise[2]);
+    for (std::size_t i = 0; i < size; i += 999) {
+      const double made = again.Of(round, i / privacy::kNoisePart)[i % privacy::kNoisePart] * scale / 5;
+      EXPECT_NEAR(noise[i], made, 1e-4 * std::abs(made) + 1e-6);
+    }
+  }
+}
+
+TEST(PrivateSumTest, RefusesCorrelatedNoiseThatNoGridIsFineEnoughFor) {
+  const auto layout = TwoTensors(4);
+  PrivateSum::Setup setup{.clip = 1, .noise_multiplier = 1e6, .most = 10};
+  setup.correlated = {{.rounds = 100'000, .separation = 3}, 1, nullptr};
+  EXPECT_EQ(PrivateSum::Make(layout, WholePayload(*layout, 16), setup).status().code(), Code::kInvalidArgument);
 }
 
 /// Of a share that was seen in so many of `runs`, a bound on the one side that holds but for a chance of 1e-4: normal,

@@ -80,7 +80,7 @@ class Faults {
     info.layout = coordinator_->layout_digest();
     info.max_update_bytes = coordinator_->max_update_bytes();
     info.upload_window_bytes = run.limits.upload_window_bytes;
-    info.secure = true;
+    info.reticent = true;
     ServiceOptions service;
     service.listen = "127.0.0.1:0";
     service.spool_folder = state_.File("spool");

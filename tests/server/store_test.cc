@@ -193,6 +193,42 @@ TEST_F(StoreTest, AnotherConfigurationIsRefused) {
   EXPECT_EQ(other.status().code(), Code::kFailedPrecondition);
 }
 
+TEST_F(StoreTest, TheKeyOfTheNoiseIsTheRunsUntilItIsFinished) {
+  Bytes first;
+  {
+    Store store = Open();
+    const auto key = store.NoiseKey(0);
+    ASSERT_TRUE(key.ok());
+    first.assign(key->bytes().begin(), key->bytes().end());
+    CommitRounds(store, 1);
+  }
+  Store store = Open();
+  const auto again = store.NoiseKey(1);
+  ASSERT_TRUE(again.ok());
+  EXPECT_TRUE(std::equal(first.begin(), first.end(), again->bytes().begin()));
+  ASSERT_TRUE(store.SetStatus(RunStatus::kFinished, "").ok());
+  EXPECT_EQ(store.NoiseKey(1).status().code(), Code::kDataLoss);
+  for (const char* file : {"fedpeft.db", "fedpeft.db-wal"}) {
+    const Result<std::string> content = ReadFile(folder_.File(file), 1 << 24);
+    EXPECT_FALSE(content.ok() && content->find(std::string(first.begin(), first.end())) != std::string::npos) << file;
+  }
+}
+
+TEST_F(StoreTest, KnowsWhoWasInTheLastRounds) {
+  Store store = Open();
+  ASSERT_TRUE(store.Commit(Round(0), Values(0)).ok());
+  for (std::uint32_t round = 1; round <= 5; ++round) {
+    ASSERT_TRUE(store.OpenAttempt({round, 1, {"a"}}).ok());
+    RoundCommit commit = Round(round);
+    commit.submissions = {{"all", std::nullopt, 1}, {"only-" + std::to_string(round), std::nullopt, 1}};
+    ASSERT_TRUE(store.Commit(commit, Values(1)).ok());
+  }
+  using Recent = std::map<std::string, std::uint32_t>;
+  EXPECT_EQ(store.LoadResumePoint(3)->recent, (Recent{{"all", 5}, {"only-4", 4}, {"only-5", 5}}));
+  EXPECT_EQ(store.LoadResumePoint()->recent, Recent{});
+  EXPECT_EQ(store.LoadResumePoint(100)->recent.size(), 6u);
+}
+
 TEST_F(StoreTest, ADamagedCheckpointIsReported) {
   Store store = Open();
   CommitRounds(store, 1);
