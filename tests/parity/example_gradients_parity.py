@@ -28,7 +28,7 @@ BERT = next(cell for cell in CELLS if cell.family == "bert")
 EXAMPLES = "examples."  # what model_main puts before a tensor's name
 # By name in METHODS: whether opacus has all layers that are trained.
 CHOSEN = {"lora, patterns, rslora": True, "lora, all-linear": True, "lora, a layer": True, "dora": False, "ia3": False,
-          "houlsby": False, "pfeiffer": False, "parallel": False, "prefix": False, "prompt": True, "prompt, text": True,
+          "houlsby": False, "pfeiffer": False, "parallel": False, "prefix": False, "prompt": False, "prompt, text": False,
           "bitfit": True, "norm": True}
 
 
@@ -36,9 +36,16 @@ def method_named(name):
     return next(method for method in METHODS if method.name in (name, f"adapter, {name}"))
 
 
+def convert(model, tensors, dtype):
+    """The model, and what is trained beside its modules."""
+    model.to(dtype)
+    for tensor in tensors.values():
+        tensor.param.data = tensor.param.data.to(dtype)
+
+
 def alone(model, batch, tensors):
     """By name [B, …]: one backward pass a text, in float64."""
-    model.double()
+    convert(model, tensors, torch.float64)
     found = {name: [] for name in tensors}
     for ids, types, label in zip(batch["ids"], batch["types"], batch["labels"], strict=True):
         for tensor in tensors.values():
@@ -49,7 +56,7 @@ def alone(model, batch, tensors):
         for name, tensor in tensors.items():
             param = tensor.param
             found[name].append(torch.zeros_like(param) if param.grad is None else param.grad.clone())
-    model.float()
+    convert(model, tensors, torch.float32)
     return {name: torch.stack(grads) for name, grads in found.items()}
 
 
