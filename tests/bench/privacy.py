@@ -64,7 +64,7 @@ class Cell:
         settings = {
             "seed": self.seed, **self.data.problem(),
             "train.learning_rate": 1, "train.schedule.kind": "constant", "train.schedule.final_factor": 0,
-            "train.batch_size": 16, "train.steps": 2,
+            "train.batch_size": 16, "train.steps": 1,
             "schedule.0.rounds": ROUNDS, "schedule.0.participation.cohort": COHORT,
             "schedule.0.participation.min_clients": 100, "schedule.0.participation.deadline_s": 7200,
             "schedule.0.reducer.weights": "uniform", "schedule.0.reducer.max_weight": 0,
