@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -167,6 +168,13 @@ struct Task {
   TaskKey key;
   std::variant<TrainTask, EvaluateTask, SecureTask, RoundClosed, RunFinished> body;
 };
+/// By steps, for g++ 12 takes one that is made in place for uninitialised.
+inline Task MakeTask(TaskKey key, decltype(Task::body) body) {
+  Task task;
+  task.key = std::move(key);
+  task.body = std::move(body);
+  return task;
+}
 
 /// Implemented by the service; all functions return at once and may be called from any thread.
 class Outbox {

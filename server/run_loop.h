@@ -104,6 +104,8 @@ class RunLoop {
   void LeaveSum(std::vector<std::string> clients);
   void Committed(const RoundRecord& record, std::shared_ptr<const Checkpoint> checkpoint,
                  std::shared_ptr<const Bytes> blob);
+  /// Logs what the run has cost.
+  void ReportSpent(std::uint32_t round);
   void Lost(const LoseAttempt& action);
   void Evaluation(const StoreEvaluation& action);
   void Finish(const FinishRun& action);

@@ -24,6 +24,7 @@
 #include "server/records.h"
 #include "server/round.h"
 #include "server/sqlite.h"
+#include "server/state_reader.h"
 
 namespace fedpeft::server {
 
@@ -64,6 +65,9 @@ class Store {
   /// Of the last committed round; nothing: not even round 0 is committed.
   Result<std::optional<RoundRecord>> LastRound();
   Result<Checkpoint> LoadCheckpoint(std::uint32_t round, std::shared_ptr<const ParamLayout> layout) const;
+
+  /// All that the ledger has.
+  Result<std::vector<privacy::Release>> Releases() { return ReadReleases(database_); }
 
   Status OpenAttempt(const StoreAttempt& attempt);
   /// Clients are about to be asked to unmask; what that releases is spent, whatever comes of it.
