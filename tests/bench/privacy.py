@@ -103,6 +103,8 @@ class Runner:
                             self.threads)
             federation.join("evaluator", self.data / cell.data.test, "--role", "evaluator", "--threads", self.threads)
             federation.run()
+        rounds = [{"round": line["round"], "accuracy": line.get("eval_accuracy"), "seconds": line["seconds"],
+                   "participants": line["participants"]} for line in federation.rounds()]
         budget = json.loads(checked([self.programs.server, "budget", "--state", work / "state", "--json"]))
         sizes = checked([self.programs.server, "check", cell.run, *setting_options(cell.settings())])
         shutil.rmtree(work)
@@ -114,9 +116,7 @@ class Runner:
                                    str(cell.seed), "--threads", str(self.threads)]),
             "settings": cell.settings(), "noise_multiplier": budget["noise_multiplier"],
             "values": int(sizes.split("an update")[1].split()[0]) // 4 if "an update" in sizes else None,
-            "seconds": round(time.monotonic() - started, 1),
-            "rounds": [{"round": line["round"], "accuracy": line.get("eval_accuracy"), "seconds": line["seconds"],
-                        "participants": line["participants"]} for line in federation.rounds()]}
+            "seconds": round(time.monotonic() - started, 1), "rounds": rounds}
         self.cells.write(cell, result)
         return result
 
