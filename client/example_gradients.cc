@@ -15,8 +15,8 @@ namespace fedpeft::client {
 
 namespace {
 
-/// Of the gradients that are there at once: 256 MiB of floats.
-constexpr std::size_t kMostElements = std::size_t{1} << 26;
+/// Of the gradients that are there at once: 256 MiB of floats, as they come from autograd and in one matrix.
+constexpr std::size_t kMostElements = std::size_t{1} << 25;
 
 Status CheckPositive(const char* what, double value) {
   if (std::isfinite(value) && value > 0) return OkStatus();
@@ -34,7 +34,7 @@ double RateOf(std::size_t batch_size, std::size_t examples) {
   return std::min(1.0, static_cast<double>(batch_size) / static_cast<double>(examples));
 }
 
-/// The gradient that trains it, of each of some rows.
+/// The gradient of each of some rows.
 struct RowGradients {
   /// Shapes: [rows, trained elements], contiguous.
   torch::Tensor values;
@@ -48,20 +48,16 @@ struct RowGradients {
   }
 };
 
-Result<RowGradients> GradientsOf(const ExampleGradients::Model& model, std::size_t size, const ParamVector& params,
+Result<RowGradients> GradientsOf(const ExampleGradients::Model& model, const ParamVector& params,
                                  std::span<const Example> examples, std::span<const std::uint32_t> rows,
                                  const ForwardMode& mode) {
   ASSIGN_OR_RETURN(const ExampleBatch batch, PackRows(examples, rows, model.base.limits(), LeadOf(model.plan.method)));
-  RowGradients gradients{torch::zeros({static_cast<std::int64_t>(rows.size()), static_cast<std::int64_t>(size)}),
-                         batch.packed.ids.numel()};
   auto owned = std::make_shared<const ExampleRows>(ExampleRows::Of(batch.packed, OwnersOf(examples, rows)));
-  const BoundParams bound(params, model.view, std::move(owned), gradients.values);
+  const BoundParams bound(params, model.view, std::move(owned));
   const std::unique_ptr<Objective> objective =
       MakeObjective(model.problem, model.base, model.plan, model.layout, bound);
   const torch::Tensor loss = objective->SumOfRows(batch, mode);
-  loss.backward();
-  gradients.loss = loss.item<float>();
-  return gradients;
+  return RowGradients{GradientsOfExamples(loss, bound), batch.packed.ids.numel(), loss.item<float>()};
 }
 
 }  // namespace
@@ -97,7 +93,7 @@ std::vector<std::uint32_t> ExampleGradients::DrawRows() {
 
 Status ExampleGradients::Add(const ParamVector& params, std::span<const std::uint32_t> rows, const ForwardMode& mode,
                              DrawnBatch& drawn) {
-  ASSIGN_OR_RETURN(const RowGradients gradients, GradientsOf(model_, size_, params, examples_, rows, mode));
+  ASSIGN_OR_RETURN(const RowGradients gradients, GradientsOf(model_, params, examples_, rows, mode));
   if (rows.size() > 1 && !gradients.finite()) {
     // What is not finite spreads through padding to neighbours; alone each says only what it is itself.
     for (const std::uint32_t& row : rows) RETURN_IF_ERROR(Add(params, {&row, 1}, mode, drawn));

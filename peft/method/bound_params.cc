@@ -33,20 +33,28 @@ BoundParams::BoundParams(const ParamVector& values) {
   }
 }
 
-BoundParams::BoundParams(const ParamVector& values, const ViewSpec& view, std::shared_ptr<const ExampleRows> rows,
-                         const torch::Tensor& grads)
+BoundParams::BoundParams(const ParamVector& values, const ViewSpec& view, std::shared_ptr<const ExampleRows> rows)
     : BoundParams(values) {
   rows_ = std::move(rows);
-  std::int64_t column = 0;
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
     if (!view.train[i]) continue;
     std::vector<std::int64_t> shape = tensors_[i].sizes().vec();
-    shape.insert(shape.begin(), grads.size(0));
-    const std::int64_t size = tensors_[i].numel();
+    shape.insert(shape.begin(), rows_->examples);
     tensors_[i] = tensors_[i].expand(shape).detach().requires_grad_();
-    tensors_[i].mutable_grad() = grads.narrow(1, column, size).view(shape);
-    column += size;
   }
+}
+
+torch::Tensor GradientsOfExamples(const torch::Tensor& loss, const BoundParams& params) {
+  std::vector<torch::Tensor> copies;
+  for (const torch::Tensor& tensor : params.tensors()) {
+    if (tensor.requires_grad()) copies.push_back(tensor);
+  }
+  std::vector<torch::Tensor> grads = torch::autograd::grad({loss}, copies, /*grad_outputs=*/{}, /*retain_graph=*/false,
+                                                           /*create_graph=*/false, /*allow_unused=*/true);
+  for (std::size_t i = 0; i < grads.size(); ++i) {
+    grads[i] = (grads[i].defined() ? grads[i] : torch::zeros(copies[i].sizes())).flatten(1);
+  }
+  return torch::cat(grads, /*dim=*/1);
 }
 
 }  // namespace fedpeft

@@ -19,11 +19,9 @@ class BoundParams {
   BoundParams(ParamVector& values, ParamVector& grads, const ViewSpec& view);
   /// Without gradients.
   explicit BoundParams(const ParamVector& values);
-  /// For gradients of B single examples, which own `rows`: a tensor that `view` trains is a leaf of B copies
-  /// (trained.h), whose gradient is added to the columns of `grads` that are the tensor's. Shapes: grads [B, n], n
-  /// being the elements of all tensors that are trained, in the layout's order. Pre: `values` outlive this object.
-  BoundParams(const ParamVector& values, const ViewSpec& view, std::shared_ptr<const ExampleRows> rows,
-              const at::Tensor& grads);
+  /// For gradients of single examples, which own `rows`: a tensor that `view` trains is a leaf of copies (trained.h).
+  /// Pre: `values` outlive this object.
+  BoundParams(const ParamVector& values, const ViewSpec& view, std::shared_ptr<const ExampleRows> rows);
 
   /// In the layout's order.
   const std::vector<at::Tensor>& tensors() const { return tensors_; }
@@ -34,5 +32,10 @@ class BoundParams {
   std::vector<at::Tensor> tensors_;
   std::shared_ptr<const ExampleRows> rows_;
 };
+
+/// The gradient of each example's share of `loss`, which is a sum over them: row b is example b's, of all tensors that
+/// are trained, in the layout's order. Shapes: [B, elements]. Pre: `params` are for gradients of single examples;
+/// called once.
+at::Tensor GradientsOfExamples(const at::Tensor& loss, const BoundParams& params);
 
 }  // namespace fedpeft

@@ -86,7 +86,7 @@ ExampleRows ExampleRows::Of(const PackedBatch& batch, std::span<const std::int64
     sequences.insert(sequences.end(), {at, 1, owner});
     callers.insert(callers.end(), {static_cast<std::int64_t>(i), 1, owner});
   }
-  return {ToSegments(tokens), ToSegments(sequences), ToSegments(callers), batch.ids.size(0)};
+  return {ToSegments(tokens), ToSegments(sequences), ToSegments(callers), batch.ids.size(0), owners.back() + 1};
 }
 
 const Tensor& ExampleRows::For(std::int64_t count) const {

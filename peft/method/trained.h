@@ -17,13 +17,14 @@ namespace fedpeft {
 struct ExampleRows {
   /// Of all tokens; of one row a sequence, in packed order; of the same in the caller's order.
   at::Tensor tokens, sequences, callers;
-  /// Of all tokens.
-  std::int64_t rows = 0;
+  /// How many tokens, and how many examples.
+  std::int64_t rows = 0, examples = 0;
 
-  /// `owners[i]` is the example of the caller's i-th sequence, 0, 1, …. Pre: as many owners as sequences.
+  /// `owners[i]` is the example of the caller's i-th sequence: 0 for the first one, then the same or the next. Pre: as
+  /// many owners as sequences.
   static ExampleRows Of(const PackedBatch& batch, std::span<const std::int64_t> owners);
   /// For what sees one row a sequence, in the caller's order: a head.
-  ExampleRows OfHead() const { return {callers, callers, callers, callers.size(0)}; }
+  ExampleRows OfHead() const { return {callers, callers, callers, callers.size(0), examples}; }
   /// Pre: `count` is how many tokens there are, or how many sequences.
   const at::Tensor& For(std::int64_t count) const;
 };

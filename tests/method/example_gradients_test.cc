@@ -126,8 +126,9 @@ class ExampleGradientsTest : public ::testing::Test {
     for (const FlatRange& range : TrainedRanges(*layout, c.view)) {
       size += static_cast<std::int64_t>(range.end - range.begin);
     }
-    const Tensor together = torch::zeros({static_cast<std::int64_t>(examples.size()), size});
-    Loss(c, BoundParams(params, c.view, RowsOf(c, examples), together), examples, 0).backward();
+    const BoundParams copies(params, c.view, RowsOf(c, examples));
+    const Tensor together = GradientsOfExamples(Loss(c, copies, examples, 0), copies);
+    ASSERT_EQ(together.sizes(), (std::vector<std::int64_t>{static_cast<std::int64_t>(examples.size()), size}));
     for (std::size_t i = 0; i < examples.size(); ++i) {
       ParamVector grads(layout);
       Loss(c, BoundParams(params, grads, c.view), {examples[i]}, i).backward();

@@ -122,13 +122,18 @@ Outputs ExampleGradients(const BaseModel& base, const Request& request, const Pa
   const ViewSpec view = PlanView(request.plan, layout);
   std::vector<std::int64_t> owners(static_cast<std::size_t>(batch.rank.numel()));
   std::iota(owners.begin(), owners.end(), 0);
-  const torch::Tensor grads = torch::zeros({batch.rank.numel(), static_cast<std::int64_t>(layout.size())});
-  const BoundParams bound(params, view, std::make_shared<const ExampleRows>(ExampleRows::Of(batch, owners)), grads);
+  const BoundParams bound(params, view, std::make_shared<const ExampleRows>(ExampleRows::Of(batch, owners)));
   const Answers answers = Answer(base, request, layout, bound, batch, json);
-  torch::cross_entropy_loss(answers.logits, answers.labels, {}, at::Reduction::Sum).backward();
+  const torch::Tensor loss = torch::cross_entropy_loss(answers.logits, answers.labels, {}, at::Reduction::Sum);
+  const torch::Tensor grads = GradientsOfExamples(loss, bound);
   Outputs outputs;
+  std::int64_t column = 0;
   for (std::size_t i = 0; i < layout.tensors().size(); ++i) {
-    if (view.train[i]) outputs["examples." + layout.tensors()[i].name] = bound.tensors()[i].grad().contiguous();
+    if (!view.train[i]) continue;
+    const std::int64_t size = bound.tensors()[i].numel() / grads.size(0);
+    const torch::Tensor of_tensor = grads.narrow(1, column, size).reshape(bound.tensors()[i].sizes());
+    outputs["examples." + layout.tensors()[i].name] = of_tensor.contiguous();
+    column += size;
   }
   return outputs;
 }
