@@ -30,10 +30,6 @@ std::size_t TrainedSize(const ParamLayout& layout, const ViewSpec& view) {
   return size;
 }
 
-double RateOf(std::size_t batch_size, std::size_t examples) {
-  return std::min(1.0, static_cast<double>(batch_size) / static_cast<double>(examples));
-}
-
 /// The gradient of each of some rows.
 struct RowGradients {
   /// Shapes: [rows, trained elements], contiguous.
@@ -62,7 +58,7 @@ Result<RowGradients> GradientsOf(const ExampleGradients::Model& model, const Par
 
 }  // namespace
 
-Status CheckExamplePrivacy(const ExamplePrivacySpec& spec, const PeftPlan& plan) {
+Status CheckExamplePrivacy(const PrivacySpec& spec, const PeftPlan& plan) {
   RETURN_IF_ERROR(CheckPositive("clip", spec.clip));
   // 0: reckoned once the number of examples is known.
   if (spec.noise_multiplier != 0) RETURN_IF_ERROR(CheckPositive("noise_multiplier", spec.noise_multiplier));
@@ -70,18 +66,18 @@ Status CheckExamplePrivacy(const ExamplePrivacySpec& spec, const PeftPlan& plan)
   return method.ok() ? method : method.Annotate("example-level privacy");
 }
 
-ExampleGradients::ExampleGradients(const ExamplePrivacySpec& spec, const Model& model,
-                                   std::span<const Example> examples, std::size_t batch_size, std::size_t most_tokens,
+ExampleGradients::ExampleGradients(double clip, const privacy::PoissonSum& step, const Model& model,
+                                   std::span<const Example> examples, std::size_t most_tokens,
                                    privacy::RandomSource& random)
     : model_(model),
       examples_(examples),
       lengths_(LengthsOf(examples)),
-      rate_(RateOf(batch_size, examples.size())),
+      rate_(step.sampling),
       most_tokens_(most_tokens),
       random_(random),
       bits_(random),
       size_(TrainedSize(model.layout, model.view)),
-      sum_(size_, {spec.clip, spec.noise_multiplier, examples.size()}) {}
+      sum_(size_, {clip, step.noise_multiplier, examples.size()}) {}
 
 std::vector<std::uint32_t> ExampleGradients::DrawRows() {
   std::vector<std::uint32_t> rows;

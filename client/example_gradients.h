@@ -12,15 +12,17 @@
 #include "configs/run.h"
 #include "peft/core/status.h"
 #include "peft/params/param_vector.h"
+#include "privacy/accounting/accountant.h"
 #include "privacy/crypto/random_source.h"
 #include "privacy/mechanism/clipped_sum.h"
 #include "privacy/noise/random_bits.h"
 
 namespace fedpeft::client {
 
-/// Errors: kInvalidArgument for a clip or noise that is no positive number; kUnimplemented for a method without
+/// Errors: kInvalidArgument for a clip that is no positive number, or noise that is neither that nor 0 (left to us);
+/// kUnimplemented for a method without
 /// gradients of single examples.
-Status CheckExamplePrivacy(const ExamplePrivacySpec& spec, const PeftPlan& plan);
+Status CheckExamplePrivacy(const PrivacySpec& spec, const PeftPlan& plan);
 
 /// Of a step's batch. It tells of the examples: nothing of it may leave the client.
 struct DrawnBatch {
@@ -41,18 +43,17 @@ class ExampleGradients {
     const ParamLayout& layout;
     const ViewSpec& view;
   };
-  /// An example is in a batch with the probability `batch_size` / examples, at most 1. No more than `most_tokens` (or
-  /// one example) pass through the base together. `random` is the source of batches and noise, and outlives this
-  /// object. Pre: CheckExamplePrivacy; examples, which outlive this object too.
-  ExampleGradients(const ExamplePrivacySpec& spec, const Model& model, std::span<const Example> examples,
-                   std::size_t batch_size, std::size_t most_tokens, privacy::RandomSource& random);
+  /// `clip`: the L2 norm of an example's gradient, > 0; `step`: with which probability an example is in a batch, and
+  /// the noise over `clip`. No more than `most_tokens` (or one example) pass through the base together. `random` is the
+  /// source of batches and noise, and outlives this object. Pre: CheckExamplePrivacy; examples, which outlive this
+  /// object too.
+  ExampleGradients(double clip, const privacy::PoissonSum& step, const Model& model, std::span<const Example> examples,
+                   std::size_t most_tokens, privacy::RandomSource& random);
 
   /// Draws a batch and overwrites the trained tensors of `grads` by (sum of clipped gradients + noise) / (rate ·
   /// examples): also by noise alone. A gradient that is not finite counts as zero. Errors: Pack's.
   Result<DrawnBatch> Step(const ParamVector& params, const ForwardMode& mode, ParamVector& grads);
 
-  /// The probability with which an example is in a batch.
-  double rate() const { return rate_; }
   /// Gradients so far that were clipped, and that were not finite: of the client's alone.
   std::uint64_t clipped() const { return sum_.clipped(); }
   std::uint64_t not_finite() const { return sum_.not_finite(); }

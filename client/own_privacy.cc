@@ -50,8 +50,7 @@ Status OwnPrivacy::Admit(const std::string& client, std::size_t examples) {
 }
 
 Status OwnPrivacy::Hide(const std::string& client, std::size_t examples, std::uint32_t round, Bytes& update) {
-  RETURN_IF_ERROR(Admit(client, examples));
-  if (!setup_.run.privacy.example) HideClient(client, round, update);
+  if (!setup_.run.privacy.hides_examples()) HideClient(client, round, update);
   ASSIGN_OR_RETURN(SpentRow row, RowOf(round, examples));
   ASSIGN_OR_RETURN(PrivacyLedger* const ledger, LedgerOf(client));
   return ledger->Add(std::move(row));

@@ -33,7 +33,8 @@ class OwnPrivacy {
   /// limit, with what is spent; the ledger's.
   Status Admit(const std::string& client, std::size_t examples);
   /// Makes the trained update one that may leave, and enters that in the client's ledger. Where examples are what is
-  /// hidden, training has done so. Errors: Admit's.
+  /// hidden, training has done so. Pre: Admit has let this client, of so many examples, since it gave anything.
+  /// Errors: the ledger's; the update must not leave then.
   Status Hide(const std::string& client, std::size_t examples, std::uint32_t round, Bytes& update);
 
  private:

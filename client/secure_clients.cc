@@ -1,14 +1,14 @@
 #include "client/secure_clients.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "configs/secure.h"
 #include "peft/core/log.h"
+#include "peft/core/parallel.h"
 #include "peft/metrics/totals.h"
 #include "privacy/secagg/ring.h"
 
@@ -35,25 +35,16 @@ std::vector<float> ValuesOf(const KeptUpdate& update) {
 /// Adds the masks and packs, on all cores: nothing else is computed meanwhile.
 Bytes MaskAndPack(const privacy::ClientSession& session, std::vector<std::uint32_t> elements, int bits) {
   Bytes packed(privacy::PackedBytes(elements.size(), bits));
-  std::atomic<std::uint64_t> next = 0;
-  const auto work = [&] {
-    for (std::uint64_t first = next.fetch_add(kPieceElements); first < elements.size();
-         first = next.fetch_add(kPieceElements)) {
-      const std::uint64_t count = std::min<std::uint64_t>(kPieceElements, elements.size() - first);
-      const std::span<std::uint32_t> piece = std::span(elements).subspan(first, count);
-      session.AddMasksTo(first, piece);
-      privacy::PackRing(
-          piece, bits,
-          MutableByteSpan(packed).subspan(privacy::PackedBytes(first, bits), privacy::PackedBytes(count, bits)));
-    }
-  };
   const std::uint64_t pieces = (elements.size() + kPieceElements - 1) / kPieceElements;
-  const std::uint64_t cores = std::max(1u, std::thread::hardware_concurrency());
-  {
-    std::vector<std::jthread> threads;
-    for (std::uint64_t i = 1; i < std::min(cores, pieces); ++i) threads.emplace_back(work);
-    work();
-  }
+  ForEachPart(pieces, Cores(), [&](std::size_t i) {
+    const std::uint64_t first = i * kPieceElements;
+    const std::uint64_t count = std::min<std::uint64_t>(kPieceElements, elements.size() - first);
+    const std::span<std::uint32_t> piece = std::span(elements).subspan(first, count);
+    session.AddMasksTo(first, piece);
+    privacy::PackRing(
+        piece, bits,
+        MutableByteSpan(packed).subspan(privacy::PackedBytes(first, bits), privacy::PackedBytes(count, bits)));
+  });
   return packed;
 }
 
@@ -139,33 +130,23 @@ Result<SecureClients::Reply> SecureClients::MaskedVector(const TaskKey& key, Cli
                                                          std::uint64_t examples) const {
   ASSIGN_OR_RETURN(const KeptUpdate update, UpdateOf(key, client));
   ASSIGN_OR_RETURN(const SecureSum own, OwnSum(setup_, key, update, client.session->config().exponent));
-  if (setup_.run.privacy.distributed()) return PrivateVector(client, update, own);
-  ASSIGN_OR_RETURN(const std::uint64_t weight, WeightOf(setup_.run.PhaseAt(key.round).reducer, examples));
-  const double loss = update.stats.loss * static_cast<double>(examples) / kGrid;
+  const RunSpec& run = setup_.run;
+  ASSIGN_OR_RETURN(const std::uint64_t weight, WeightOf(run.PhaseAt(key.round).reducer, examples));
   std::int64_t counts[kSecureCounts] = {};
   counts[static_cast<std::size_t>(SecureCount::kWeight)] = static_cast<std::int64_t>(weight);
-  if (!setup_.run.privacy.own()) {
+  // Under privacy what else is counted would tell of the client's data beside what is hidden.
+  if (!run.privacy.on()) {
+    const double loss = update.stats.loss * static_cast<double>(examples) / kGrid;
     counts[static_cast<std::size_t>(SecureCount::kExamples)] = static_cast<std::int64_t>(examples);
     counts[static_cast<std::size_t>(SecureCount::kLoss)] = std::abs(loss) < 0x1p52 ? std::llround(loss) : 0;
   }
-  ASSIGN_OR_RETURN(std::vector<std::uint32_t> elements,
-                   own.layout.Encode(ValuesOf(update), counts, privacy::RandomSource::System()));
-  return Masked(client, update, own, std::move(elements));
-}
-
-Result<SecureClients::Reply> SecureClients::PrivateVector(Client& client, const KeptUpdate& update,
-                                                          const SecureSum& own) const {
-  // What else is counted would tell of the client's data: it counts as one, and says no more.
-  std::int64_t counts[kSecureCounts] = {};
-  counts[static_cast<std::size_t>(SecureCount::kWeight)] = 1;
-  const privacy::ClientNoise noise = ClientNoiseOf(setup_.run, client.session->config(), client.session->clients());
-  ASSIGN_OR_RETURN(std::vector<std::uint32_t> elements,
-                   own.layout.EncodePrivate(ValuesOf(update), noise, counts, privacy::RandomSource::System()));
-  return Masked(client, update, own, std::move(elements));
-}
-
-SecureClients::Reply SecureClients::Masked(Client& client, const KeptUpdate& update, const SecureSum& own,
-                                           std::vector<std::uint32_t> elements) {
+  privacy::RandomSource& random = privacy::RandomSource::System();
+  const auto encode = [&] {
+    if (!run.privacy.distributed()) return own.layout.Encode(ValuesOf(update), counts, random);
+    const privacy::ClientNoise noise = ClientNoiseOf(run, client.session->config(), client.session->clients());
+    return own.layout.EncodePrivate(ValuesOf(update), noise, counts, random);
+  };
+  ASSIGN_OR_RETURN(std::vector<std::uint32_t> elements, encode());
   Reply reply{.masked = true, .bytes = {}, .base = update.base, .layout = update.layout};
   reply.bytes = MaskAndPack(*client.session, std::move(elements), own.layout.spec().budget.bits);
   client.session->Masked();

@@ -9,12 +9,10 @@
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "client/task_queue.h"
 #include "client/update_store.h"
 #include "configs/run.h"
-#include "configs/secure.h"
 #include "peft/core/bytes.h"
 #include "peft/core/status.h"
 #include "privacy/crypto/signature.h"
@@ -70,10 +68,6 @@ class SecureClients {
   Status CheckConfig(const TaskKey& key, const Client& client) const;
   Result<KeptUpdate> UpdateOf(const TaskKey& key, const Client& client) const;
   Result<Reply> MaskedVector(const TaskKey& key, Client& client, std::uint64_t examples) const;
-  /// The same under differential privacy.
-  Result<Reply> PrivateVector(Client& client, const KeptUpdate& update, const SecureSum& own) const;
-  static Reply Masked(Client& client, const KeptUpdate& update, const SecureSum& own,
-                      std::vector<std::uint32_t> elements);
 
   const Setup setup_;
   UpdateStore& updates_;

@@ -180,11 +180,9 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
   std::optional<ExampleGradients> gradients;
   if (releases) {
     ASSIGN_OR_RETURN(const TrainingRelease cost, releases->Of(examples.size()));
-    const double noise = std::get<privacy::PoissonSum>(cost.release).noise_multiplier;
-    gradients.emplace(ExamplePrivacySpec{example_clip, noise},
-                      ExampleGradients::Model{*base, problem, plan, *layout, view}, examples, batch_size,
-                      evaluate_tokens, *request.random);
-    stats.release = {gradients->rate(), noise, steps};
+    gradients.emplace(example_clip, std::get<privacy::PoissonSum>(cost.release),
+                      ExampleGradients::Model{*base, problem, plan, *layout, view}, examples, evaluate_tokens,
+                      *request.random);
   }
 
   BatchPlan batches;
@@ -258,14 +256,14 @@ Result<std::unique_ptr<LocalTrainer>> LocalTrainer::Make(std::shared_ptr<const B
   if (run.train.batch_size < 1 || run.train.epochs < 0 || (run.train.epochs == 0 && run.train.steps < 1)) {
     return InvalidArgument("train: want a batch_size of at least 1, and epochs or steps of at least 1");
   }
-  if (run.privacy.example) RETURN_IF_ERROR(CheckExamplePrivacy(*run.privacy.example, run.plan));
+  if (run.privacy.hides_examples()) RETURN_IF_ERROR(CheckExamplePrivacy(run.privacy, run.plan));
   ASSIGN_OR_RETURN(RunViews views, RunViews::Make(run.plan, run.schedule, layout));
   auto state = std::make_unique<State>(std::move(views));
   state->base = std::move(base);
   state->problem = run.problem.type;
   state->train = run.train;
-  if (run.privacy.example) {
-    state->example_clip = run.privacy.example->clip;
+  if (run.privacy.hides_examples()) {
+    state->example_clip = run.privacy.clip;
     state->releases.emplace(run);
   }
   state->evaluate_tokens =

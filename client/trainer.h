@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -42,14 +41,6 @@ struct TrainRequest {
   privacy::RandomSource* random = &privacy::RandomSource::System();
 };
 
-/// What a round under example-level privacy costs: its steps, each a Gaussian mechanism of this noise (in clip norms)
-/// on a Poisson sample of the examples at this rate.
-struct ExampleRelease {
-  double rate = 0;
-  double noise_multiplier = 0;
-  std::int64_t steps = 0;
-};
-
 struct TrainProgress {
   std::int64_t step = 0;
   std::int64_t steps = 0;
@@ -57,8 +48,7 @@ struct TrainProgress {
   double loss = 0;
 };
 
-/// Under example-level privacy only `steps` and `release` may leave the client: the rest tells of the examples that
-/// were drawn.
+/// Under example-level privacy only `steps` may leave the client: the rest tells of the examples that were drawn.
 struct TrainStats {
   /// Rows seen, counted once an epoch.
   std::int64_t examples = 0;
@@ -68,8 +58,6 @@ struct TrainStats {
   /// that were drawn, 0 without any.
   double loss = 0;
   double seconds = 0;
-  /// For the client's ledger; none without example-level privacy.
-  std::optional<ExampleRelease> release = {};
   /// Under example-level privacy, gradients of examples that were beyond the norm, and that were not finite.
   std::uint64_t clipped = 0;
   std::uint64_t not_finite = 0;
@@ -98,14 +86,14 @@ class LocalTrainer {
   using Progress = std::function<void(const TrainProgress&)>;
 
   /// Errors: kFailedPrecondition when the base has another shape than the run's; kInvalidArgument when the layout is
-  /// not the run's plan; RunViews'; with run.privacy.example kInvalidArgument for a clip or noise that is no positive
-  /// number, kUnimplemented for a method without gradients of single examples.
+  /// not the run's plan; RunViews'; with privacy that hides examples kInvalidArgument for a clip or noise that is no
+  /// positive number, kUnimplemented for a method without gradients of single examples.
   static Result<std::unique_ptr<LocalTrainer>> Make(std::shared_ptr<const BaseModel> base, const RunSpec& run,
                                                     std::shared_ptr<const ParamLayout> layout);
   ~LocalTrainer();
 
   /// Trains by the run's settings; `params` is the start and, only on success, becomes the result. With
-  /// run.privacy.example each step is one of example_gradients.h, and an epoch ⌈examples / batch_size⌉ of them.
+  /// privacy that hides examples each step is one of example_gradients.h, and an epoch ⌈examples / batch_size⌉ of them.
   /// Errors: kInvalidArgument for no examples or one the base cannot take; kAborted when a loss or gradient is not
   /// finite (under example-level privacy an example's counts as zero); kCancelled once `stop` is true (looked at before
   /// every step); kInternal for a failure of LibTorch.

@@ -85,7 +85,7 @@ Result<std::optional<privacy::Release>> RoundRelease(const RunSpec& run, std::ui
 }
 
 Status ResolveNoise(RunSpec& run) {
-  if (run.privacy.example) return OkStatus();  // each client's own
+  if (run.privacy.hides_examples()) return OkStatus();  // each client's own
   if (run.privacy.noise_multiplier == 0) {
     RunSpec candidate = run;
     ASSIGN_OR_RETURN(run.privacy.noise_multiplier,
@@ -119,13 +119,13 @@ Result<TrainingRelease> TrainingReleases::Of(std::size_t examples) {
 }
 
 Result<TrainingRelease> TrainingReleases::Reckon(std::size_t examples) const {
-  if (!run_.privacy.example) {
+  if (!run_.privacy.hides_examples()) {
     ASSIGN_OR_RETURN(const std::optional<privacy::Release> release, RoundRelease(run_, 1));
     return TrainingRelease{*release};
   }
   const double rate = std::min(1.0, run_.train.batch_size / static_cast<double>(examples));
   const auto times = static_cast<std::uint64_t>(StepsOf(run_.train, examples));
-  double noise = run_.privacy.example->noise_multiplier;
+  double noise = run_.privacy.noise_multiplier;
   if (noise == 0) {
     const auto all = [&](privacy::Accountant& accountant, double candidate) {
       return accountant.Add(privacy::PoissonSum{rate, candidate}, times * run_.total_rounds());
@@ -157,6 +157,12 @@ Result<std::uint32_t> LastAffordableRound(const RunSpec& run, std::uint32_t comm
 
 bool IsWithin(double epsilon, const privacy::PrivacyBudget& budget) {
   return epsilon <= budget.epsilon * (1 + 1e-10);
+}
+
+Result<double> EpsilonOfRounds(const RunSpec& run, std::uint32_t last) {
+  privacy::Accountant accountant(run.privacy.accountant);
+  RETURN_IF_ERROR(AddRounds(run, 1, last, accountant));
+  return accountant.Epsilon(run.privacy.budget.delta);
 }
 
 Result<double> EpsilonOf(const RunSpec& run, const std::vector<privacy::Release>& releases) {

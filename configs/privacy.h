@@ -45,7 +45,7 @@ struct TrainingRelease {
 /// It, by the number of a client's examples.
 class TrainingReleases {
  public:
-  /// Pre: run.privacy.own() or .example; noise that hides a client is resolved.
+  /// Pre: run.privacy.own(); noise that hides a client is resolved.
   explicit TrainingReleases(RunSpec run) : run_(std::move(run)) {}
   /// Pre: examples ≥ 1. Where the noise that hides an example is left to us, it is the least for so many; that takes
   /// seconds, once. Errors: NoiseFor's.
@@ -68,6 +68,9 @@ Result<std::uint32_t> LastAffordableRound(const RunSpec& run, std::uint32_t comm
 
 /// Whether that ε is within the budget; what is spent to the last by rounding is.
 bool IsWithin(double epsilon, const privacy::PrivacyBudget& budget);
+
+/// ε of the run's rounds up to that one, in its δ. Errors: the accountant's, RoundRelease's.
+Result<double> EpsilonOfRounds(const RunSpec& run, std::uint32_t last);
 
 /// ε of all that, in the run's δ. Errors: the accountant's.
 Result<double> EpsilonOf(const RunSpec& run, const std::vector<privacy::Release>& releases);

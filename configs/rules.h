@@ -1,12 +1,14 @@
 // Rules: findings as they are collected. The functions below are the rules across keys that have a file of their own.
 #pragma once
 
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "configs/finding.h"
+#include "configs/run.h"
 
 namespace google::protobuf {
 class Message;
@@ -40,5 +42,9 @@ void CheckSecureAggregation(const v1::RunConfig& config, Rules& rules);
 
 /// What is claimed is what happens: each refusal is of a setting under which the bound would not hold, or mean nothing.
 void CheckPrivacy(const v1::RunConfig& config, Rules& rules);
+
+/// Under local privacy: an update of so many values fits the reducer with the noise that hides it, and something of it
+/// is left under that.
+void CheckHiddenUpdates(RunSpec run, std::uint64_t values, Rules& rules);
 
 }  // namespace fedpeft::configs

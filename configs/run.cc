@@ -259,7 +259,6 @@ PrivacySpec configs::ToPrivacy(const v1::Privacy& privacy) {
   const std::string& noise = privacy.noise_multiplier();
   const auto parsed = std::from_chars(noise.data(), noise.data() + noise.size(), spec.noise_multiplier);
   if (parsed.ec != std::errc() || parsed.ptr != noise.data() + noise.size()) spec.noise_multiplier = 0;
-  if (spec.mechanism == PrivacySpec::Mechanism::kExampleLevel) spec.example = {spec.clip, spec.noise_multiplier};
   spec.population = privacy.population();
   spec.max_cohort = privacy.max_cohort();
   spec.min_separation = privacy.min_separation();

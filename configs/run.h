@@ -122,22 +122,13 @@ struct SecureAggregationSpec {
   double upload_deadline_s = 600;
 };
 
-/// Differential privacy of what a client's training says of single examples (of language modelling: rows), by the
-/// client.
-struct ExamplePrivacySpec {
-  /// The L2 norm of an example's gradient, all tensors that a round trains together; > 0.
-  double clip = 1;
-  /// Standard deviation of a step's noise over `clip`; 0: the least with which all rounds stay within the budget, for
-  /// as many examples as a client has.
-  double noise_multiplier = 1;
-};
-
 /// Differential privacy of what is released.
 struct PrivacySpec {
   enum class Mechanism { kNone, kCentral, kDistributed, kLocal, kExampleLevel, kDpFtrl } mechanism = Mechanism::kNone;
   privacy::PrivacyBudget budget;
   privacy::AccountantKind accountant = privacy::AccountantKind::kPld;
-  /// The L2 norm of an update in the first round, and how it goes on.
+  /// The L2 norm of an update in the first round, and how it goes on; of kExampleLevel, of an example's gradient, all
+  /// tensors that a round trains together.
   double clip = 0.3;
   std::optional<privacy::AdaptiveClip> adaptive = {};
   /// Over the clip norm; 0: the least with which all rounds stay within the budget.
@@ -148,8 +139,6 @@ struct PrivacySpec {
   std::uint32_t max_cohort = 0;
   /// Of the longest update; of kDistributed only.
   std::uint64_t values = 0;
-  /// Of kExampleLevel: what clients do while they train. train.batch_size is then what is expected of a batch.
-  std::optional<ExamplePrivacySpec> example = {};
   /// Rounds from one of a client's to the next, at least; of kDpFtrl only.
   std::uint32_t min_separation = 0;
 
@@ -157,8 +146,11 @@ struct PrivacySpec {
   bool central() const { return mechanism == Mechanism::kCentral; }
   /// Clients add shares of the noise, under secure aggregation.
   bool distributed() const { return mechanism == Mechanism::kDistributed; }
+  /// Each client hides its single examples (of language modelling: rows) while it trains; train.batch_size is then what
+  /// is expected of a batch.
+  bool hides_examples() const { return mechanism == Mechanism::kExampleLevel; }
   /// Each client hides itself, or its examples, by noise of its own, and has a ledger of its own.
-  bool own() const { return mechanism == Mechanism::kLocal || mechanism == Mechanism::kExampleLevel; }
+  bool own() const { return mechanism == Mechanism::kLocal || hides_examples(); }
   /// A round's cohort is drawn in secret.
   bool sampled() const { return central() || distributed(); }
   /// The coordinator adds noise that is correlated over rounds, in which nobody is sampled.

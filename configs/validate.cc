@@ -3,7 +3,6 @@
 #include <google/protobuf/descriptor.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
@@ -14,7 +13,6 @@
 #include "aggregation/integer_sum.h"
 #include "aggregation/reducer.h"
 #include "configs/keys.h"
-#include "configs/privacy.h"
 #include "configs/rules.h"
 #include "configs/secure.h"
 #include "configs/template.h"
@@ -28,9 +26,6 @@
 namespace fedpeft::configs {
 
 namespace {
-
-/// Times the length of an update.
-constexpr int kMostNoise = 20;
 
 class RunRules {
  public:
@@ -300,24 +295,10 @@ class RunRules {
             "got " + std::to_string(config_.evaluation().min_evaluators()) +
                 " where only clients could evaluate what is their own, each beside the sum, want 0 under " +
                 (run.secure.on ? "secure_aggregation" : "privacy"));
-    if (run.privacy.own() && !run.privacy.example) CheckSignal(run, views.max_update_bytes() / sizeof(float));
+    if (run.privacy.own() && !run.privacy.hides_examples()) CheckHiddenUpdates(run, run.privacy.values, rules_);
     Require(bytes <= config_.limits().upload_window_bytes(), "limits.upload_window_bytes",
             "got " + std::to_string(config_.limits().upload_window_bytes()) + ", want at least one update's " +
                 std::to_string(bytes));
-  }
-
-  /// Something of an update is left under the noise that hides it.
-  void CheckSignal(RunSpec run, std::uint64_t values) {
-    if (!ResolveNoise(run).ok()) return;  // whoever starts the run says why
-    for (const PhaseSpec& phase : run.schedule) {
-      const double clients = MostInRound(run, phase);
-      const double noise = run.privacy.noise_multiplier * std::sqrt(static_cast<double>(values) / clients);
-      Require(noise <= kMostNoise, "privacy.mechanism",
-              "got local, under which the mean of " + std::to_string(MostInRound(run, phase)) + " updates of " +
-                  std::to_string(values) + " values has noise at least " + std::to_string(std::llround(noise)) +
-                  " times as long as itself: nothing would be learned, want at most " + std::to_string(kMostNoise) +
-                  " (fewer parameters or rounds, more clients a round, a larger epsilon, or mechanism distributed)");
-    }
   }
 
   void CheckRanks(const AdaLoraConfig& adalora) {

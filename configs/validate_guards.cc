@@ -1,5 +1,6 @@
 // The rules of what guards a run: secure aggregation and differential privacy.
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -19,6 +20,8 @@ namespace {
 
 /// Standard deviations that noise may be beyond a value and still be taken.
 constexpr double kReachOfNoise = 8;
+/// Times the length of an update.
+constexpr int kMostNoise = 20;
 
 void CheckSecurePhase(const std::string& path, const RunSpec& run, const PhaseSpec& phase, Rules& rules) {
   const std::string key = path + ".participation";
@@ -62,26 +65,17 @@ void CheckNoise(const v1::Privacy& privacy, Rules& rules) {
                 "got rdp, want pld with max_cohort (there is no Renyi bound of capped cohorts)");
 }
 
-/// Each client hides its own update: nothing is drawn, and what counts is that something is left of it.
+/// Each client hides itself, or its examples: nobody is drawn.
 void CheckOwnNoise(const v1::RunConfig& config, Rules& rules) {
   const v1::Privacy& privacy = config.privacy();
-  const bool examples = ToPrivacy(privacy).example.has_value();
+  const bool examples = ToPrivacy(privacy).hides_examples();
   const std::string with = std::string("with privacy.mechanism ") + (examples ? "example_level" : "local");
   rules.RequireDefaults("privacy", privacy, {"population", "max_cohort", "min_separation"}, with);
   rules.Require(privacy.clip().adaptive().quantile() == 0, "privacy.clip.adaptive.quantile",
                 "got one, want 0 " + with + " (whether a client is within the norm would be a release of its own)");
-  if (examples) {
-    const Status method = CheckExampleGradients(ToPlan(config).method);
-    return rules.Require(method.ok(), "peft.method", std::string(method.message()));
-  }
-  const double noise = ToPrivacy(privacy).noise_multiplier;
-  for (int i = 0; i < config.schedule_size(); ++i) {
-    const double reach = privacy.clip().norm() * (1 + kReachOfNoise * noise);
-    const double max_abs = config.schedule(i).reducer().max_abs();
-    rules.Require(reach <= max_abs, "schedule." + std::to_string(i) + ".reducer.max_abs",
-                  "got " + std::to_string(max_abs) + ", want at least " + std::to_string(reach) +
-                      ", which the clip norm and the noise on it may reach");
-  }
+  if (!examples) return;
+  const Status method = CheckExampleGradients(ToPlan(config).method);
+  rules.Require(method.ok(), "peft.method", std::string(method.message()));
 }
 
 /// Who makes the noise, and what that takes.
@@ -201,6 +195,26 @@ void CheckSecureAggregation(const v1::RunConfig& config, Rules& rules) {
   }
   for (std::size_t i = 0; i < run.schedule.size(); ++i) {
     CheckSecurePhase("schedule." + std::to_string(i), run, run.schedule[i], rules);
+  }
+}
+
+void CheckHiddenUpdates(RunSpec run, std::uint64_t values, Rules& rules) {
+  if (!ResolveNoise(run).ok()) return;  // whoever starts the run says why
+  const double deviation = run.privacy.noise_multiplier * run.privacy.clip;
+  for (std::size_t i = 0; i < run.schedule.size(); ++i) {
+    const PhaseSpec& phase = run.schedule[i];
+    const double reach = run.privacy.clip + kReachOfNoise * deviation;
+    rules.Require(reach <= phase.reducer.max_abs, "schedule." + std::to_string(i) + ".reducer.max_abs",
+                  "got " + std::to_string(phase.reducer.max_abs) + ", want at least " + std::to_string(reach) +
+                      ", which the clip norm and the noise on it may reach");
+    const std::uint32_t clients = MostInRound(run, phase);
+    const double noise = run.privacy.noise_multiplier * std::sqrt(static_cast<double>(values) / clients);
+    rules.Require(
+        noise <= kMostNoise, "privacy.mechanism",
+        "got local, under which the mean of " + std::to_string(clients) + " updates of " + std::to_string(values) +
+            " values has noise at least " + std::to_string(std::llround(noise)) +
+            " times as long as itself: nothing would be learned, want at most " + std::to_string(kMostNoise) +
+            " (fewer parameters or rounds, more clients a round, a larger epsilon, or mechanism distributed)");
   }
 }
 

@@ -59,17 +59,12 @@ Result<std::string> SecureText(const RunSpec& run, const RunViews& views) {
 /// What the run's rounds cost in privacy; nothing where there is none.
 Result<std::string> PrivacyText(const RunSpec& run, const RunViews& views) {
   if (!run.privacy.on()) return std::string();
-  if (run.privacy.example) {
+  if (run.privacy.hides_examples()) {
     return "  privacy     each client hides its examples, at epsilon " + Short(run.privacy.budget.epsilon) +
            ", delta " + Short(run.privacy.budget.delta) + " of its own (fedpeft-client budget)\n";
   }
   ASSIGN_OR_RETURN(const std::uint32_t last, LastAffordableRound(run, 0, {}));
-  std::vector<privacy::Release> releases;
-  for (std::uint32_t round = 1; round <= last; ++round) {
-    ASSIGN_OR_RETURN(const std::optional<privacy::Release> release, RoundRelease(run, round));
-    if (release) releases.push_back(*release);
-  }
-  ASSIGN_OR_RETURN(const double epsilon, EpsilonOf(run, releases));
+  ASSIGN_OR_RETURN(const double epsilon, EpsilonOfRounds(run, last));
   std::string text = "  privacy     noise multiplier " + Short(run.privacy.noise_multiplier) + ": epsilon " +
                      Short(epsilon) + " of " + Short(run.privacy.budget.epsilon) + " after " + std::to_string(last) +
                      " rounds, delta " + Short(run.privacy.budget.delta) + ", by " +

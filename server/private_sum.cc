@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "peft/core/bytes.h"
 #include "peft/core/check.h"
+#include "peft/core/parallel.h"
 #include "privacy/noise/discrete_gaussian.h"
 #include "privacy/noise/draws.h"
 
@@ -93,25 +93,25 @@ Result<RoundMean> PrivateSum::Finish() {
   const auto put = [&](std::size_t i, std::int64_t noise) {
     mean[i] = static_cast<float>(static_cast<double>(values[i] + step * noise) * scale);
   };
-  const std::size_t threads = std::max(1u, std::thread::hardware_concurrency());
   if (setup_.correlated && setup_.correlated->noise) {
     // A round that is repeated, because it was lost after this or the coordinator was killed, gets the same noise
     // again, with the updates of other clients. The difference would tell of these, but nothing of a round that is not
     // committed is ever given out.
     const PrivateSum::Correlated& correlated = *setup_.correlated;
-    privacy::ForEachPart(privacy::NoiseParts(values.size()), threads, [&](std::size_t part) {
+    ForEachPart(privacy::NoiseParts(values.size()), Cores(), [&](std::size_t part) {
       std::size_t i = part * privacy::kNoisePart;
       for (const double noise : correlated.noise->Of(correlated.round, part))
         put(i++, static_cast<std::int64_t>(noise));
     });
   } else {
     const privacy::DiscreteGaussian noise(deviation_);
-    privacy::DrawInParallel(values.size(), threads, *setup_.random,
+    privacy::DrawInParallel(values.size(), Cores(), *setup_.random,
                             [&](privacy::RandomBits& bits, std::size_t begin, std::size_t end) {
                               for (std::size_t i = begin; i < end; ++i) put(i, noise.Draw(bits));
                             });
   }
   outcome.next_clip = setup_.clip;
+  outcome.not_finite = not_finite_;
   if (setup_.adaptive) {
     privacy::RandomBits bits(*setup_.random);
     const privacy::DiscreteGaussian count_noise(2 * setup_.adaptive->count_noise);

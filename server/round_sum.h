@@ -16,6 +16,8 @@ struct RoundMean {
   aggregation::Reduced reduced;
   /// Under differential privacy: the norm that the next round's updates are clipped to.
   std::optional<double> next_clip = {};
+  /// And values that were not finite, which counted as zero: of the coordinator's own log.
+  std::uint64_t not_finite = 0;
 };
 
 /// Threads: none of its own.

@@ -24,6 +24,10 @@ void RunLoop::Commit(const CommitRound& action) {
   if (!mean.ok()) return Feed(SumSpoiled{mean.status().message()});
   Result<std::shared_ptr<const Checkpoint>> next = model_.Step(action.round, std::move(mean->reduced));
   if (!next.ok()) return Feed(SumSpoiled{next.status().message()});
+  if (mean->not_finite > 0) {
+    LogWarning("updates.not_finite", {{"round", action.round}, {"values", mean->not_finite}});
+    Remember("updates.not_finite", std::to_string(mean->not_finite) + " values, taken for zero");
+  }
   RoundCommit commit = Summarise(action);
   if (run_.privacy.in_ledger()) {
     commit.record.privacy = {clip_, *mean->next_clip, run_.privacy.noise_multiplier};

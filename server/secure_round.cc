@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <thread>
 #include <utility>
 
+#include "peft/core/parallel.h"
 #include "peft/metrics/totals.h"
 #include "privacy/crypto/random_source.h"
 #include "privacy/secagg/ring.h"
@@ -66,7 +66,7 @@ Status SecureRound::Add(UploadedBytes& bytes) {
 }
 
 Result<SecureOutcome> SecureRound::Unmask(const privacy::SecureFinished& finished) {
-  sum_->Unmask(finished.masks, std::max(1u, std::thread::hardware_concurrency()));
+  sum_->Unmask(finished.masks, static_cast<unsigned>(Cores()));
   const std::uint64_t clients = finished.clients.size();
   ASSIGN_OR_RETURN(privacy::SecureMean mean, sum_->Finish(clients, expected_));
   SecureOutcome outcome;

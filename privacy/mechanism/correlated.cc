@@ -4,11 +4,11 @@
 #include <array>
 #include <cmath>
 #include <string_view>
-#include <thread>
 #include <utility>
 
 #include "peft/core/bytes.h"
 #include "peft/core/check.h"
+#include "peft/core/parallel.h"
 #include "privacy/crypto/kdf.h"
 #include "privacy/noise/draws.h"
 
@@ -82,8 +82,7 @@ std::span<const double> CorrelatedNoise::Of(std::uint32_t round, std::size_t par
 }
 
 void CorrelatedNoise::Advance(std::uint32_t round) {
-  ForEachPart(parts_.size(), std::max(1u, std::thread::hardware_concurrency()),
-              [&](std::size_t part) { Of(round, part); });
+  ForEachPart(parts_.size(), Cores(), [&](std::size_t part) { Of(round, part); });
 }
 
 }  // namespace fedpeft::privacy

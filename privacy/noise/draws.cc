@@ -1,24 +1,15 @@
 #include "privacy/noise/draws.h"
 
 #include <algorithm>
-#include <thread>
 #include <vector>
+
+#include "peft/core/parallel.h"
 
 namespace fedpeft::privacy {
 
 void FillNoise(const DiscreteGaussian& noise, const SecretKey& key, std::span<double> out) {
   RandomBits bits(key);
   for (double& value : out) value = static_cast<double>(noise.Draw(bits));
-}
-
-void ForEachPart(std::size_t parts, std::size_t threads, const std::function<void(std::size_t part)>& make) {
-  const std::size_t share = std::max<std::size_t>(1, (parts + threads - 1) / threads);
-  const auto run = [&](std::size_t first) {
-    for (std::size_t part = first; part < std::min(first + share, parts); ++part) make(part);
-  };
-  std::vector<std::jthread> others;
-  for (std::size_t first = share; first < parts; first += share) others.emplace_back(run, first);
-  run(0);
 }
 
 void DrawInParallel(std::size_t size, std::size_t threads, RandomSource& random,

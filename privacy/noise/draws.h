@@ -22,11 +22,8 @@ inline std::size_t NoiseParts(std::size_t values) {
 /// Draws one part, under a key that nothing else was drawn under.
 void FillNoise(const DiscreteGaussian& noise, const SecretKey& key, std::span<double> out);
 
-/// Calls `make` once with each of 0 … parts − 1, on up to `threads` (≥ 1) at once, and returns when all are made.
-void ForEachPart(std::size_t parts, std::size_t threads, const std::function<void(std::size_t part)>& make);
-
-/// Calls draw(bits, begin, end) for parts that together are [0, size), each with bits under a fresh key: as
-/// ForEachPart.
+/// Calls draw(bits, begin, end) for parts that together are [0, size), each with bits under a fresh key, on
+/// up to `threads` (≥ 1) at once.
 void DrawInParallel(std::size_t size, std::size_t threads, RandomSource& random,
                     const std::function<void(RandomBits& bits, std::size_t begin, std::size_t end)>& draw);
 

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "peft/core/check.h"
+#include "peft/core/parallel.h"
 #include "privacy/mechanism/clip.h"
 #include "privacy/noise/draws.h"
 #include "privacy/noise/skellam.h"
@@ -117,8 +117,7 @@ Result<std::vector<std::uint32_t>> SecureVectorLayout::EncodePrivate(std::span<c
   const std::uint64_t saturated = quantizer_.EncodeWithin(coded, sensitivity, random, own);
   const double deviation = noise.noise_multiplier * sensitivity;
   const Skellam skellam(deviation * deviation / static_cast<double>(noise.makers));
-  const std::size_t threads = std::max(1u, std::thread::hardware_concurrency());
-  DrawInParallel(own.size(), threads, random, [&](RandomBits& bits, std::size_t begin, std::size_t end) {
+  DrawInParallel(own.size(), Cores(), random, [&](RandomBits& bits, std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) own[i] += static_cast<std::uint32_t>(skellam.Draw(bits));
   });
   EncodeCounters(counters, saturated, elements);
@@ -140,11 +139,11 @@ Status MaskedSum::AddPiece(std::uint64_t first, ByteSpan packed) {
 
 void MaskedSum::Unmask(std::span<const Mask> masks, unsigned threads, MaskKernel kernel) {
   const std::uint64_t share = RoundedUp(elements_.size() / std::max(threads, 1u) + 1, kMaskAlignment);
-  std::vector<std::jthread> workers;
-  for (std::uint64_t first = 0; first < elements_.size(); first += share) {
+  ForEachPart((elements_.size() + share - 1) / share, std::max(threads, 1u), [&](std::size_t part) {
+    const std::uint64_t first = part * share;
     const auto piece = std::span(elements_).subspan(first, std::min<std::uint64_t>(share, elements_.size() - first));
-    workers.emplace_back([=] { AddMasks(masks, first, piece, kernel); });
-  }
+    AddMasks(masks, first, piece, kernel);
+  });
 }
 
 Result<SecureMean> MaskedSum::Finish(std::uint64_t clients, std::optional<double> denominator) const {

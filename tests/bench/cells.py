@@ -1,14 +1,20 @@
 """Experiments in cells: one JSON file each, which is not computed again; and the data sets that they are on."""
+import argparse
 import contextlib
 import dataclasses
 import fcntl
 import json
+import os
 import pathlib
+import signal
 import subprocess
+import sys
 
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests/parity"))
+from programs import Programs  # noqa: E402
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,3 +101,45 @@ def compute(runner, cells, chosen):
             result = runner.run(cell)
             print(f"[{number}/{len(missing)}] {cell.name}: accuracy {100 * last_accuracy(result):.2f} % in "
                   f"{result['seconds']:.0f} s", flush=True)
+
+
+def make_parser(doc, name, methods, full):
+    """Of what all experiments are told; their cells go to build/experiments/NAME."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help=full)
+    parser.add_argument("--report", action="store_true", help="compute nothing; a missing cell is no failure")
+    parser.add_argument("--methods", nargs="+", choices=methods, default=methods, metavar="NAME")
+    parser.add_argument("--data", nargs="+", choices=[data.name for data in DATA], metavar="NAME", help="sst2, banking77")
+    parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument("--cells", type=pathlib.Path, default=ROOT / "build/experiments" / name)
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of a training process")
+    return parser
+
+
+def parse(parser, short_data):
+    """What was given, `short_data` being the data sets where neither they nor --full are."""
+    args = parser.parse_args()
+    names = args.data or [data.name for data in (DATA if args.full else short_data)]
+    args.data = [data for data in DATA if data.name in names]
+    args.seeds = args.seeds or ([1, 2, 3] if args.full else [1])
+    return args
+
+
+def run_experiment(args, chosen, runner, report):
+    """The exit status. runner(cells, programs, data folder, threads) computes cells, report(cells, args) prints what is
+    there and returns what is wrong with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a federation ends what it started
+    cells = Cells(args.cells)
+    if not args.report:
+        if not (data := os.environ.get("FEDPEFT_DATA")):
+            print("FEDPEFT_DATA: got nothing, want the folder of public data sets (see tests/parity/README.md)")
+            return 2
+        if (programs := Programs.of_environment()) is None:
+            return 2
+        args.cells.mkdir(parents=True, exist_ok=True)
+        compute(runner(cells, programs, pathlib.Path(data), args.threads), cells, chosen)
+    wrong = report(cells, args)
+    print()
+    for text in wrong:
+        print(text)
+    return 1 if any(not args.report or "is missing" not in text for text in wrong) else 0

@@ -49,7 +49,8 @@ Status Run(const std::string& base_folder, const std::string& sets, int threads)
   run.train.steps = 1;
   ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
   ASSIGN_OR_RETURN(const auto plain, LocalTrainer::Make(base, run, layout));
-  run.privacy.example = ExamplePrivacySpec{};
+  run.privacy.mechanism = PrivacySpec::Mechanism::kExampleLevel;
+  run.privacy.noise_multiplier = 1;
   ASSIGN_OR_RETURN(const auto in_private, LocalTrainer::Make(base, run, layout));
   ParamVector params = ParamVector::Initial(layout, /*seed=*/1);
   std::size_t index = 0;

@@ -13,25 +13,17 @@ status is 1 when cells are missing, or the last accuracy of one is hardly better
 
 Usage: FEDPEFT_DATA=DIR build/venv/bin/python tests/bench/methods.py [--full] [--report] [--methods lora full] …
 """
-import argparse
 import dataclasses
-import json
-import os
-import pathlib
 import re
 import shlex
 import shutil
-import signal
 import sys
 import time
 
 import yaml
 
-FOLDER = pathlib.Path(__file__).resolve().parent
-ROOT = FOLDER.parent.parent
-sys.path.insert(0, str(FOLDER.parent / "parity"))
-from cells import BANKING77, DATA, SST2, Cells, Data, commit, compute, last_accuracy, shown_accuracy  # noqa: E402
-from programs import Federation, Programs, checked, setting_options  # noqa: E402
+from cells import ROOT, SST2, Data, commit, last_accuracy, make_parser, parse, run_experiment, shown_accuracy
+from programs import Federation, checked, setting_options  # in tests/parity, which cells has found
 
 METHODS = ("lora", "adapter", "prefix", "prompt", "bitfit", "full")
 CENTRALISED = "centralised"
@@ -160,42 +152,13 @@ def complaint(cell, result):
     return None
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="Banking77 too, and seeds 1, 2 and 3")
-    parser.add_argument("--report", action="store_true", help="compute nothing; a missing cell is no failure")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="NAME")
-    parser.add_argument("--data", nargs="+", choices=[data.name for data in DATA], metavar="NAME", help="sst2, banking77")
-    parser.add_argument("--only", nargs="+", choices=PLACES, default=PLACES, metavar="PLACE", help=", ".join(PLACES))
-    parser.add_argument("--seeds", nargs="+", type=int)
-    parser.add_argument("--cells", type=pathlib.Path, default=ROOT / "build/experiments/methods")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of a training process")
-    args = parser.parse_args()
-    names = args.data or [data.name for data in (DATA if args.full else (SST2,))]
-    args.data = [data for data in DATA if data.name in names]
-    args.seeds = args.seeds or ([1, 2, 3] if args.full else [1])
-    return args
-
-
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a federation ends what it started
-    args = arguments()
-    cells = Cells(args.cells)
-    if not args.report:
-        if not (data := os.environ.get("FEDPEFT_DATA")):
-            print("FEDPEFT_DATA: got nothing, want the folder of public data sets (see tests/parity/README.md)")
-            return 2
-        if (programs := Programs.of_environment()) is None:
-            return 2
-        args.cells.mkdir(parents=True, exist_ok=True)
-        chosen = [Cell(method, data_set, place, seed) for data_set in args.data for seed in args.seeds
-                  for place in args.only for method in args.methods]
-        compute(Runner(cells, programs, pathlib.Path(data), args.threads), cells, chosen)
-    wrong = report(cells, args)
-    print()
-    for text in wrong:
-        print(text)
-    return 1 if any(not args.report or "is missing" not in text for text in wrong) else 0
+    parser = make_parser(__doc__, "methods", METHODS, full="Banking77 too, and seeds 1, 2 and 3")
+    parser.add_argument("--only", nargs="+", choices=PLACES, default=PLACES, metavar="PLACE", help=", ".join(PLACES))
+    args = parse(parser, short_data=(SST2,))
+    chosen = [Cell(method, data_set, place, seed) for data_set in args.data for seed in args.seeds for place in args.only
+              for method in args.methods]
+    return run_experiment(args, chosen, Runner, report)
 
 
 if __name__ == "__main__":

@@ -12,23 +12,16 @@ dp-accounting's, or distributed noise is more than a point worse than central wh
 
 Usage: FEDPEFT_DATA=DIR build/venv/bin/python tests/bench/privacy.py [--full] [--report] [--methods lora prompt] …
 """
-import argparse
 import dataclasses
 import json
 import math
-import os
-import pathlib
 import shlex
 import shutil
-import signal
 import sys
 import time
 
-FOLDER = pathlib.Path(__file__).resolve().parent
-ROOT = FOLDER.parent.parent
-sys.path.insert(0, str(FOLDER.parent / "parity"))
-from cells import BANKING77, DATA, SST2, Cells, Data, commit, compute, last_accuracy, shown_accuracy  # noqa: E402
-from programs import Federation, Programs, checked, setting_options  # noqa: E402
+from cells import ROOT, DATA, SST2, Data, commit, last_accuracy, make_parser, parse, run_experiment, shown_accuracy
+from programs import Federation, checked, setting_options  # in tests/parity, which cells has found
 
 METHODS = ("lora", "ffa_lora", "prompt", "bitfit")
 EPSILONS = (2, 8, math.inf)
@@ -177,44 +170,15 @@ def complaints(cell, result, cells):
     return found
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="epsilon 2 too, and seeds 1, 2 and 3")
-    parser.add_argument("--report", action="store_true", help="compute nothing; a missing cell is no failure")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="NAME")
-    parser.add_argument("--data", nargs="+", choices=[data.name for data in DATA], metavar="NAME", help="sst2, banking77")
+def main():
+    parser = make_parser(__doc__, "privacy", METHODS, full="epsilon 2 too, and seeds 1, 2 and 3")
     parser.add_argument("--epsilons", nargs="+", type=float)
     parser.add_argument("--mechanisms", nargs="+", choices=MECHANISMS, default=MECHANISMS, metavar="NAME")
-    parser.add_argument("--seeds", nargs="+", type=int)
-    parser.add_argument("--cells", type=pathlib.Path, default=ROOT / "build/experiments/privacy")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of a training process")
-    args = parser.parse_args()
-    names = args.data or [SST2.name, BANKING77.name]
-    args.data = [data for data in DATA if data.name in names]
+    args = parse(parser, short_data=DATA)
     args.epsilons = args.epsilons or (list(EPSILONS) if args.full else [8, math.inf])
-    args.seeds = args.seeds or ([1, 2, 3] if args.full else [1])
-    return args
-
-
-def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a federation ends what it started
-    args = arguments()
-    cells = Cells(args.cells)
-    if not args.report:
-        if not (data := os.environ.get("FEDPEFT_DATA")):
-            print("FEDPEFT_DATA: got nothing, want the folder of public data sets (see tests/parity/README.md)")
-            return 2
-        if (programs := Programs.of_environment()) is None:
-            return 2
-        args.cells.mkdir(parents=True, exist_ok=True)
-        chosen = [Cell(method, data_set, epsilon, mechanism, seed) for data_set in args.data for seed in args.seeds
-                  for mechanism in args.mechanisms for epsilon in args.epsilons for method in args.methods]
-        compute(Runner(cells, programs, pathlib.Path(data), args.threads), cells, chosen)
-    wrong = report(cells, args)
-    print()
-    for text in wrong:
-        print(text)
-    return 1 if any(not args.report or "is missing" not in text for text in wrong) else 0
+    chosen = [Cell(method, data_set, epsilon, mechanism, seed) for data_set in args.data for seed in args.seeds
+              for mechanism in args.mechanisms for epsilon in args.epsilons for method in args.methods]
+    return run_experiment(args, chosen, Runner, report)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "client/trainer.h"
+#include "configs/privacy.h"
 #include "peft/io/safetensors.h"
 #include "peft/model/load.h"
 #include "peft/plan/ranks.h"
@@ -23,6 +24,11 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr double kNoClip = 1e3, kAlmostNoNoise = 1e-10;
+
+struct Noise {
+  double clip = 1;
+  double noise_multiplier = 1;
+};
 
 class ExamplePrivacyTest : public ::testing::Test {
  protected:
@@ -61,10 +67,18 @@ class ExamplePrivacyTest : public ::testing::Test {
     ParamVector params;
     TrainStats stats;
   };
+  /// What trainings from now on hide their examples by; nothing: not at all.
+  void Hide(const std::optional<Noise>& noise) {
+    run_.privacy = {};
+    if (!noise) return;
+    run_.privacy.mechanism = PrivacySpec::Mechanism::kExampleLevel;
+    run_.privacy.clip = noise->clip;
+    run_.privacy.noise_multiplier = noise->noise_multiplier;
+  }
   /// One round; without `spec` in the clear.
-  Trained Train(const std::vector<Example>& examples, std::optional<ExamplePrivacySpec> spec, double rate = 0.1,
+  Trained Train(const std::vector<Example>& examples, std::optional<Noise> spec, double rate = 0.1,
                 std::uint64_t seed = 1) {
-    run_.privacy.example = spec;
+    Hide(spec);
     auto trainer = LocalTrainer::Make(base_, run_, layout_);
     EXPECT_TRUE(trainer.ok()) << trainer.status().ToString();
     testing::SeededRandom random(seed);
@@ -104,17 +118,16 @@ class ExamplePrivacyTest : public ::testing::Test {
 
 TEST_F(ExamplePrivacyTest, D11WithoutClippingAndNoiseAStepIsThePlainOne) {
   const Trained plain = Train(examples_, {});
-  const Trained ours = Train(examples_, ExamplePrivacySpec{kNoClip, kAlmostNoNoise});
+  const Trained ours = Train(examples_, Noise{kNoClip, kAlmostNoNoise});
   EXPECT_LT(Difference(ours.params, plain.params), 1e-5);
   EXPECT_NEAR(ours.stats.loss, plain.stats.loss, 1e-5);
   EXPECT_EQ(ours.stats.clipped, 0u);
-  EXPECT_EQ(ours.stats.release->rate, 1);
 }
 
 /// With the denominator that was expected, not the batch that came.
 TEST_F(ExamplePrivacyTest, D11OnTheBatchThatWasDrawn) {
   run_.train.batch_size = 10;
-  const Trained ours = Train(examples_, ExamplePrivacySpec{kNoClip, kAlmostNoNoise}, 0.1, /*seed=*/5);
+  const Trained ours = Train(examples_, Noise{kNoClip, kAlmostNoNoise}, 0.1, /*seed=*/5);
   testing::SeededRandom random(5);
   privacy::RandomBits bits(random);
   std::vector<Example> drawn;
@@ -134,7 +147,7 @@ TEST_F(ExamplePrivacyTest, D11OfRegression) {
   Load();
   for (Example& example : examples_) example.value = static_cast<float>(example.label) - 1;
   const Trained plain = Train(examples_, {});
-  EXPECT_LT(Difference(Train(examples_, ExamplePrivacySpec{kNoClip, kAlmostNoNoise}).params, plain.params), 1e-5);
+  EXPECT_LT(Difference(Train(examples_, Noise{kNoClip, kAlmostNoNoise}).params, plain.params), 1e-5);
 }
 
 /// Rows of as many targets: a plain step's loss is the mean over the tokens of all rows.
@@ -149,13 +162,13 @@ TEST_F(ExamplePrivacyTest, D11OfLanguageModelsWithPackedDocuments) {
     rows.push_back(std::move(row));
   }
   const Trained plain = Train(rows, {});
-  EXPECT_LT(Difference(Train(rows, ExamplePrivacySpec{kNoClip, kAlmostNoNoise}).params, plain.params), 1e-5);
+  EXPECT_LT(Difference(Train(rows, Noise{kNoClip, kAlmostNoNoise}).params, plain.params), 1e-5);
 }
 
 /// Which the number of tokens that are allowed at once decides.
 TEST_F(ExamplePrivacyTest, PassesOfFewRowsChangeNothing) {
   run_.train.steps = 3;
-  const ExamplePrivacySpec spec{0.5, 0.01};
+  const Noise spec{0.5, 0.01};
   run_.problem.max_length = 128;
   const Trained at_once = Train(examples_, spec);
   run_.problem.max_length = 1;
@@ -168,9 +181,9 @@ TEST_F(ExamplePrivacyTest, PassesOfFewRowsChangeNothing) {
 TEST_F(ExamplePrivacyTest, AnExampleMovesAStepByTheClipAtMost) {
   const std::vector<Example> one(examples_.begin(), examples_.begin() + 1);
   run_.train.batch_size = 1;
-  const Trained free = Train(one, ExamplePrivacySpec{kNoClip, kAlmostNoNoise}, 1);
+  const Trained free = Train(one, Noise{kNoClip, kAlmostNoNoise}, 1);
   for (const double clip : {1e-3, 0.05}) {
-    const Trained clipped = Train(one, ExamplePrivacySpec{clip, 1e-6}, 1);
+    const Trained clipped = Train(one, Noise{clip, 1e-6}, 1);
     EXPECT_EQ(clipped.stats.clipped, 1u);
     EXPECT_NEAR(WayOf(clipped.params), clip, 1e-3 * clip);
     EXPECT_LT(WayOf(clipped.params), WayOf(free.params));
@@ -180,7 +193,7 @@ TEST_F(ExamplePrivacyTest, AnExampleMovesAStepByTheClipAtMost) {
 TEST_F(ExamplePrivacyTest, AnEmptyBatchIsAStepOfNoise) {
   run_.train.batch_size = 1;
   std::uint64_t seed = 1;
-  const ExamplePrivacySpec spec{0.5, 2};
+  const Noise spec{0.5, 2};
   Trained trained = Train(examples_, spec, 1, seed);
   while (trained.stats.examples > 0 && seed < 100) trained = Train(examples_, spec, 1, ++seed);
   ASSERT_EQ(trained.stats.examples, 0);
@@ -194,18 +207,18 @@ TEST_F(ExamplePrivacyTest, BatchesAreAsLargeAsExpectedOnAverage) {
   run_.train.batch_size = 10;
   run_.train.steps = 0;
   run_.train.epochs = 10;  // of four steps
-  const Trained trained = Train(examples_, ExamplePrivacySpec{0.1, 1}, 0);
-  ASSERT_TRUE(trained.stats.release.has_value());
-  EXPECT_EQ(trained.stats.release->rate, 0.25);
-  EXPECT_EQ(trained.stats.release->noise_multiplier, 1);
-  EXPECT_EQ(trained.stats.release->steps, 40);
+  const Trained trained = Train(examples_, Noise{0.1, 1}, 0);
+  const TrainingRelease cost = *TrainingReleases(run_).Of(examples_.size());
+  EXPECT_EQ(cost.release, privacy::Release(privacy::PoissonSum{0.25, 1}));
+  EXPECT_EQ(cost.times, 40u);
+  EXPECT_EQ(trained.stats.steps, 40);
   EXPECT_NEAR(static_cast<double>(trained.stats.examples), 400, 5 * std::sqrt(40 * 40 * 0.25 * 0.75));
 }
 
 TEST_F(ExamplePrivacyTest, BatchesAndNoiseAreNotTheRunsSeeds) {
-  const ExamplePrivacySpec spec{0.5, 1};
+  const Noise spec{0.5, 1};
   EXPECT_GT(Difference(Train(examples_, spec, 0.1, 1).params, Train(examples_, spec, 0.1, 2).params), 0.1);
-  run_.privacy.example = spec;
+  Hide(spec);
   const auto trainer = LocalTrainer::Make(base_, run_, layout_).value();
   ParamVector a = Start(), b = Start();
   const TrainRequest request{.learning_rate = 0.1, .round = 1, .client = "a"};
@@ -221,7 +234,7 @@ TEST_F(ExamplePrivacyTest, WhatIsNotFiniteCountsAsZeroAndIsCounted) {
   std::vector<Example> others = examples_;
   examples_.push_back(examples_[7]);
   examples_.back().value = std::numeric_limits<float>::max();
-  const ExamplePrivacySpec spec{1, kAlmostNoNoise};
+  const Noise spec{1, kAlmostNoNoise};
   run_.train.batch_size = 41;
   const Trained with = Train(examples_, spec, 0.41), without = Train(others, spec, 0.40);  // over 41 and over 40
   EXPECT_EQ(with.stats.not_finite, 1u);
@@ -242,7 +255,7 @@ TEST_F(ExamplePrivacyTest, WhatIsNotFiniteLeavesNeighboursAlone) {
   std::vector<Example> good = {{{2, 10, 20}, {}, 0}, {{2, 11, 21, 22}, {}, 1}}, all = good;
   all.insert(all.begin(), {{49, 12}, {}, 2});
   run_.train.batch_size = 3;
-  const ExamplePrivacySpec spec{kNoClip, kAlmostNoNoise};
+  const Noise spec{kNoClip, kAlmostNoNoise};
   const Trained with = Train(all, spec, 0.3), without = Train(good, spec, 0.2);  // over 3 and over 2
   EXPECT_EQ(with.stats.not_finite, 1u);
   EXPECT_LT(Difference(with.params, without.params), 1e-5);
@@ -256,7 +269,7 @@ TEST_F(ExamplePrivacyTest, RanksThatFellAwayStayZero) {
   config.target_rank = 2;
   run_.plan.method = config;
   Load();
-  run_.privacy.example = ExamplePrivacySpec{1, 1};
+  Hide(Noise{1, 1});
   const auto trainer = LocalTrainer::Make(base_, run_, layout_).value();
   ParamVector params = ParamVector::Initial(layout_, 1);
   for (std::uint32_t round = 1; round <= 2; ++round) {
@@ -269,8 +282,8 @@ TEST_F(ExamplePrivacyTest, RanksThatFellAwayStayZero) {
 }
 
 TEST_F(ExamplePrivacyTest, RefusesOtherMethodsAndNumbers) {
-  const auto refusal = [&](const ExamplePrivacySpec& spec) {
-    run_.privacy.example = spec;
+  const auto refusal = [&](const Noise& spec) {
+    Hide(spec);
     return LocalTrainer::Make(base_, run_, PlanLayout(run_.plan).value()).status();
   };
   EXPECT_THAT(refusal({0, 1}).message(), HasSubstr("clip: got 0"));

@@ -47,6 +47,17 @@ class OwnPrivacyTest : public ::testing::Test {
     return *OwnPrivacy::Make(std::move(setup), updates_);
   }
 
+  /// As a worker does.
+  static Status Give(OwnPrivacy&& own, const std::string& client, std::size_t examples, std::uint32_t round,
+                     Bytes& update) {
+    return Give(own, client, examples, round, update);
+  }
+  static Status Give(OwnPrivacy& own, const std::string& client, std::size_t examples, std::uint32_t round,
+                     Bytes& update) {
+    RETURN_IF_ERROR(own.Admit(client, examples));
+    return own.Hide(client, examples, round, update);
+  }
+
   TempFolder folder_;
   UpdateStore updates_ = *UpdateStore::Open(folder_.path());
 };
@@ -55,7 +66,7 @@ TEST_F(OwnPrivacyTest, D7TheNoiseIsForTwiceTheNorm) {
   constexpr std::size_t kValues = 200'000;
   OwnPrivacy own = Open(LocalRun(1, 10));
   Bytes update = BytesOf(std::vector<float>(kValues));
-  ASSERT_TRUE(own.Hide("me", 10, 1, update).ok());
+  ASSERT_TRUE(Give(own, "me", 10, 1, update).ok());
   double squares = 0;
   for (const float value : FloatsOf(update)) squares += std::pow(double{value}, 2);
   const double deviation = std::sqrt(squares / kValues);
@@ -66,7 +77,7 @@ TEST_F(OwnPrivacyTest, D7TheNoiseIsForTwiceTheNorm) {
 TEST_F(OwnPrivacyTest, AnUpdateIsClippedAndWhatIsNotFiniteIsZero) {
   OwnPrivacy own = Open(LocalRun(1, 1e15, 1e-6));
   Bytes update = BytesOf({3, NAN, -4, INFINITY});
-  ASSERT_TRUE(own.Hide("me", 10, 1, update).ok());
+  ASSERT_TRUE(Give(own, "me", 10, 1, update).ok());
   const std::vector<float> hidden = FloatsOf(update);
   EXPECT_NEAR(hidden[0], 0.3, 1e-4);
   EXPECT_NEAR(hidden[1], 0, 1e-4);
@@ -80,12 +91,12 @@ TEST_F(OwnPrivacyTest, TheBudgetEndsWhatAClientGivesAndARestartDoesNotForgetIt) 
   for (std::uint32_t round = 1; round <= 3; ++round) {
     OwnPrivacy own = Open(run);  // as another process
     EXPECT_TRUE(own.Admit("me", 10).ok());
-    EXPECT_TRUE(own.Hide("me", 10, round, update).ok());
+    EXPECT_TRUE(Give(own, "me", 10, round, update).ok());
   }
   OwnPrivacy own = Open(run);
   EXPECT_EQ(own.Admit("me", 10).code(), Code::kFailedPrecondition);
   const Bytes before = update;
-  EXPECT_THAT(own.Hide("me", 10, 4, update).message(), HasSubstr("the run's 2.0"));
+  EXPECT_THAT(Give(own, "me", 10, 4, update).message(), HasSubstr("the run's 2.0"));
   EXPECT_EQ(update, before);
   EXPECT_TRUE(own.Admit("other", 10).ok()) << "each has its own";
   const auto ledger = PrivacyLedger::Open(updates_.LedgerPath("me"));
@@ -97,15 +108,14 @@ TEST_F(OwnPrivacyTest, TheBudgetEndsWhatAClientGivesAndARestartDoesNotForgetIt) 
 TEST_F(OwnPrivacyTest, ThePolicysLimitIsForAllRuns) {
   const RunSpec run = LocalRun(1, 2);
   Bytes update = BytesOf({1, 2});
-  EXPECT_TRUE(Open(run, "first", 2.5).Hide("me", 10, 1, update).ok());
-  EXPECT_THAT(Open(run, "second", 2.5).Hide("me", 10, 1, update).message(), HasSubstr("its policy's 2.5"));
-  EXPECT_TRUE(Open(run, "second").Hide("me", 10, 1, update).ok());
+  EXPECT_TRUE(Give(Open(run, "first", 2.5), "me", 10, 1, update).ok());
+  EXPECT_THAT(Give(Open(run, "second", 2.5), "me", 10, 1, update).message(), HasSubstr("its policy's 2.5"));
+  EXPECT_TRUE(Give(Open(run, "second"), "me", 10, 1, update).ok());
 }
 
 TEST_F(OwnPrivacyTest, HiddenExamplesCostWhatTheirNumberSays) {
   RunSpec run = LocalRun(2, 3);
   run.privacy.mechanism = PrivacySpec::Mechanism::kExampleLevel;
-  run.privacy.example = ExamplePrivacySpec{1, 0};
   run.train.batch_size = 8;
   run.train.epochs = 2;
   OwnPrivacy own = Open(run);
@@ -114,7 +124,7 @@ TEST_F(OwnPrivacyTest, HiddenExamplesCostWhatTheirNumberSays) {
     const std::string client = std::to_string(examples);
     for (std::uint32_t round = 1; round <= 2; ++round) {
       Bytes mine = update;
-      EXPECT_TRUE(own.Hide(client, examples, round, mine).ok());
+      EXPECT_TRUE(Give(own, client, examples, round, mine).ok());
       EXPECT_EQ(mine, update) << "training has hidden them";
     }
     EXPECT_EQ(own.Admit(client, examples).code(), Code::kFailedPrecondition);

@@ -245,6 +245,13 @@ INSTANTIATE_TEST_SUITE_P(
              }, "privacy.mechanism", "nothing would be learned"},
         Rule{"LocalPrivacyOfAPopulation", [](auto* c) { SetPrivate(c)->set_mechanism(v1::Privacy::LOCAL); },
              "privacy.population", "has no effect with privacy.mechanism local"},
+        Rule{"LocalPrivacyOfAutomaticNoiseBeyondTheBound",
+             [](auto* c) {
+               SetPrivate(c)->set_mechanism(v1::Privacy::LOCAL);
+               c->mutable_privacy()->set_population(0);
+               c->mutable_privacy()->mutable_clip()->set_norm(2);
+               c->mutable_schedule(0)->mutable_reducer()->set_max_abs(2.5);
+             }, "schedule.0.reducer.max_abs", "the noise on it may reach"},
         Rule{"LocalPrivacyBeyondTheBound",
              [](auto* c) {
                SetPrivate(c)->set_mechanism(v1::Privacy::LOCAL);
