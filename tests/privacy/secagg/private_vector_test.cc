@@ -32,6 +32,15 @@ std::vector<double> StepsOf(const SecureVectorLayout& layout, const std::vector<
   return steps;
 }
 
+/// Of one client's vector, the parameters' values.
+std::vector<float> MeanOf(const SecureVectorLayout& layout, const std::vector<std::uint32_t>& elements) {
+  Bytes packed(layout.packed_bytes());
+  PackRing(elements, kBits, packed);
+  MaskedSum sum(layout);
+  EXPECT_TRUE(sum.AddPiece(0, packed).ok());
+  return sum.Finish(1)->mean;
+}
+
 double NormOf(const std::vector<double>& values) {
   double squares = 0;
   for (const double value : values) squares += value * value;
@@ -77,13 +86,15 @@ TEST_F(PrivateVectorTest, WhatIsWithinTheNormIsItself) {
 }
 
 TEST_F(PrivateVectorTest, WhatIsNotFiniteIsZeroAndTheRestIsClippedInItsDirection) {
-  const SecureVectorLayout layout = LayoutOf(4, 16);
   const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
-  const std::vector<double> steps = StepsOf(layout, Encode(layout, {nan, 3e30f, -infinity, -4e30f}, {1, kNoNoise, 1}));
-  EXPECT_EQ(steps[0], 0);
-  EXPECT_NEAR(steps[1], 0.6 * 65536, 2);
-  EXPECT_EQ(steps[2], 0);
-  EXPECT_NEAR(steps[3], -0.8 * 65536, 2);
+  for (const bool rotation : {false, true}) {
+    const SecureVectorLayout layout = LayoutOf(4, 16, rotation);
+    const std::vector<float> mean = MeanOf(layout, Encode(layout, {nan, 3e30f, -infinity, -4e30f}, {1, kNoNoise, 1}));
+    EXPECT_NEAR(mean[0], 0, 1e-4);
+    EXPECT_NEAR(mean[1], 0.6, 1e-4);
+    EXPECT_NEAR(mean[2], 0, 1e-4);
+    EXPECT_NEAR(mean[3], -0.8, 1e-4);
+  }
 }
 
 TEST_F(PrivateVectorTest, D8D9TheNoiseOfTheHonestAloneIsAllThatIsWanted) {
