@@ -8,6 +8,7 @@
 
 #include "client/batches.h"
 #include "client/example_batch.h"
+#include "configs/clip_groups.h"
 #include "peft/method/hook.h"
 #include "peft/method/optimizer.h"
 
@@ -66,7 +67,7 @@ Status CheckExamplePrivacy(const PrivacySpec& spec, const PeftPlan& plan) {
   return method.ok() ? method : method.Annotate("example-level privacy");
 }
 
-ExampleGradients::ExampleGradients(double clip, const privacy::PoissonSum& step, const Model& model,
+ExampleGradients::ExampleGradients(const PrivacySpec& privacy, const privacy::PoissonSum& step, const Model& model,
                                    std::span<const Example> examples, std::size_t most_tokens,
                                    privacy::RandomSource& random)
     : model_(model),
@@ -77,7 +78,8 @@ ExampleGradients::ExampleGradients(double clip, const privacy::PoissonSum& step,
       random_(random),
       bits_(random),
       size_(TrainedSize(model.layout, model.view)),
-      sum_(size_, {clip, step.noise_multiplier, examples.size()}) {}
+      sum_(size_, {privacy.clip, step.noise_multiplier, examples.size(),
+                   GradientClipGroups(privacy, model.layout, model.view)}) {}
 
 std::vector<std::uint32_t> ExampleGradients::DrawRows() {
   std::vector<std::uint32_t> rows;

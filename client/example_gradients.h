@@ -43,12 +43,12 @@ class ExampleGradients {
     const ParamLayout& layout;
     const ViewSpec& view;
   };
-  /// `clip`: the L2 norm of an example's gradient, > 0; `step`: with which probability an example is in a batch, and
-  /// the noise over `clip`. No more than `most_tokens` (or one example) pass through the base together. `random` is the
-  /// source of batches and noise, and outlives this object. Pre: CheckExamplePrivacy; examples, which outlive this
-  /// object too.
-  ExampleGradients(double clip, const privacy::PoissonSum& step, const Model& model, std::span<const Example> examples,
-                   std::size_t most_tokens, privacy::RandomSource& random);
+  /// `privacy`: to which L2 norm an example's gradient is clipped; `step`: with which probability an example is in a
+  /// batch, and the noise over that norm. No more than `most_tokens` (or one example) pass through the base together.
+  /// `random` is the source of batches and noise, and outlives this object. Pre: CheckExamplePrivacy; examples, which
+  /// outlive this object too.
+  ExampleGradients(const PrivacySpec& privacy, const privacy::PoissonSum& step, const Model& model,
+                   std::span<const Example> examples, std::size_t most_tokens, privacy::RandomSource& random);
 
   /// Draws a batch and overwrites the trained tensors of `grads` by (sum of clipped gradients + noise) / (rate ·
   /// examples): also by noise alone. A gradient that is not finite counts as zero. Errors: Pack's.

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "configs/clip_groups.h"
 #include "peft/core/log.h"
 #include "privacy/mechanism/local.h"
 
@@ -50,19 +51,22 @@ Status OwnPrivacy::Admit(const std::string& client, std::size_t examples) {
 }
 
 Status OwnPrivacy::Hide(const std::string& client, std::size_t examples, std::uint32_t round, Bytes& update) {
-  if (!setup_.run.privacy.hides_examples()) HideClient(client, round, update);
+  if (!setup_.run.privacy.hides_examples()) RETURN_IF_ERROR(HideClient(client, round, update));
   ASSIGN_OR_RETURN(SpentRow row, RowOf(round, examples));
   ASSIGN_OR_RETURN(PrivacyLedger* const ledger, LedgerOf(client));
   return ledger->Add(std::move(row));
 }
 
-void OwnPrivacy::HideClient(const std::string& client, std::uint32_t round, Bytes& update) const {
+Status OwnPrivacy::HideClient(const std::string& client, std::uint32_t round, Bytes& update) const {
+  ASSIGN_OR_RETURN(const privacy::ClipGroups groups, UpdateClipGroups(setup_.run, round));
   std::vector<float> values(update.size() / sizeof(float));
   std::memcpy(values.data(), update.data(), update.size());
   const PrivacySpec& privacy = setup_.run.privacy;
-  const std::uint64_t not_finite = privacy::ClipAndHide(values, privacy.clip, privacy.noise_multiplier, *setup_.random);
+  const std::uint64_t not_finite =
+      privacy::ClipAndHide(values, privacy.clip, groups, privacy.noise_multiplier, *setup_.random);
   std::memcpy(update.data(), values.data(), update.size());
   if (not_finite > 0) LogWarning("update.not_finite", {{"client", client}, {"round", round}, {"values", not_finite}});
+  return OkStatus();
 }
 
 }  // namespace fedpeft::client

@@ -41,7 +41,7 @@ class OwnPrivacy {
   OwnPrivacy(Setup setup, const UpdateStore& updates)
       : setup_(std::move(setup)), updates_(updates), releases_(setup_.run) {}
   Result<PrivacyLedger*> LedgerOf(const std::string& client);
-  void HideClient(const std::string& client, std::uint32_t round, Bytes& update) const;
+  Status HideClient(const std::string& client, std::uint32_t round, Bytes& update) const;
   Result<SpentRow> RowOf(std::uint32_t round, std::size_t examples);
 
   Setup setup_;

@@ -141,9 +141,10 @@ Result<SecureClients::Reply> SecureClients::MaskedVector(const TaskKey& key, Cli
     counts[static_cast<std::size_t>(SecureCount::kLoss)] = std::abs(loss) < 0x1p52 ? std::llround(loss) : 0;
   }
   privacy::RandomSource& random = privacy::RandomSource::System();
-  const auto encode = [&] {
+  const auto encode = [&]() -> Result<std::vector<std::uint32_t>> {
     if (!run.privacy.distributed()) return own.layout.Encode(ValuesOf(update), counts, random);
-    const privacy::ClientNoise noise = ClientNoiseOf(run, client.session->config(), client.session->clients());
+    ASSIGN_OR_RETURN(const privacy::ClientNoise noise,
+                     ClientNoiseOf(run, client.session->config(), client.session->clients()));
     return own.layout.EncodePrivate(ValuesOf(update), noise, counts, random);
   };
   ASSIGN_OR_RETURN(std::vector<std::uint32_t> elements, encode());

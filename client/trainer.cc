@@ -76,8 +76,8 @@ struct LocalTrainer::State {
   std::shared_ptr<const BaseModel> base;
   ProblemType problem = ProblemType::kClassification;
   TrainSpec train;
-  /// Under example-level privacy: the clip, and what a round costs.
-  double example_clip = 0;
+  /// Under example-level privacy: how gradients are clipped, and what a round costs.
+  PrivacySpec privacy;
   std::optional<TrainingReleases> releases;
   /// Of an evaluation's batch: as many as a training step may have, which take more memory.
   std::size_t evaluate_tokens = 0;
@@ -180,7 +180,7 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
   std::optional<ExampleGradients> gradients;
   if (releases) {
     ASSIGN_OR_RETURN(const TrainingRelease cost, releases->Of(examples.size()));
-    gradients.emplace(example_clip, std::get<privacy::PoissonSum>(cost.release),
+    gradients.emplace(privacy, std::get<privacy::PoissonSum>(cost.release),
                       ExampleGradients::Model{*base, problem, plan, *layout, view}, examples, evaluate_tokens,
                       *request.random);
   }
@@ -263,7 +263,7 @@ Result<std::unique_ptr<LocalTrainer>> LocalTrainer::Make(std::shared_ptr<const B
   state->problem = run.problem.type;
   state->train = run.train;
   if (run.privacy.hides_examples()) {
-    state->example_clip = run.privacy.clip;
+    state->privacy = run.privacy;
     state->releases.emplace(run);
   }
   state->evaluate_tokens =

@@ -256,6 +256,9 @@ PrivacySpec configs::ToPrivacy(const v1::Privacy& privacy) {
     spec.clip = adaptive.start();
     spec.adaptive = {adaptive.quantile(), adaptive.rate(), adaptive.count_noise()};
   }
+  for (const v1::ClipGroup& group : privacy.clip().groups()) {
+    spec.clip_groups.push_back({ToVector(group.parts()), group.share()});
+  }
   const std::string& noise = privacy.noise_multiplier();
   const auto parsed = std::from_chars(noise.data(), noise.data() + noise.size(), spec.noise_multiplier);
   if (parsed.ec != std::errc() || parsed.ptr != noise.data() + noise.size()) spec.noise_multiplier = 0;

@@ -122,6 +122,11 @@ struct SecureAggregationSpec {
   double upload_deadline_s = 600;
 };
 
+struct ClipGroupSpec {
+  std::vector<std::string> parts;
+  double share = 0.5;
+};
+
 /// Differential privacy of what is released.
 struct PrivacySpec {
   enum class Mechanism { kNone, kCentral, kDistributed, kLocal, kExampleLevel, kDpFtrl } mechanism = Mechanism::kNone;
@@ -131,6 +136,8 @@ struct PrivacySpec {
   /// tensors that a round trains together.
   double clip = 0.3;
   std::optional<privacy::AdaptiveClip> adaptive = {};
+  /// Parts that are clipped together, and what they have of the norm's square. The rest has what is left.
+  std::vector<ClipGroupSpec> clip_groups = {};
   /// Over the clip norm; 0: the least with which all rounds stay within the budget.
   double noise_multiplier = 0;
   /// A client is in a round with the probability cohort / population.

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "aggregation/reducer.h"
+#include "configs/clip_groups.h"
 #include "configs/privacy.h"
 #include "peft/core/bytes.h"
 #include "peft/core/files.h"
@@ -103,8 +104,11 @@ Result<SecureSum> SecureSumOf(const RunSpec& run, const SecureSumSpec& spec) {
   return SecureSum{std::move(config), std::move(layout)};
 }
 
-privacy::ClientNoise ClientNoiseOf(const RunSpec& run, const privacy::SessionConfig& config, std::uint32_t clients) {
-  return {run.privacy.clip, run.privacy.noise_multiplier, config.HonestOf(clients)};
+Result<privacy::ClientNoise> ClientNoiseOf(const RunSpec& run, const privacy::SessionConfig& config,
+                                           std::uint32_t clients) {
+  ASSIGN_OR_RETURN(privacy::ClipGroups groups, UpdateClipGroups(run, config.round));
+  return privacy::ClientNoise{run.privacy.clip, run.privacy.noise_multiplier, config.HonestOf(clients),
+                              std::move(groups)};
 }
 
 Result<std::uint64_t> LongestSecureVector(const RunSpec& run, std::uint64_t values) {

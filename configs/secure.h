@@ -62,7 +62,8 @@ struct SecureSum {
 Result<SecureSum> SecureSumOf(const RunSpec& run, const SecureSumSpec& spec);
 
 /// What a client of a session adds to its vector. Pre: the run's clients make noise.
-privacy::ClientNoise ClientNoiseOf(const RunSpec& run, const privacy::SessionConfig& config, std::uint32_t clients);
+Result<privacy::ClientNoise> ClientNoiseOf(const RunSpec& run, const privacy::SessionConfig& config,
+                                           std::uint32_t clients);
 
 /// Bytes of a masked vector of so many values, in the phase that has the longest. Errors: SecureSumOf's.
 Result<std::uint64_t> LongestSecureVector(const RunSpec& run, std::uint64_t values);

@@ -12,6 +12,7 @@
 
 #include "aggregation/integer_sum.h"
 #include "aggregation/reducer.h"
+#include "configs/clip_groups.h"
 #include "configs/keys.h"
 #include "configs/rules.h"
 #include "configs/secure.h"
@@ -274,6 +275,8 @@ class RunRules {
       AddPlanError(views.status().message());
       return;
     }
+    const Status groups = CheckClipGroups(ToPrivacy(config_.privacy()), **layout);
+    Require(groups.ok(), "privacy.clip.groups", std::string(groups.message()));
     CheckUploads(*views);
   }
 

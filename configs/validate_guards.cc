@@ -53,6 +53,8 @@ void CheckNoise(const v1::Privacy& privacy, Rules& rules) {
                 "privacy.noise_multiplier", "got " + Quoted(noise) + ", want auto, or 0.01 to 1e6");
   if (spec.adaptive) {
     rules.RequireDefaults("privacy.clip", privacy.clip(), {"norm"}, "beside privacy.clip.adaptive");
+    rules.Require(privacy.clip().groups().empty(), "privacy.clip.groups",
+                  "got some, want none beside privacy.clip.adaptive (it follows the norm of all tensors together)");
     const double count = spec.adaptive->count_noise;
     rules.Require(
         count == 0 || count >= kLeastCountNoise, "privacy.clip.adaptive.count_noise",
@@ -226,6 +228,8 @@ void CheckPrivacy(const v1::RunConfig& config, Rules& rules) {
                           {"noise_multiplier", "accountant", "population", "max_cohort", "min_separation"}, where);
     rules.RequireDefaults("privacy.budget", privacy.budget(), {"epsilon", "delta"}, where);
     rules.RequireDefaults("privacy.clip", privacy.clip(), {"norm"}, where);
+    rules.Require(privacy.clip().groups().empty(), "privacy.clip.groups",
+                  "got some, which have no effect " + where + ", want none");
     rules.RequireDefaults("privacy.clip.adaptive", privacy.clip().adaptive(),
                           {"quantile", "start", "rate", "count_noise"}, where);
     return;

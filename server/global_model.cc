@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "aggregation/server_optimizer.h"
+#include "configs/clip_groups.h"
 #include "configs/privacy.h"
 #include "configs/secure.h"
 #include "peft/core/clock.h"
@@ -121,6 +122,7 @@ Result<PrivateSum> GlobalModel::MakePrivateSum(std::uint32_t round, double clip)
   setup.noise_multiplier = run_.privacy.noise_multiplier;
   setup.expected = run_.PhaseAt(round).cohort;
   setup.most = MostInRound(run_, run_.PhaseAt(round));
+  ASSIGN_OR_RETURN(setup.groups, UpdateClipGroups(run_, round));
   if (run_.privacy.adaptive) setup.adaptive = AdaptiveClipOf(run_, round);
   if (run_.privacy.correlated()) setup.correlated = {CorrelationOf(run_), round, noise_};
   return PrivateSum::Make(layout_, Payload(round), setup);

@@ -58,7 +58,7 @@ PrivateSum::PrivateSum(const Setup& setup, double vector_noise, aggregation::Int
 
 Status PrivateSum::Add(std::uint64_t length, const aggregation::UpdateReader& reader, std::uint64_t weight) {
   FEDPEFT_CHECK(weight == 1);
-  privacy::NormCounter norm;
+  privacy::VectorClip clip(setup_.clip, setup_.groups);
   const std::uint64_t values = sum_.values().size();
   if (length == values * sizeof(float)) {  // or the sum says what is wrong with it
     std::vector<float> buffer(std::min<std::uint64_t>(kPiece, values));
@@ -66,18 +66,17 @@ Status PrivateSum::Add(std::uint64_t length, const aggregation::UpdateReader& re
       const auto piece = std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), values - first));
       RETURN_IF_ERROR(
           reader(first * sizeof(float), {reinterpret_cast<std::uint8_t*>(piece.data()), piece.size_bytes()}));
-      norm.Add(piece);
+      clip.Measure(first, piece);
     }
   }
-  const double factor = privacy::ClipFactor(norm.norm(), setup_.clip);
   const auto clipped = [&](std::uint64_t offset, MutableByteSpan out) {
     RETURN_IF_ERROR(reader(offset, out));
-    privacy::ClipPiece(Floats(out), factor, grid_);
+    clip.Clip(offset / sizeof(float), Floats(out), grid_);
     return OkStatus();
   };
   RETURN_IF_ERROR(sum_.Add(length, clipped, 1));
-  balance_ += norm.norm() <= setup_.clip ? 1 : -1;
-  not_finite_ += norm.not_finite();
+  balance_ += clip.within() ? 1 : -1;
+  not_finite_ += clip.not_finite();
   return OkStatus();
 }
 

@@ -26,8 +26,9 @@ class PrivateSum final : public RoundSum {
     std::shared_ptr<privacy::CorrelatedNoise> noise;
   };
   struct Setup {
-    /// The L2 norm that an update is clipped to, all its tensors together; > 0.
+    /// The L2 norm that an update is clipped to, > 0, and how it is divided.
     double clip = 1;
+    privacy::ClipGroups groups = {};
     /// Standard deviation of the noise over `clip`, > 0; with `adaptive` that of vectors and count together; with
     /// `correlated` over what a client can change in all rounds, which is `clip` times its sensitivity.
     double noise_multiplier = 1;
@@ -35,6 +36,7 @@ class PrivateSum final : public RoundSum {
     double expected = 1;
     /// The most that can come.
     std::uint64_t most = 1;
+    /// Pre: none with groups.
     std::optional<privacy::AdaptiveClip> adaptive = std::nullopt;
     std::optional<Correlated> correlated = std::nullopt;
     privacy::RandomSource* random = &privacy::RandomSource::System();

@@ -97,6 +97,14 @@ std::string HeadName(const MethodConfig& method, const std::string& path, std::s
 /// Errors: the method's, CheckBaseShape's, and kInvalidArgument for no output of the head.
 Result<std::shared_ptr<const ParamLayout>> PlanLayout(const PeftPlan& plan);
 
+/// Names of parts that a key lists.
+struct PartList {
+  std::string key;
+  const std::vector<std::string>& parts;
+};
+/// Errors: kInvalidArgument, beginning with the key: a part that is none of the layout's, or that is named twice.
+Status CheckParts(const ParamLayout& layout, const std::vector<PartList>& lists);
+
 /// What is trained and shared of the layout that PlanLayout(plan) made.
 /// Errors: kInvalidArgument, beginning with the key: a part that the layout does not have, or that is named twice; a
 /// layer that the base does not have, or in which the method has no tensor; nothing that is shared; with AdaLoRA, a

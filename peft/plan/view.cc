@@ -13,23 +13,11 @@ bool Contains(const std::vector<std::string>& parts, std::string_view part) {
   return std::find(parts.begin(), parts.end(), part) != parts.end();
 }
 
-Status CheckParts(const PeftPlan& plan, const ViewConfig& config, const ParamLayout& layout) {
-  std::string known;
-  std::set<std::string, std::less<>> parts, named;
-  for (const TensorSpec& spec : layout.tensors()) {
-    const std::string_view part = RoleName(spec.role);
-    if (!IsTrained(spec.role) || !parts.emplace(part).second) continue;
-    known.append(known.empty() ? "" : ", ").append(part);
-  }
-  for (const auto& [key, list] : {std::pair("local", config.local), std::pair("frozen", config.frozen)}) {
-    for (const std::string& part : list) {
-      const std::string got = std::string(key) + ": got \"" + part + "\"";
-      if (!parts.contains(part)) return InvalidArgument(got + ", want some of this method's parts: " + known);
-      if (!named.insert(part).second) return InvalidArgument(got + " a second time, want each part once");
-      if (part == RoleName(Role::kHead) && plan.head != HeadPolicy::kShared) {
-        return InvalidArgument(got + ", want no word of it beside peft.head, which settles that for all rounds");
-      }
-    }
+Status CheckHead(const PeftPlan& plan, const std::vector<PartList>& lists) {
+  for (const auto& [key, list] : lists) {
+    if (plan.head == HeadPolicy::kShared || !Contains(list, RoleName(Role::kHead))) continue;
+    return InvalidArgument(key + ": got \"" + std::string(RoleName(Role::kHead)) +
+                           "\", want no word of it beside peft.head, which settles that for all rounds");
   }
   return OkStatus();
 }
@@ -90,6 +78,24 @@ Result<std::vector<bool>> InLayers(const PeftPlan& plan, const ParamLayout& layo
 
 }  // namespace
 
+Status CheckParts(const ParamLayout& layout, const std::vector<PartList>& lists) {
+  std::string known;
+  std::set<std::string, std::less<>> parts, named;
+  for (const TensorSpec& spec : layout.tensors()) {
+    const std::string_view part = RoleName(spec.role);
+    if (!IsTrained(spec.role) || !parts.emplace(part).second) continue;
+    known.append(known.empty() ? "" : ", ").append(part);
+  }
+  for (const auto& [key, list] : lists) {
+    for (const std::string& part : list) {
+      const std::string got = key + ": got \"" + part + "\"";
+      if (!parts.contains(part)) return InvalidArgument(got + ", want some of this method's parts: " + known);
+      if (!named.insert(part).second) return InvalidArgument(got + " a second time, want each part once");
+    }
+  }
+  return OkStatus();
+}
+
 ViewSpec PlanView(const PeftPlan& plan, const ParamLayout& layout) {
   ViewSpec view;
   for (const TensorSpec& spec : layout.tensors()) {
@@ -101,7 +107,9 @@ ViewSpec PlanView(const PeftPlan& plan, const ParamLayout& layout) {
 }
 
 Result<ViewSpec> PlanView(const PeftPlan& plan, const ParamLayout& layout, const ViewConfig& config) {
-  RETURN_IF_ERROR(CheckParts(plan, config, layout));
+  const std::vector<PartList> lists = {{"local", config.local}, {"frozen", config.frozen}};
+  RETURN_IF_ERROR(CheckParts(layout, lists));
+  RETURN_IF_ERROR(CheckHead(plan, lists));
   ViewSpec view = PlanView(plan, layout);
   std::vector<bool> inside(layout.tensors().size(), true);
   if (!config.layers.empty()) {

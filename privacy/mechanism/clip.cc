@@ -1,5 +1,6 @@
 #include "privacy/mechanism/clip.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -36,6 +37,29 @@ void ClipPiece(std::span<float> piece, double factor, int exponent) {
     const auto scaled = static_cast<float>(static_cast<double>(value) * factor);
     value = std::isfinite(scaled) ? static_cast<float>(std::trunc(static_cast<double>(scaled) * up) * down) : 0.0f;
   }
+}
+
+VectorClip::VectorClip(double clip, const ClipGroups& groups) : groups_(groups) {
+  if (groups.shares.empty()) parts_.push_back({clip, {}});
+  for (const double share : groups.shares) parts_.push_back({clip * std::sqrt(share) * kRoom, {}});
+}
+
+void VectorClip::Measure(std::uint64_t first, std::span<const float> piece) {
+  groups_.ForEach(first, piece, [&](std::span<const float> part, std::size_t group) { parts_[group].norm.Add(part); });
+}
+
+void VectorClip::Clip(std::uint64_t first, std::span<float> piece, int exponent) const {
+  ForEach(first, piece, [&](std::span<float> part, double factor) { ClipPiece(part, factor, exponent); });
+}
+
+bool VectorClip::within() const {
+  return std::ranges::all_of(parts_, [](const Group& part) { return part.norm.norm() <= part.clip; });
+}
+
+std::uint64_t VectorClip::not_finite() const {
+  std::uint64_t count = 0;
+  for (const Group& part : parts_) count += part.norm.not_finite();
+  return count;
 }
 
 double AdaptiveClip::Next(double clip, double within) const {

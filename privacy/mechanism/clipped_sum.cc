@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "peft/core/check.h"
 #include "privacy/noise/discrete_gaussian.h"
@@ -18,26 +19,27 @@ constexpr double kSumSteps = 0x1p61;
 
 }  // namespace
 
-ClippedSum::ClippedSum(std::size_t size, const Setup& setup) : setup_(setup), sum_(size, 0) {
-  FEDPEFT_CHECK(setup.clip > 0 && setup.noise_multiplier > 0 && setup.most > 0);
-  const double by_noise = kDeviationSteps / (setup.noise_multiplier * setup.clip);
-  const double by_sum = kSumSteps / (static_cast<double>(setup.most) * setup.clip);
+ClippedSum::ClippedSum(std::size_t size, Setup setup) : setup_(std::move(setup)), sum_(size, 0) {
+  FEDPEFT_CHECK(setup_.clip > 0 && setup_.noise_multiplier > 0 && setup_.most > 0);
+  const double by_noise = kDeviationSteps / (setup_.noise_multiplier * setup_.clip);
+  const double by_sum = kSumSteps / (static_cast<double>(setup_.most) * setup_.clip);
   grid_ = static_cast<int>(std::floor(std::log2(std::min(by_noise, by_sum))));
 }
 
 void ClippedSum::Add(std::span<const float> vector) {
   FEDPEFT_CHECK(vector.size() == sum_.size());
-  NormCounter norm;
-  norm.Add(vector);
-  if (norm.not_finite() > 0) {
+  VectorClip clip(setup_.clip, setup_.groups);
+  clip.Measure(0, vector);
+  if (clip.not_finite() > 0) {
     ++not_finite_;
     return;
   }
-  clipped_ += norm.norm() > setup_.clip ? 1 : 0;
-  const double scale = std::ldexp(ClipFactor(norm.norm(), setup_.clip), grid_);
-  for (std::size_t i = 0; i < vector.size(); ++i) {
-    sum_[i] += static_cast<std::int64_t>(static_cast<double>(vector[i]) * scale);
-  }
+  clipped_ += clip.within() ? 0 : 1;
+  std::size_t i = 0;
+  clip.ForEach(0, vector, [&](std::span<const float> part, double factor) {
+    const double scale = std::ldexp(factor, grid_);
+    for (const float value : part) sum_[i++] += static_cast<std::int64_t>(static_cast<double>(value) * scale);
+  });
 }
 
 void ClippedSum::Release(double denominator, std::size_t threads, RandomSource& random, std::span<float> out) {

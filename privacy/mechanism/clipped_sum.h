@@ -20,8 +20,10 @@ class ClippedSum {
     double noise_multiplier = 1;
     /// The most vectors that one sum can have.
     std::uint64_t most = 1;
+    /// How `clip` is divided.
+    ClipGroups groups = {};
   };
-  ClippedSum(std::size_t size, const Setup& setup);
+  ClippedSum(std::size_t size, Setup setup);
 
   /// Adds `vector`, clipped and rounded towards zero to the grid of the noise: by no more than `clip`. One that has a
   /// value that is not finite counts as zero. Pre: of `size` values; fewer than `most` since the last release.

@@ -7,7 +7,6 @@
 
 #include "peft/core/check.h"
 #include "peft/core/parallel.h"
-#include "privacy/mechanism/clip.h"
 #include "privacy/noise/draws.h"
 #include "privacy/noise/skellam.h"
 #include "privacy/secagg/ring.h"
@@ -21,10 +20,10 @@ namespace {
 constexpr int kFiner = 24;
 
 /// To a norm of `clip`; values stay far finer than the grid 2^−exponent.
-void Clip(double clip, int exponent, std::span<float> values) {
-  NormCounter norm;
-  norm.Add(values);
-  ClipPiece(values, ClipFactor(norm.norm(), clip), exponent + kFiner);
+void Clip(double clip, const ClipGroups& groups, int exponent, std::span<float> values) {
+  VectorClip clipped(clip, groups);
+  clipped.Measure(0, values);
+  clipped.Clip(0, values, exponent + kFiner);
 }
 
 std::uint64_t RoundedUp(std::uint64_t value, std::uint64_t multiple) {
@@ -108,9 +107,9 @@ Result<std::vector<std::uint32_t>> SecureVectorLayout::EncodePrivate(std::span<c
   FEDPEFT_CHECK(values.size() == spec_.values && counters.size() == spec_.counters);
   RETURN_IF_ERROR(CheckWeight(counters[0]));
   std::vector<float> clipped(values.begin(), values.end());
-  Clip(noise.clip, spec_.exponent, clipped);
+  Clip(noise.clip, noise.groups, spec_.exponent, clipped);
   std::vector<float> coded = Rotated(clipped);
-  Clip(noise.clip, spec_.exponent, coded);  // a rotation keeps the norm but for what it rounds
+  Clip(noise.clip, {}, spec_.exponent, coded);  // a rotation keeps the norm but for what it rounds
   std::vector<std::uint32_t> elements(elements_);
   const std::span<std::uint32_t> own = std::span(elements).first(coded.size());
   const double sensitivity = Sensitivity(noise.clip);

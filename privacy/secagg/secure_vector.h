@@ -15,6 +15,7 @@
 #include "peft/core/hash.h"
 #include "peft/core/status.h"
 #include "privacy/crypto/random_source.h"
+#include "privacy/mechanism/clip.h"
 #include "privacy/secagg/masks.h"
 #include "privacy/secagg/quantize.h"
 
@@ -44,6 +45,8 @@ struct ClientNoise {
   double noise_multiplier = 1;
   /// Clients whose noise is in the sum for certain, at least 1.
   std::uint64_t makers = 1;
+  /// How `clip` is divided.
+  ClipGroups groups = {};
 };
 
 /// Where everything is.

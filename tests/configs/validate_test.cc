@@ -79,7 +79,13 @@ v1::Privacy* SetPrivate(v1::RunConfig* config) {
   return &privacy;
 }
 
-/// The same, the clients making the noise.
+void AddClipGroup(v1::RunConfig* config, const std::vector<std::string>& parts, double share) {
+  v1::ClipGroup* group = config->mutable_privacy()->mutable_clip()->add_groups();
+  for (const std::string& part : parts) group->add_parts(part);
+  group->set_share(share);
+}
+
+/// As SetPrivate, the clients making the noise.
 v1::Privacy* SetDistributed(v1::RunConfig* config) {
   SetSecure(config);
   v1::Privacy* privacy = SetPrivate(config);
@@ -258,6 +264,28 @@ INSTANTIATE_TEST_SUITE_P(
                c->mutable_privacy()->set_population(0);
                c->mutable_privacy()->set_noise_multiplier("100");
              }, "schedule.0.reducer.max_abs", "the noise on it may reach"},
+        Rule{"ClipGroupsBesideAnAdaptiveClip", [](auto* c) {
+               SetPrivate(c)->mutable_clip()->mutable_adaptive()->set_quantile(0.5);
+               AddClipGroup(c, {"head"}, 0.5);
+             }, "privacy.clip.groups", "none beside privacy.clip.adaptive"},
+        Rule{"ClipGroupsWithoutPrivacy", [](auto* c) { AddClipGroup(c, {"head"}, 0.5); }, "privacy.clip.groups",
+             "have no effect with mechanism none"},
+        Rule{"ClipGroupOfNoPart", [](auto* c) { SetPrivate(c); AddClipGroup(c, {"heart"}, 0.5); },
+             "privacy.clip.groups", "parts: got \"heart\", want some of this method's parts"},
+        Rule{"ClipGroupsOfOnePart", [](auto* c) {
+               SetPrivate(c);
+               AddClipGroup(c, {"head"}, 0.5);
+               AddClipGroup(c, {"head"}, 0.25);
+             }, "privacy.clip.groups", "a second time"},
+        Rule{"ClipGroupsThatLeaveNothing", [](auto* c) { SetPrivate(c); AddClipGroup(c, {"head"}, 1); },
+             "privacy.clip.groups", "parts that no group names have what is left"},
+        Rule{"ClipGroupsOfTooMuch", [](auto* c) {
+               SetPrivate(c);
+               AddClipGroup(c, {"head"}, 0.75);
+               AddClipGroup(c, {"lora_a", "lora_b"}, 0.5);
+             }, "privacy.clip.groups", "of more than 1 together"},
+        Rule{"ClipGroupOfNothing", [](auto* c) { SetPrivate(c); AddClipGroup(c, {}, 0.5); }, "privacy.clip.groups",
+             "a group without parts"},
         Rule{"CorrelatedNoiseOfASample", [](auto* c) { SetCorrelated(c)->set_population(100); }, "privacy.population",
              "where nobody is sampled"},
         Rule{"CorrelatedNoiseOfACap", [](auto* c) { SetCorrelated(c)->set_max_cohort(20); }, "privacy.max_cohort",

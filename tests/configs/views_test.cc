@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
+
+#include "configs/clip_groups.h"
+
 namespace fedpeft {
 namespace {
 
@@ -69,6 +73,26 @@ TEST(ViewsTest, ErrorsNameTheViewsKey) {
   const auto refused =
       RunViews::Make(Plan(), {Phase(1, {}), Phase(1, {{}, {.frozen = {"x"}}})}, PlanLayout(Plan()).value());
   EXPECT_THAT(refused.status().message(), HasSubstr("schedule.1.views.1.frozen: got \"x\""));
+}
+
+TEST(ClipGroupsTest, FollowTheTensorsThatTravelOrAreTrained) {
+  RunSpec run;
+  run.plan = Plan();
+  run.schedule = {Phase(2, {{}, {.frozen = {"lora_a"}}})};
+  EXPECT_TRUE(UpdateClipGroups(run, 1)->shares.empty());
+  run.privacy.clip_groups = {{{"head"}, 0.25}, {{"lora_b"}, 0.5}};
+  const auto layout = PlanLayout(run.plan).value();
+  ASSERT_TRUE(CheckClipGroups(run.privacy, *layout).ok());
+  const auto text = [](const privacy::ClipGroups& groups) {
+    std::string out;
+    for (const auto& [size, group] : groups.stretches) out += std::to_string(size) + ":" + std::to_string(group) + " ";
+    return out;
+  };
+  EXPECT_EQ(text(*UpdateClipGroups(run, 1)), "8:2 8:1 12:0 3:0 ");
+  EXPECT_EQ(text(*UpdateClipGroups(run, 2)), "8:1 12:0 3:0 ");
+  EXPECT_THAT(UpdateClipGroups(run, 1)->shares, ElementsAre(0.25, 0.5, 0.25));
+  const ViewSpec view = *PlanView(run.plan, *layout, {.local = {"head"}, .frozen = {"lora_b"}});
+  EXPECT_EQ(text(GradientClipGroups(run.privacy, *layout, view)), "8:2 12:0 3:0 ");
 }
 
 }  // namespace

@@ -41,6 +41,22 @@ std::vector<float> Random(RandomStream& stream, std::size_t size, double scale) 
   return values;
 }
 
+TEST(PrivateSumTest, D2GroupsHaveTheirPartOfTheNorm) {
+  const std::size_t size = MakeSum({.most = 1}, 40'000).sum().values().size();  // more than are read at a time
+  const privacy::ClipGroups groups{{{size - 20'000, 0}, {20'000, 1}}, {0.64, 0.36}};
+  PrivateSum sum = MakeSum({.clip = 1, .groups = groups, .most = 1}, 40'000);
+  std::vector<float> update(size, 0.0f);
+  update[0] = 0.5f;
+  std::fill(update.end() - 20'000, update.end(), 5.0f);
+  ASSERT_TRUE(Add(sum, update).ok());
+  const auto value = [&](std::size_t i) {
+    return std::ldexp(static_cast<double>(sum.sum().values()[i]), -sum.sum().grid_exponent());
+  };
+  EXPECT_NEAR(value(0), 0.5, 1e-6);
+  EXPECT_NEAR(value(size - 20'000), 0.6 / std::sqrt(20'000), 1e-6);
+  EXPECT_NEAR(value(size - 1), 0.6 / std::sqrt(20'000), 1e-6);
+}
+
 TEST(PrivateSumTest, D2OneClientChangesTheSumByAtMostTheClip) {
   RandomStream stream(1, "cohorts");
   for (int cohort = 0; cohort < 2000; ++cohort) {

@@ -93,5 +93,48 @@ TEST(AdaptiveClipTest, D6TheCountTakesItsShareOfTheNoise) {
   EXPECT_EQ(adaptive.VectorNoise(2).status().code(), Code::kInvalidArgument);
 }
 
+// Three groups, in pieces whose ends are nobody's.
+TEST(ClipTest, D1EachGroupIsWithinItsPartOfTheNormAndTheWholeWithinTheNorm) {
+  const ClipGroups groups{{{40, 0}, {7, 2}, {30, 1}, {23, 0}}, {0.5, 0.2, 0.3}};
+  for (const double clip : {.01, 1.0, 37.0}) {
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+      const std::vector<float> before = Random(seed, 100, 0.3);
+      std::vector<float> after = before;
+      VectorClip clipped(clip, groups);
+      for (std::size_t at = 0; at < 100; at += 9) {
+        clipped.Measure(at, std::span(before).subspan(at, std::min<std::size_t>(9, 100 - at)));
+      }
+      for (std::size_t at = 0; at < 100; at += 13) {
+        clipped.Clip(at, std::span(after).subspan(at, std::min<std::size_t>(13, 100 - at)), 30);
+      }
+      EXPECT_LE(NormOf(after), clip);
+      bool within = true;
+      for (std::size_t group = 0; group < 3; ++group) {
+        const double most = clip * std::sqrt(groups.shares[group]);
+        std::vector<float> of_before, of_after;
+        groups.ForEach(0, std::span(before), [&](std::span<const float> part, std::size_t of) {
+          if (of == group) of_before.insert(of_before.end(), part.begin(), part.end());
+        });
+        groups.ForEach(0, std::span(after), [&](std::span<float> part, std::size_t of) {
+          if (of == group) of_after.insert(of_after.end(), part.begin(), part.end());
+        });
+        EXPECT_NEAR(NormOf(of_after), std::min(most, NormOf(of_before)), 1e-5 * most + 1e-7);
+        within = within && NormOf(of_before) <= most;
+      }
+      EXPECT_EQ(clipped.within(), within);
+    }
+  }
+}
+
+TEST(ClipTest, WithoutGroupsAllIsOne) {
+  const std::vector<float> before = Random(1, 50, 1);
+  std::vector<float> one = before, whole = before;
+  VectorClip clipped(0.5, {});
+  clipped.Measure(0, before);
+  clipped.Clip(0, one, 30);
+  ClipPiece(whole, ClipFactor(NormOf(before), 0.5), 30);
+  EXPECT_EQ(one, whole);
+}
+
 }  // namespace
 }  // namespace fedpeft::privacy

@@ -71,6 +71,17 @@ TEST(ClippedSumTest, WhatIsNotFiniteCountsAsZeroWhole) {
   for (const float value : Released(sum, 2, 1)) EXPECT_NEAR(value, 0.25, 1e-6);
 }
 
+TEST(ClippedSumTest, D2GroupsHaveTheirPartOfTheNorm) {
+  ClippedSum sum(4, {1, kAlmostNoNoise, 2, {{{1, 1}, {2, 0}, {1, 1}}, {0.64, 0.36}}});
+  sum.Add(std::vector<float>{3, 0.5f, 0, 4});
+  EXPECT_EQ(sum.clipped(), 1u);
+  const std::vector<float> out = Released(sum, 4, 1);
+  EXPECT_NEAR(out[0], 0.36, 1e-6);
+  EXPECT_NEAR(out[1], 0.5, 1e-6);
+  EXPECT_NEAR(out[2], 0, 1e-6);
+  EXPECT_NEAR(out[3], 0.48, 1e-6);
+}
+
 /// S4 too: whatever is released lies on the grid.
 TEST(ClippedSumTest, D3NoiseIsInProportionToTheClipAndOnTheGrid) {
   constexpr std::size_t kSize = 200'000;

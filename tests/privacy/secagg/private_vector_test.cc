@@ -97,6 +97,17 @@ TEST_F(PrivateVectorTest, WhatIsNotFiniteIsZeroAndTheRestIsClippedInItsDirection
   }
 }
 
+TEST_F(PrivateVectorTest, D2GroupsHaveTheirPartOfTheNorm) {
+  for (const bool rotation : {false, true}) {
+    const SecureVectorLayout layout = LayoutOf(3, 16, rotation);
+    const ClientNoise noise{1, kNoNoise, 1, {{{1, 0}, {2, 1}}, {0.64, 0.36}}};
+    const std::vector<float> mean = MeanOf(layout, Encode(layout, {0.5f, 30, -40}, noise));
+    EXPECT_NEAR(mean[0], 0.5, 1e-4);
+    EXPECT_NEAR(mean[1], 0.36, 1e-4);
+    EXPECT_NEAR(mean[2], -0.48, 1e-4);
+  }
+}
+
 TEST_F(PrivateVectorTest, D8D9TheNoiseOfTheHonestAloneIsAllThatIsWanted) {
   constexpr std::size_t kValues = 100'000;
   SessionConfig config;
