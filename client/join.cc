@@ -62,11 +62,19 @@ Status CheckAgreement(const Agreement& agreement, const v1::RunConfig& offered) 
   return FailedPrecondition(std::move(text));
 }
 
+/// It is a word in this client's files.
+Status CheckRunId(const std::string& id) {
+  const auto plain = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z'); };
+  if (!id.empty() && id.size() <= 64 && std::ranges::all_of(id, plain)) return OkStatus();
+  return DataLoss("coordinator: the id of its run is none: want 1 to 64 digits and lower-case letters");
+}
+
 Result<AgreedRun> ReadRun(const v1::GetRunReply& reply, const std::optional<Agreement>& agreement) {
   if (reply.protocol_version() != kProtocolVersion) {
     return FailedPrecondition("coordinator: speaks protocol version " + std::to_string(reply.protocol_version()) +
                               ", this client " + std::to_string(kProtocolVersion) + " (install the same release)");
   }
+  RETURN_IF_ERROR(CheckRunId(reply.run_id()));
   v1::RunConfig config;
   if (!config.ParseFromString(reply.run_config())) return DataLoss("coordinator: its run configuration cannot be read");
   ASSIGN_OR_RETURN(RunSpec spec, TranslateRun(config));
@@ -113,10 +121,10 @@ Result<std::unique_ptr<LocalRunner>> MakeRunner(const JoinOptions& options, cons
   return LocalRunner::Make(run, std::move(model), std::move(data.data), std::move(data.held_out));
 }
 
-/// With a certificate the coordinator reads the name there, unless --name insists on one; a made-up name would be
-/// refused.
+/// With a certificate the coordinator reads the name there, and from then on this client insists on it, or on --name:
+/// its ledger is that name's. A made-up one would be refused.
 Result<std::string> NameToClaim(const JoinOptions& options, UpdateStore& updates) {
-  if (!options.connect.tls_cert.empty()) return options.name;
+  if (!options.connect.tls_cert.empty()) return options.name.empty() ? updates.KnownName() : options.name;
   return updates.Name(options.name);
 }
 
@@ -196,6 +204,11 @@ Result<std::unique_ptr<SecureClients>> MakeSecureClients(const JoinOptions& opti
 Result<std::optional<OwnPrivacy>> MakeOwnPrivacy(const JoinOptions& options, const AgreedRun& agreed,
                                                  const Policy& policy, const UpdateStore& updates) {
   if (!agreed.spec.privacy.own() || options.evaluator) return std::optional<OwnPrivacy>();
+  if (options.state.empty() && policy.max_epsilon) {
+    return InvalidArgument(
+        "--state: is missing, want a folder: this client's policy has max_epsilon, and what its "
+        "trainings cost would be forgotten with the process");
+  }
   if (options.state.empty()) {
     LogWarning("ledger.not_kept",
                {{"reason", "without --state this client forgets with the process what its updates have told of it"}});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "peft/core/log.h"
 #include "peft/plan/ranks.h"
 
 namespace fedpeft::client {
@@ -100,9 +101,17 @@ Result<LocalRunner::Update> LocalRunner::Train(std::size_t index, const std::str
   request.learning_rate = LearningRateAt(run_.train, round, run_.total_rounds());
   request.round = round;
   request.client = name;
-  ASSIGN_OR_RETURN(const TrainStats stats, trainer_->TrainRound(work_, data_[index], request, &stop, progress));
+  Result<TrainStats> stats = trainer_->TrainRound(work_, data_[index], request, &stop, progress);
+  const bool told = stats.ok() || stats.status().code() == Code::kCancelled;
+  if (!told && run_.privacy.hides_from_coordinator()) {
+    // That this client's data made it fail would be told without noise: it learned nothing.
+    LogWarning("training.failed", {{"client", name}, {"round", round}, {"reason", stats.status().ToString()}});
+    std::ranges::copy(start_.values(), work_.values().begin());
+    stats = TrainStats{};
+  }
+  if (!stats.ok()) return stats.status();
   const PayloadLayout payload = views_.Update(round, KeptRanksOf(start_));
-  Update update{DeltaOf(work_, start_, payload), payload.digest, {}, stats};
+  Update update{DeltaOf(work_, start_, payload), payload.digest, {}, *stats};
   if (keeps_personal()) {
     ASSIGN_OR_RETURN(update.personal, KeepOwn(name, round));
   }

@@ -34,7 +34,8 @@ class Runner {
     ByteSpan personal;
   };
   /// Trains client `index`. `name` is the client's id in the federation and names its random streams.
-  /// Errors: kInvalidArgument when `start` does not fit; LocalTrainer::TrainRound's.
+  /// Errors: kInvalidArgument when `start` does not fit; LocalTrainer::TrainRound's, but where clients are hidden from
+  /// the coordinator: the update is of nothing then.
   virtual Result<Update> Train(std::size_t index, const std::string& name, std::uint32_t round, const Start& start,
                                const std::atomic<bool>& stop, const LocalTrainer::Progress& progress) = 0;
   /// On what round `round` made. Errors: Train's.

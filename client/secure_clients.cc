@@ -141,6 +141,10 @@ Result<SecureClients::Reply> SecureClients::MaskedVector(const TaskKey& key, Cli
     counts[static_cast<std::size_t>(SecureCount::kLoss)] = std::abs(loss) < 0x1p52 ? std::llround(loss) : 0;
   }
   privacy::RandomSource& random = privacy::RandomSource::System();
+  const auto not_finite = std::ranges::count_if(ValuesOf(update), [](float value) { return !std::isfinite(value); });
+  if (run.privacy.distributed() && not_finite > 0) {
+    LogWarning("update.not_finite", {{"client", key.client}, {"round", key.round}, {"values", not_finite}});
+  }
   const auto encode = [&]() -> Result<std::vector<std::uint32_t>> {
     if (!run.privacy.distributed()) return own.layout.Encode(ValuesOf(update), counts, random);
     ASSIGN_OR_RETURN(const privacy::ClientNoise noise,

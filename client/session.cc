@@ -14,15 +14,18 @@
 namespace fedpeft::client {
 
 struct Session::Impl {
-  Impl(Transport& t, Runner& r, UpdateStore& updates, SessionOptions o)
+  Impl(Transport& t, Runner& r, UpdateStore& u, SessionOptions o)
       : transport(t),
         runner(r),
+        updates(u),
         options(std::move(o)),
-        worker(t, r, updates, tasks, identity, options.run_id, options.guards) {}
+        worker(t, r, u, tasks, identity, options.run_id, options.guards) {}
 
   // Constant, or synchronised by themselves.
   Transport& transport;
   const Runner& runner;
+  /// The worker's thread uses it; here, only its name.
+  UpdateStore& updates;
   const SessionOptions options;
   TaskQueue tasks;
   Identity identity;
@@ -113,6 +116,7 @@ Status Session::Impl::JoinOnce() {
   if (!wanted.empty() && reply.client_id() != wanted) {
     return FailedPrecondition("coordinator: calls this client " + reply.client_id() + ", want " + wanted);
   }
+  if (options.name.empty()) RETURN_IF_ERROR(updates.Name(reply.client_id()).status());
   identity.Set(reply.session(), reply.client_id());
   tasks.Reset();
   to_acknowledge.clear();

@@ -23,6 +23,7 @@
 #include "peft/method/rank_scores.h"
 #include "peft/model/base_model.h"
 #include "peft/plan/ranks.h"
+#include "privacy/noise/random_bits.h"
 
 namespace fedpeft::client {
 
@@ -169,9 +170,6 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
   if (const auto* adalora = std::get_if<AdaLoraConfig>(&plan.method)) scores.emplace(*adalora, layout);
 
   RandomStream order = OrderStream(seed, request.round, request.client);
-  RandomStream dropout(seed, "dropout", {request.round, StreamId(request.client)});
-  const ForwardMode mode{train.base_dropout, BranchDropout(plan.method),
-                         at::detail::createCPUGenerator(dropout.NextU64())};
   const std::vector<std::uint32_t> lengths = LengthsOf(examples);
   const auto batch_size = static_cast<std::size_t>(train.batch_size);
   TrainStats stats;
@@ -184,6 +182,13 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
                       ExampleGradients::Model{*base, problem, plan, *layout, view}, examples, evaluate_tokens,
                       *request.random);
   }
+
+  // Under example-level privacy in secret too: an example more shifts the others' masks, so that the bound on what it
+  // changes is for masks that nobody knows.
+  const std::uint64_t masks = releases
+                                  ? privacy::RandomBits(*request.random).Next()
+                                  : RandomStream(seed, "dropout", {request.round, StreamId(request.client)}).NextU64();
+  const ForwardMode mode{train.base_dropout, BranchDropout(plan.method), at::detail::createCPUGenerator(masks)};
 
   BatchPlan batches;
   const auto backward = [&](std::int64_t step) -> Result<StepStats> {

@@ -37,7 +37,7 @@ struct TrainRequest {
   /// Goes on with the optimiser's state of this trainer's last round instead of a fresh one (centralised training),
   /// where that trained the same.
   bool keep_optimizer = false;
-  /// Of batches and noise under example-level privacy: never the run's seed.
+  /// Of batches, noise and dropout under example-level privacy: never the run's seed.
   privacy::RandomSource* random = &privacy::RandomSource::System();
 };
 

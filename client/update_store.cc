@@ -84,15 +84,18 @@ Result<UpdateStore> UpdateStore::Open(const std::string& folder) {
 
 Result<std::string> UpdateStore::Name(const std::string& wanted) {
   const std::string path = JoinPath(folder_, "name");
-  std::string name = wanted;
+  std::string name = wanted.empty() ? KnownName() : wanted;
   if (name.empty()) {
-    Result<std::string> kept = ReadFile(path, 256);
-    if (kept.ok() && !kept->empty()) return kept;
     ASSIGN_OR_RETURN(const std::string suffix, RandomSuffix());
     name = "client-" + suffix;
   }
   RETURN_IF_ERROR(WriteFileAtomically(path, AsBytes(std::string_view(name))));
   return name;
+}
+
+std::string UpdateStore::KnownName() const {
+  const Result<std::string> kept = ReadFile(JoinPath(folder_, "name"), 256);
+  return kept.ok() ? *kept : "";
 }
 
 std::string FileNameOf(const std::string& client) {

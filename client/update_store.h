@@ -43,6 +43,8 @@ class UpdateStore {
 
   /// The name this folder was first used under; `wanted` if given, else a fresh `client-` and eight hexadecimal digits.
   Result<std::string> Name(const std::string& wanted);
+  /// The same; empty where there is none yet.
+  std::string KnownName() const;
 
   /// Replaces the client's kept update.
   Status Keep(const std::string& run_id, const std::string& client, const KeptUpdate& update);

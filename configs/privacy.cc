@@ -5,10 +5,20 @@
 
 #include "aggregation/reducer.h"
 #include "configs/secure.h"
+#include "privacy/accounting/binomial.h"
 
 namespace fedpeft {
 
 namespace {
+
+/// Of δ, for rounds that are void.
+constexpr double kVoidShare = 0.01;
+
+privacy::PrivacyBudget BudgetOfSums(const RunSpec& run) {
+  privacy::PrivacyBudget budget = run.privacy.budget;
+  if (run.privacy.distributed()) budget.delta *= 1 - kVoidShare;
+  return budget;
+}
 
 Status AddRounds(const RunSpec& run, std::uint32_t first, std::uint32_t last, privacy::Accountant& accountant) {
   // All of a phase are alike.
@@ -71,6 +81,25 @@ std::uint32_t MostInRound(const RunSpec& run, const PhaseSpec& phase) {
   return std::min(run.privacy.population, static_cast<std::uint32_t>(most));
 }
 
+std::optional<std::uint32_t> FewestToDrawFrom(const RunSpec& run, const PhaseSpec& phase) {
+  const std::uint32_t population = run.privacy.population;
+  if (!run.privacy.distributed() || phase.cohort >= population) return phase.min_clients;
+  // A run whose rounds are void with a chance of β in all is within β, in total variation, of one whose rounds never
+  // are: δ + (1 + e^ε)·β.
+  const double most = kVoidShare * run.privacy.budget.delta /
+                      ((1 + std::exp(run.privacy.budget.epsilon)) * std::max(1u, run.total_rounds()));
+  const auto wanted = static_cast<std::uint64_t>(std::ceil(phase.min_clients / (1 - run.secure.max_drop_out)));
+  const double sampling = static_cast<double>(phase.cohort) / population;
+  const auto enough = [&](std::uint32_t clients) { return privacy::BinomialBelow(clients, sampling, wanted) <= most; };
+  if (!enough(population)) return std::nullopt;
+  std::uint32_t few = 0, many = population;
+  while (many - few > 1) {
+    const std::uint32_t middle = few + (many - few) / 2;
+    (enough(middle) ? many : few) = middle;
+  }
+  return std::max(many, phase.min_clients);
+}
+
 Result<std::optional<privacy::Release>> RoundRelease(const RunSpec& run, std::uint32_t round) {
   using Found = std::optional<privacy::Release>;
   const double noise = run.privacy.noise_multiplier;
@@ -89,7 +118,7 @@ Status ResolveNoise(RunSpec& run) {
   if (run.privacy.noise_multiplier == 0) {
     RunSpec candidate = run;
     ASSIGN_OR_RETURN(run.privacy.noise_multiplier,
-                     privacy::NoiseFor(run.privacy.budget, run.privacy.accountant,
+                     privacy::NoiseFor(BudgetOfSums(run), run.privacy.accountant,
                                        [&](privacy::Accountant& accountant, double noise_multiplier) {
                                          candidate.privacy.noise_multiplier = noise_multiplier;
                                          return AddRounds(candidate, 1, candidate.total_rounds(), accountant);
@@ -150,7 +179,7 @@ Result<std::uint32_t> LastAffordableRound(const RunSpec& run, std::uint32_t comm
     privacy::Accountant accountant(run.privacy.accountant);
     RETURN_IF_ERROR(AddAll(spent, accountant));
     RETURN_IF_ERROR(AddRounds(run, committed + 1, last, accountant));
-    (IsWithin(accountant.Epsilon(run.privacy.budget.delta), run.privacy.budget) ? good : bad) = last;
+    (IsWithin(accountant.Epsilon(BudgetOfSums(run).delta), run.privacy.budget) ? good : bad) = last;
   }
   return good;
 }
@@ -162,13 +191,13 @@ bool IsWithin(double epsilon, const privacy::PrivacyBudget& budget) {
 Result<double> EpsilonOfRounds(const RunSpec& run, std::uint32_t last) {
   privacy::Accountant accountant(run.privacy.accountant);
   RETURN_IF_ERROR(AddRounds(run, 1, last, accountant));
-  return accountant.Epsilon(run.privacy.budget.delta);
+  return accountant.Epsilon(BudgetOfSums(run).delta);
 }
 
 Result<double> EpsilonOf(const RunSpec& run, const std::vector<privacy::Release>& releases) {
   privacy::Accountant accountant(run.privacy.accountant);
   RETURN_IF_ERROR(AddAll(releases, accountant));
-  return accountant.Epsilon(run.privacy.budget.delta);
+  return accountant.Epsilon(BudgetOfSums(run).delta);
 }
 
 }  // namespace fedpeft

@@ -24,6 +24,12 @@ std::uint32_t MostInRound(const RunSpec& run, const PhaseSpec& phase);
 
 // Pre, everywhere below: run.privacy.on().
 
+/// The fewest clients that a round of the phase may draw from. Where clients make the noise, everybody sees that a
+/// round of too few is void, and so something of how many were drawn, without noise. Drawn from so many, and while no
+/// more of them are lost than max_drop_out says, that happens in any round of the run with a chance that is within the
+/// hundredth of δ that is kept for it. Nothing: not even from the whole population.
+std::optional<std::uint32_t> FewestToDrawFrom(const RunSpec& run, const PhaseSpec& phase);
+
 /// Where the noise multiplier is left to us (0), sets the least with which all rounds stay within the budget; takes
 /// seconds. Pre, of what follows: it is set. Errors: NoiseFor's, RoundRelease's; AdaptiveClip::VectorNoise's;
 /// kFailedPrecondition where correlated noise is beyond the budget, which all rounds spend together.
@@ -69,10 +75,11 @@ Result<std::uint32_t> LastAffordableRound(const RunSpec& run, std::uint32_t comm
 /// Whether that ε is within the budget; what is spent to the last by rounding is.
 bool IsWithin(double epsilon, const privacy::PrivacyBudget& budget);
 
-/// ε of the run's rounds up to that one, in its δ. Errors: the accountant's, RoundRelease's.
+/// ε of the run's rounds up to that one, in its δ, less what FewestToDrawFrom takes of it. Errors: the accountant's,
+/// RoundRelease's.
 Result<double> EpsilonOfRounds(const RunSpec& run, std::uint32_t last);
 
-/// ε of all that, in the run's δ. Errors: the accountant's.
+/// ε of all that, in the same δ. Errors: the accountant's.
 Result<double> EpsilonOf(const RunSpec& run, const std::vector<privacy::Release>& releases);
 
 }  // namespace fedpeft

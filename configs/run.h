@@ -158,6 +158,8 @@ struct PrivacySpec {
   bool hides_examples() const { return mechanism == Mechanism::kExampleLevel; }
   /// Each client hides itself, or its examples, by noise of its own, and has a ledger of its own.
   bool own() const { return mechanism == Mechanism::kLocal || hides_examples(); }
+  /// What becomes of a client's training is hidden from the coordinator too.
+  bool hides_from_coordinator() const { return distributed() || mechanism == Mechanism::kLocal; }
   /// A round's cohort is drawn in secret.
   bool sampled() const { return central() || distributed(); }
   /// The coordinator adds noise that is correlated over rounds, in which nobody is sampled.
@@ -185,6 +187,8 @@ struct RunSpec {
 
   /// Clients tell nothing of themselves beside their updates: no numbers of examples, no losses, no metrics.
   bool reticent() const { return secure.on || privacy.own(); }
+  /// Clients that train may tell metrics of held-out examples, which have no noise.
+  bool trainers_evaluate() const { return !secure.on && !privacy.on(); }
 
   std::uint32_t total_rounds() const;
   /// The phase of round 1, 2, …, total_rounds().

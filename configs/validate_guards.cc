@@ -106,22 +106,30 @@ void CheckMechanism(const v1::RunConfig& config, Rules& rules) {
 }
 
 /// How a round's clients are sampled.
-void CheckSampling(const std::string& path, const PhaseSpec& phase, const v1::Privacy& privacy, Rules& rules) {
+void CheckSampling(const std::string& path, const PhaseSpec& phase, const v1::RunConfig& config, Rules& rules) {
+  const v1::Privacy& privacy = config.privacy();
   const std::string participation = path + ".participation";
   rules.Require(phase.cohort >= 1 && phase.cohort <= privacy.population(), participation + ".cohort",
                 "got " + std::to_string(phase.cohort) + ", want 1 to privacy.population (each client is in a round " +
                     "with the probability cohort / population)");
   rules.Require(phase.min_clients <= privacy.population(), participation + ".min_clients",
                 "got " + std::to_string(phase.min_clients) + ", want at most privacy.population");
-  rules.Require(!ToPrivacy(privacy).distributed() || phase.min_clients <= phase.cohort, participation + ".min_clients",
-                "got " + std::to_string(phase.min_clients) + ", want at most the cohort (" +
-                    std::to_string(phase.cohort) + "): rounds of fewer are void, and most would be");
+  RunSpec run;
+  run.privacy = ToPrivacy(privacy);
+  run.secure = ToSecureAggregation(config.secure_aggregation());
+  run.schedule = ToSchedule(config);
+  rules.Require(phase.cohort > privacy.population() || FewestToDrawFrom(run, phase).has_value(),
+                participation + ".min_clients",
+                "got " + std::to_string(phase.min_clients) + " of a cohort of " + std::to_string(phase.cohort) +
+                    ", want fewer, or a larger cohort (or all: cohort equal to privacy.population): a round of too few "
+                    "is void, and that everybody sees that would have to be next to impossible");
   rules.Require(privacy.max_cohort() == 0 || privacy.max_cohort() >= phase.cohort, "privacy.max_cohort",
                 "got " + std::to_string(privacy.max_cohort()) + ", want at least the cohort (" +
                     std::to_string(phase.cohort) + "), which is only the number that is expected");
 }
 
-void CheckSampled(const v1::Privacy& privacy, const std::vector<PhaseSpec>& schedule, Rules& rules) {
+void CheckSampled(const v1::RunConfig& config, const std::vector<PhaseSpec>& schedule, Rules& rules) {
+  const v1::Privacy& privacy = config.privacy();
   const std::uint32_t population = privacy.population();
   rules.Require(population > 0, "privacy.population", "is missing, want how many clients there are");
   rules.RequireDefaults("privacy", privacy, {"min_separation"}, "but with mechanism dp_ftrl");
@@ -129,7 +137,7 @@ void CheckSampled(const v1::Privacy& privacy, const std::vector<PhaseSpec>& sche
       privacy.budget().delta() * population < 1, "privacy.budget.delta",
       "is 1 / population or more, want well below it (with that chance everything may be told of one client)");
   for (std::size_t i = 0; i < schedule.size(); ++i) {
-    CheckSampling("schedule." + std::to_string(i), schedule[i], privacy, rules);
+    CheckSampling("schedule." + std::to_string(i), schedule[i], config, rules);
   }
 }
 
@@ -240,7 +248,7 @@ void CheckPrivacy(const v1::RunConfig& config, Rules& rules) {
                 "got adalora, want another one under privacy (its scores are a release of their own, without noise)");
   const std::vector<PhaseSpec> schedule = ToSchedule(config);
   if (ToPrivacy(privacy).correlated()) CheckCorrelated(config, schedule, rules);
-  if (ToPrivacy(privacy).sampled()) CheckSampled(privacy, schedule, rules);
+  if (ToPrivacy(privacy).sampled()) CheckSampled(config, schedule, rules);
   for (std::size_t i = 0; i < schedule.size(); ++i) {
     CheckPrivatePhase("schedule." + std::to_string(i), schedule[i], privacy, rules);
   }

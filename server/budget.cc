@@ -1,5 +1,7 @@
 #include "server/budget.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -52,12 +54,65 @@ std::string Number(double value) {
 constexpr const char* kAllAtOnce =
     "\nAll rounds are one release, spent with the first. Who takes part in which is no secret.\n";
 
-std::string KnownParticipation(double epsilon) {
-  return "\nTo whoever knows that a client took part, as the coordinator does, each of its rounds costs epsilon " +
-         Number(epsilon) + ".\n";
+/// Rounds that are alike.
+struct Rounds {
+  privacy::Release release;
+  double sampling = 1;
+  std::uint32_t count = 0;
+};
+
+Result<std::vector<BudgetRow>> KnownRows(const std::vector<Rounds>& phases, privacy::AccountantKind kind,
+                                         double delta) {
+  privacy::Accountant expected(kind), all(kind);
+  BudgetRow one{1, 0}, mean, every;
+  for (const Rounds& phase : phases) {
+    const privacy::Release known = privacy::KnownTo(phase.release);
+    const auto times = static_cast<std::uint32_t>(std::ceil(phase.sampling * phase.count));
+    privacy::Accountant single(kind);
+    RETURN_IF_ERROR(single.Add(known));
+    RETURN_IF_ERROR(expected.Add(known, times));
+    RETURN_IF_ERROR(all.Add(known, phase.count));
+    one.epsilon = std::max(one.epsilon, single.Epsilon(delta));
+    mean.rounds += times;
+    every.rounds += phase.count;
+  }
+  mean.epsilon = expected.Epsilon(delta);
+  every.epsilon = all.Epsilon(delta);
+  return std::vector{one, mean, every};
+}
+
+nlohmann::ordered_json RowsJson(const std::vector<BudgetRow>& rows) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (const BudgetRow& row : rows) json.push_back({{"rounds", row.rounds}, {"epsilon", row.epsilon}});
+  return json;
 }
 
 }  // namespace
+
+Result<std::vector<BudgetRow>> KnownParticipation(const RunSpec& run) {
+  std::vector<Rounds> phases;
+  std::uint32_t round = 1;
+  for (const PhaseSpec& phase : run.schedule) {
+    ASSIGN_OR_RETURN(const std::optional<privacy::Release> release, RoundRelease(run, round));
+    const double sampling = static_cast<double>(phase.cohort) / std::max(1u, run.privacy.population);
+    if (release) phases.push_back({*release, sampling, phase.rounds});
+    round += phase.rounds;
+  }
+  return KnownRows(phases, run.privacy.accountant, run.privacy.budget.delta);
+}
+
+std::string KnownText(const std::vector<BudgetRow>& known) {
+  if (known.empty()) return "";
+  std::string text = "To whoever knows which rounds a client is in, as the coordinator does, it costs epsilon ";
+  for (std::size_t i = 0; i < known.size(); ++i) {
+    text += (i == 0                 ? ""
+             : i + 1 < known.size() ? ", "
+                                    : " and ") +
+            Number(known[i].epsilon) + " to be in " + std::to_string(known[i].rounds) +
+            (i == 1 ? ", as is expected," : "");
+  }
+  return text + ".\n";
+}
 
 Result<BudgetForecast> Forecast(const BudgetPlan& plan) {
   RETURN_IF_ERROR(Check(plan));
@@ -78,9 +133,9 @@ Result<BudgetForecast> Forecast(const BudgetPlan& plan) {
     forecast.rows.push_back({rounds, accountant.Epsilon(plan.delta)});
     before = rounds;
   }
-  privacy::Accountant known(plan.accountant);
-  RETURN_IF_ERROR(known.Add(privacy::GaussianSum{forecast.noise_multiplier}));
-  forecast.known_participation = known.Epsilon(plan.delta);
+  if (plan.min_separation) return forecast;
+  const Rounds all{RoundOf(plan, forecast.noise_multiplier), plan.sampling, plan.rounds};
+  ASSIGN_OR_RETURN(forecast.known, KnownRows({all}, plan.accountant, plan.delta));
   return forecast;
 }
 
@@ -100,13 +155,13 @@ std::string ForecastText(const BudgetPlan& plan, const BudgetForecast& forecast)
     text += ", at most " + std::to_string(plan.cap->cap) + " of " + std::to_string(plan.cap->clients) + " clients";
   }
   text += ", by " + std::string(NameOf(plan.accountant)) + "\n\n    rounds    epsilon\n";
-  for (const BudgetForecast::Row& row : forecast.rows) {
+  for (const BudgetRow& row : forecast.rows) {
     char line[64];
     std::snprintf(line, sizeof(line), "%10u %10.4f\n", row.rounds, row.epsilon);
     text += line;
   }
   if (plan.min_separation) return text + kAllAtOnce;
-  return text + KnownParticipation(forecast.known_participation);
+  return text + "\n" + KnownText(forecast.known);
 }
 
 std::string ForecastJson(const BudgetPlan& plan, const BudgetForecast& forecast) {
@@ -122,11 +177,8 @@ std::string ForecastJson(const BudgetPlan& plan, const BudgetForecast& forecast)
     json["sampling"] = plan.sampling;
   }
   json["accountant"] = NameOf(plan.accountant);
-  json["rounds"] = nlohmann::ordered_json::array();
-  for (const BudgetForecast::Row& row : forecast.rows) {
-    json["rounds"].push_back({{"rounds", row.rounds}, {"epsilon", row.epsilon}});
-  }
-  json["epsilon_of_known_participation"] = forecast.known_participation;
+  json["rounds"] = RowsJson(forecast.rows);
+  json["known_participation"] = RowsJson(forecast.known);
   return json.dump(2) + "\n";
 }
 
@@ -156,7 +208,9 @@ Result<BudgetStatus> ReadBudget(StateReader& state) {
     if (next) releases.push_back(*next);
     ASSIGN_OR_RETURN(status.after_next, EpsilonOf(run, releases));
   }
-  ASSIGN_OR_RETURN(status.known_participation, EpsilonOf(run, {privacy::GaussianSum{status.noise_multiplier}}));
+  if (!status.one_release) {
+    ASSIGN_OR_RETURN(status.known, KnownParticipation(run));
+  }
   return status;
 }
 
@@ -168,7 +222,7 @@ std::string BudgetText(const BudgetStatus& status) {
          "next round  epsilon " + Number(status.after_next) + " after it, noise multiplier " +
          Number(status.noise_multiplier) + "\n" +  //
          "left        " + std::to_string(status.last_round - status.committed_round) + " rounds\n" +
-         (status.one_release ? kAllAtOnce : KnownParticipation(status.known_participation));
+         (status.one_release ? kAllAtOnce : "\n" + KnownText(status.known));
 }
 
 std::string BudgetJson(const BudgetStatus& status) {
@@ -181,7 +235,7 @@ std::string BudgetJson(const BudgetStatus& status) {
   json["after_next_round"] = status.after_next;
   json["noise_multiplier"] = status.noise_multiplier;
   json["rounds_left"] = status.last_round - status.committed_round;
-  json["epsilon_of_known_participation"] = status.known_participation;
+  json["known_participation"] = RowsJson(status.known);
   return json.dump(2) + "\n";
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "configs/run.h"
 #include "peft/core/status.h"
 #include "privacy/accounting/accountant.h"
 #include "privacy/mechanism/correlated.h"
@@ -33,16 +34,24 @@ struct BudgetPlan {
   privacy::AccountantKind accountant = privacy::AccountantKind::kPld;
 };
 
+/// What so many rounds cost.
+struct BudgetRow {
+  std::uint32_t rounds = 0;
+  double epsilon = 0;
+};
+
+/// What rounds say about a client to whoever knows that it is in them, as the coordinator does: one, as many as a
+/// client is expected to be in, and all.
+Result<std::vector<BudgetRow>> KnownParticipation(const RunSpec& run);
+/// A sentence on it; nothing without rows.
+std::string KnownText(const std::vector<BudgetRow>& known);
+
 struct BudgetForecast {
   double noise_multiplier = 0;
-  struct Row {
-    std::uint32_t rounds = 0;
-    double epsilon = 0;
-  };
   /// After 1, 2, 5, 10, … rounds, and all; of correlated noise all.
-  std::vector<Row> rows;
-  /// What one round says about a client to whoever knows that it took part, as the coordinator does.
-  double known_participation = 0;
+  std::vector<BudgetRow> rows;
+  /// KnownParticipation; nothing where it is no secret.
+  std::vector<BudgetRow> known;
 };
 
 /// Errors: kInvalidArgument naming the parameter that is out of range; NoiseFor's, and the accountant's.
@@ -66,8 +75,8 @@ struct BudgetStatus {
   double after_next = 0;
   /// The last round that the budget allows.
   std::uint32_t last_round = 0;
-  /// What one round says about a client to whoever knows that it took part, as the coordinator does.
-  double known_participation = 0;
+  /// KnownParticipation; nothing where it is no secret.
+  std::vector<BudgetRow> known;
 };
 
 /// Errors: those of the state folder; kFailedPrecondition for a run without differential privacy.

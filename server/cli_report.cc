@@ -10,6 +10,7 @@
 #include "configs/secure.h"
 #include "configs/views.h"
 #include "peft/plan/plan.h"
+#include "server/budget.h"
 #include "server/cli.h"
 #include "server/report.h"
 
@@ -75,6 +76,10 @@ Result<std::string> PrivacyText(const RunSpec& run, const RunViews& views) {
             std::to_string(spec.participations()) + ", " + std::to_string(spec.separation) + " apart; the noise is " +
             Short(run.privacy.noise_multiplier * spec.Sensitivity()) + " times the clip norm, and takes " +
             std::to_string(spec.bands() * views.max_update_bytes() * 2 >> 20) + " MiB of the coordinator\n";
+  }
+  if (run.privacy.sampled()) {
+    ASSIGN_OR_RETURN(const std::vector<BudgetRow> known, KnownParticipation(run));
+    text += "              " + KnownText(known);
   }
   if (last < run.total_rounds()) {
     text += "              the budget ends the run after round " + std::to_string(last) + " of " +

@@ -46,6 +46,7 @@ RunInfo InfoOf(const Coordinator& coordinator, const std::string& run_config) {
   info.max_update_bytes = coordinator.max_update_bytes();
   info.personal = coordinator.personal();
   info.reticent = run.reticent();
+  info.trainers_evaluate = run.trainers_evaluate();
   info.max_clients = run.limits.max_clients;
   info.max_virtual_clients = run.limits.max_virtual_clients;
   info.upload_window_bytes = run.limits.upload_window_bytes;

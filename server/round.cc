@@ -42,6 +42,14 @@ RunMachine::RunMachine(const RunSpec& run, ResumePoint resume, privacy::RandomSo
   if (run_.privacy.sampled()) draws_ = std::make_unique<privacy::RandomBits>(random);
   for (const EvaluateStats& stats : resume_.evaluations) best_.Add(stats);
   recent_ = std::move(resume_.recent);
+  for (const PhaseSpec& phase : run_.schedule) {
+    const std::optional<std::uint32_t> fewest =
+        run_.privacy.on() ? FewestToDrawFrom(run_, phase) : std::optional(phase.min_clients);
+    fewest_.push_back(fewest.value_or(run_.privacy.population));  // `check` refuses such a run
+  }
+  const bool drawn = committed_round_ < last_round_ && IsDrawn(run_.PhaseAt(committed_round_ + 1));
+  if (drawn && !resume_.cohort.empty()) drawn_ = resume_.cohort;
+  if (resume_.cohort_lost) resume_.cohort.clear();
 }
 
 /// One overload an event; what follows from all of them is Advance()'s and the Close functions'.
@@ -101,6 +109,7 @@ struct RunMachine::Handler {
     m.committed_attempt_ = m.attempt_;
     m.evaluated_ = !m.EvaluationDue(m.round_);
     m.last_attempt_ = m.lost_attempts_ = 0;
+    m.drawn_.reset();
     m.stage_ = Stage::kWaiting;
     const std::optional<std::string> why_void = std::exchange(m.void_, std::nullopt);
     if (why_void) return m.CountLoss(*why_void);
@@ -223,7 +232,7 @@ void RunMachine::OpenAttemptIfPossible() {
   const PhaseSpec& phase = run_.PhaseAt(committed_round_ + 1);
   const auto free = std::count_if(trainers_.begin(), trainers_.end(),
                                   [&](const auto& id) { return MayTakePart(id, committed_round_ + 1); });
-  if (static_cast<std::size_t>(free) < phase.min_clients) return;
+  if (static_cast<std::size_t>(free) < fewest_[static_cast<std::size_t>(&phase - run_.schedule.data())]) return;
   round_ = committed_round_ + 1;
   attempt_ = ++last_attempt_;
   std::vector<std::string> cohort = ChooseCohort(phase);
@@ -247,14 +256,23 @@ void RunMachine::NoteParticipants() {
   }
 }
 
+bool RunMachine::IsDrawn(const PhaseSpec& phase) const {
+  return run_.privacy.sampled() && phase.cohort < run_.privacy.population;
+}
+
 std::vector<std::string> RunMachine::ChooseCohort(const PhaseSpec& phase) {
+  if (drawn_) return *drawn_;
   const bool same = !resume_.cohort.empty() && std::all_of(resume_.cohort.begin(), resume_.cohort.end(),
                                                            [this](const auto& id) { return trainers_.contains(id); });
   if (same) return resume_.cohort;
   std::vector<std::string> joined;
   std::copy_if(trainers_.begin(), trainers_.end(), std::back_inserter(joined),
                [this](const auto& id) { return MayTakePart(id, round_); });
-  if (run_.privacy.sampled()) return DrawCohort(phase, joined);
+  if (run_.privacy.sampled()) {
+    std::vector<std::string> cohort = DrawCohort(phase, joined);
+    if (IsDrawn(phase)) drawn_ = cohort;
+    return cohort;
+  }
   const double wanted = std::ceil(phase.cohort * (1 + phase.over_selection));
   if (phase.cohort == 0 || wanted >= static_cast<double>(joined.size())) return joined;
   RandomStream stream(run_.seed, "cohort", {round_, lost_attempts_});
@@ -283,8 +301,7 @@ std::vector<std::string> RunMachine::DrawCohort(const PhaseSpec& phase, const st
 
 void RunMachine::StartTraining() {
   if (run_.secure.on && run_.privacy.sampled() && members_.size() < run_.PhaseAt(round_).min_clients) {
-    return Void(Number(members_.size()) + " clients were drawn, want " + Number(run_.PhaseAt(round_).min_clients) +
-                " for a sum that hides each");
+    return Void("too few of the clients were drawn for a sum that hides each");
   }
   stage_ = Stage::kTraining;
   deadline_ = now_ + Seconds(run_.PhaseAt(round_).deadline_s);
@@ -301,6 +318,7 @@ void RunMachine::CloseTrainingIfDone() {
   const std::uint32_t min_clients = run_.PhaseAt(round_).min_clients;
   // Whatever came of a sample is released: a round that few are in is as good, and says nothing by being repeated.
   if (updates < min_clients && (run_.secure.on || !run_.privacy.sampled())) {
+    if (IsDrawn(run_.PhaseAt(round_))) return Lose("too few of those who were drawn sent an update");
     return Lose(Number(updates) + " of " + Number(members_.size()) + " clients sent an update " +
                 (late ? "by the deadline" : "and no other is left") + ", want " + Number(min_clients));
   }

@@ -141,8 +141,10 @@ struct ResumePoint {
   std::uint32_t last_attempt = 0;
   /// Attempts of the next round that were lost for lack of updates (not because the process ended).
   std::uint32_t lost_attempts = 0;
-  /// Of the attempt that was open: it is repeated with the same clients if they come back.
+  /// Of the attempt that was open: it is repeated with the same clients if they come back; or of the last one, which
+  /// was lost.
   std::vector<std::string> cohort;
+  bool cohort_lost = false;
   /// Clients of the last attempt of the next round were asked to unmask: the round is void.
   bool unmasking = false;
   /// Secure aggregation: the range of the next round's values.
@@ -206,6 +208,8 @@ class RunMachine {
   /// Of those who have sent an update in the open round.
   void NoteParticipants();
   std::vector<std::string> ChooseCohort(const PhaseSpec& phase);
+  /// Whether not all who may be are in the phase's cohorts, which are drawn in secret.
+  bool IsDrawn(const PhaseSpec& phase) const;
   /// Each with the probability cohort / population, on its own (Poisson sampling).
   std::vector<std::string> DrawCohort(const PhaseSpec& phase, const std::vector<std::string>& joined);
   void StartTraining();
@@ -258,6 +262,11 @@ class RunMachine {
   std::uint32_t last_attempt_;
   std::uint32_t lost_attempts_;
   std::uint32_t lost_here_ = 0;
+  /// Of the round to come or open, where cohorts are drawn in secret: all its attempts are among the same, whoever of
+  /// them is there. To draw again would make the sample one of those that did not fail.
+  std::optional<std::vector<std::string>> drawn_;
+  /// By phase: FewestToDrawFrom.
+  std::vector<std::uint32_t> fewest_;
   /// Of the round that is being stored as void.
   std::optional<std::string> void_;
   /// Of the training or evaluation that is open or was last.

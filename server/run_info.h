@@ -23,8 +23,9 @@ struct RunInfo {
 
   /// Clients keep parts of the model: somebody who trains none has none to evaluate.
   bool personal = false;
-  /// Updates are summed under masks: no client is asked for numbers of its own.
+  /// RunSpec's.
   bool reticent = false;
+  bool trainers_evaluate = true;
 
   /// Joined clients at a time, virtual ones counted; and of one process.
   std::uint64_t max_clients = 10'000;

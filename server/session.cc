@@ -95,9 +95,10 @@ Result<std::string> CheckJoin(const RunInfo& run, const JoinClaim& claim,
   }
   const auto some = [](std::uint64_t examples) { return examples > 0; };
   if (run.reticent && !claim.evaluator && std::ranges::any_of(claim.examples, some)) {
-    return FailedPrecondition("examples: got numbers of a trainer's, want 0: clients of this run tell nothing of themselves");
+    return FailedPrecondition(
+        "examples: got numbers of a trainer's, want 0: clients of this run tell nothing of themselves");
   }
-  if (run.reticent && std::ranges::any_of(claim.held_out, some)) {
+  if (!run.trainers_evaluate && std::ranges::any_of(claim.held_out, some)) {
     return FailedPrecondition(
         "held_out: got held-out examples of a trainer, want none: clients of this run tell no metrics of their own "
         "(leave --eval-data out, and let an evaluator join)");

@@ -163,9 +163,10 @@ Result<ResumePoint> Store::LoadResumePoint(std::uint32_t separation) {
     resume.last_attempt = attempts.Uint32(0);
     repeat = attempts.Text(1) == "abandoned";
     resume.unmasking = attempts.Int(2) != 0;
-    if (attempts.Text(1) == "lost") ++resume.lost_attempts;
+    resume.cohort_lost = attempts.Text(1) == "lost";
+    if (resume.cohort_lost) ++resume.lost_attempts;
   }
-  if (repeat) {
+  if (repeat || resume.cohort_lost) {
     ASSIGN_OR_RETURN(Statement cohort, database_.Prepare("SELECT client FROM cohort WHERE round = ? AND attempt = ?"));
     cohort.Bind(resume.committed_round + 1).Bind(resume.last_attempt);
     while (true) {

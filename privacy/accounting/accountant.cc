@@ -135,6 +135,23 @@ bool CostsNothing(const Release& release) {
 
 }  // namespace
 
+Release KnownTo(const Release& release) {
+  return std::visit(Overloaded{
+                        [](const PoissonSum& sum) -> Release { return GaussianSum{sum.noise_multiplier}; },
+                        [](const CappedPoissonSum& sum) -> Release { return GaussianSum{sum.noise_multiplier}; },
+                        [](FixedSizeSum sum) -> Release {
+                          sum.sampling = 1;
+                          return sum;
+                        },
+                        [](DistributedSum sum) -> Release {
+                          sum.sampling = 1;
+                          return sum;
+                        },
+                        [](const auto& sum) -> Release { return sum; },
+                    },
+                    release);
+}
+
 std::string ReleaseText(const Release& release) {
   std::ostringstream text;
   text.precision(17);

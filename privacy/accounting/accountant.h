@@ -59,6 +59,9 @@ struct DistributedSum {
 };
 using Release = std::variant<GaussianSum, PoissonSum, CappedPoissonSum, FixedSizeSum, ZcdpRelease, DistributedSum>;
 
+/// What the release says of a client to whoever knows that it took part. Pre: with a sampling rate above 0.
+Release KnownTo(const Release& release);
+
 /// A release in a line, for ledgers: its kind and its numbers, to the last bit.
 std::string ReleaseText(const Release& release);
 /// The inverse. Errors: kInvalidArgument for what is no such line.

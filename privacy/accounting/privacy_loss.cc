@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "peft/core/check.h"
+#include "privacy/accounting/binomial.h"
 #include "privacy/accounting/bisect.h"
 
 namespace fedpeft::privacy {
@@ -99,21 +100,6 @@ Split Integrate(const SampledPair& pair, double from, double to, double low, dou
     }
   }
   return split;
-}
-
-/// The chance of `least` or more out of that many, each with that probability.
-double BinomialTail(std::uint64_t trials, double probability, std::uint64_t least) {
-  if (probability == 1) return least <= trials ? 1 : 0;
-  const auto n = static_cast<double>(trials);
-  double sum = 0;
-  for (std::uint64_t count = least; count <= trials; ++count) {
-    const auto k = static_cast<double>(count);
-    const double log_chance = std::lgamma(n + 1) - std::lgamma(k + 1) - std::lgamma(n - k + 1) +
-                              k * std::log(probability) + (n - k) * std::log1p(-probability);
-    sum += std::exp(log_chance);
-    if (k > n * probability && log_chance < std::log(sum) - 40) break;
-  }
-  return std::min(sum, 1.0);
 }
 
 // ---- composition

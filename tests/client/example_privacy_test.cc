@@ -124,6 +124,14 @@ TEST_F(ExamplePrivacyTest, D11WithoutClippingAndNoiseAStepIsThePlainOne) {
   EXPECT_EQ(ours.stats.clipped, 0u);
 }
 
+// An example more would shift the masks of the others, which the run's seed must not say.
+TEST_F(ExamplePrivacyTest, D2DropoutIsDrawnInSecret) {
+  const Noise noise{kNoClip, kAlmostNoNoise};
+  EXPECT_LT(Difference(Train(examples_, noise, 0.1, 1).params, Train(examples_, noise, 0.1, 2).params), 1e-5);
+  run_.train.base_dropout = 0.3;
+  EXPECT_GT(Difference(Train(examples_, noise, 0.1, 1).params, Train(examples_, noise, 0.1, 2).params), 1e-2);
+}
+
 /// With the denominator that was expected, not the batch that came.
 TEST_F(ExamplePrivacyTest, D11OnTheBatchThatWasDrawn) {
   run_.train.batch_size = 10;

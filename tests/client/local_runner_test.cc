@@ -68,6 +68,24 @@ TEST_F(LocalRunnerTest, UpdatesHoldWhatTheRoundShares) {
   EXPECT_TRUE(b.personal.empty());
 }
 
+// That a client's data makes training fail is told without noise otherwise.
+TEST_F(LocalRunnerTest, AFailureIsAnUpdateOfNothingWhereClientsAreHiddenFromTheCoordinator) {
+  run_.train.learning_rate = 1e30;
+  const Bytes start = Broadcast();
+  const auto train = [&] { return Make({})->Train(0, "c0", 1, {start, {}}, stop_, {}); };
+  EXPECT_EQ(train().status().code(), Code::kAborted);
+  run_.privacy.noise_multiplier = 1;
+  for (const auto mechanism : {PrivacySpec::Mechanism::kLocal, PrivacySpec::Mechanism::kDistributed}) {
+    run_.privacy.mechanism = mechanism;
+    const Result<Runner::Update> update = train();
+    ASSERT_TRUE(update.ok()) << update.status().ToString();
+    EXPECT_EQ(update->payload, Bytes(layout_->size() * sizeof(float), 0));
+    EXPECT_EQ(update->stats.examples, 0);
+  }
+  const std::atomic<bool> stopped = true;
+  EXPECT_EQ(Make({})->Train(0, "c0", 1, {start, {}}, stopped, {}).status().code(), Code::kCancelled);
+}
+
 TEST_F(LocalRunnerTest, AClientsOwnTensorsGoOnFromItsLastTraining) {
   const auto runner = Make({{.local = {"head"}}});
   const Runner::Update first = Train(*runner, 0, 1);

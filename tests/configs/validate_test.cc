@@ -85,12 +85,13 @@ void AddClipGroup(v1::RunConfig* config, const std::vector<std::string>& parts, 
   group->set_share(share);
 }
 
-/// As SetPrivate, the clients making the noise.
+/// As SetPrivate, the clients making the noise, all ten of them.
 v1::Privacy* SetDistributed(v1::RunConfig* config) {
   SetSecure(config);
   v1::Privacy* privacy = SetPrivate(config);
   privacy->set_mechanism(v1::Privacy::DISTRIBUTED);
   privacy->set_accountant(v1::Privacy::RDP);
+  privacy->set_population(10);
   return privacy;
 }
 
@@ -233,11 +234,21 @@ INSTANTIATE_TEST_SUITE_P(
         Rule{"DistributedPrivacyOfAdaptiveClip",
              [](auto* c) { SetDistributed(c)->mutable_clip()->mutable_adaptive()->set_quantile(0.5); },
              "privacy.clip.adaptive.quantile", "a release of its own"},
-        Rule{"DistributedPrivacyOfFewClients",
+        Rule{"DistributedPrivacyWhoseVoidRoundsTell", [](auto* c) { SetDistributed(c)->set_population(100); },
+             "schedule.0.participation.min_clients", "a round of too few is void"},
+        Rule{"AdaLoraUnderPrivacy",
              [](auto* c) {
-               SetDistributed(c);
-               c->mutable_schedule(0)->mutable_participation()->set_min_clients(11);
-             }, "schedule.0.participation.min_clients", "rounds of fewer are void"},
+               SetPrivate(c);
+               c->mutable_peft()->set_method(v1::Peft::ADALORA);
+               c->mutable_peft()->clear_settings();
+             }, "peft.method", "a release of their own"},
+        Rule{"ExamplesOfAMethodWithoutTheirGradients",
+             [](auto* c) {
+               SetPrivate(c)->set_mechanism(v1::Privacy::EXAMPLE_LEVEL);
+               c->mutable_privacy()->set_population(0);
+               c->mutable_peft()->set_method(v1::Peft::FULL);
+               c->mutable_peft()->clear_settings();
+             }, "peft.method", "got the whole base"},
         Rule{"DistributedPrivacyWithARange",
              [](auto* c) {
                SetDistributed(c);

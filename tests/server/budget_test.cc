@@ -25,7 +25,12 @@ TEST(BudgetTest, TellsEpsilonOverRounds) {
   for (const auto& row : forecast->rows) rounds.push_back(row.rounds);
   EXPECT_THAT(rounds, ElementsAre(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000));
   EXPECT_NEAR(forecast->rows.back().epsilon, 1.828244, 1e-5);
-  EXPECT_NEAR(forecast->known_participation, 4.377178, 1e-6);
+  ASSERT_EQ(forecast->known.size(), 3u);
+  EXPECT_NEAR(forecast->known[0].epsilon, 4.377178, 1e-6);
+  EXPECT_EQ(forecast->known[1].rounds, 10u);
+  EXPECT_NEAR(forecast->known[1].epsilon, 17.856587, 1e-5);
+  EXPECT_EQ(forecast->known[2].rounds, 1000u);
+  EXPECT_THAT(ForecastText(Plan(), *forecast), HasSubstr("4.377 to be in 1, 17.86 to be in 10, as is expected, and "));
   EXPECT_THAT(ForecastText(Plan(), *forecast), HasSubstr("      1000     1.8282\n"));
   EXPECT_THAT(ForecastJson(Plan(), *forecast), HasSubstr("\"accountant\": \"pld\""));
 }

@@ -144,17 +144,5 @@ TEST(DistributedRunTest, E8F12WhatIsAboutToBeUnmaskedIsSpentWhateverComesOfIt) {
   EXPECT_EQ(ParamsOf(state.path(), 0, run), ParamsOf(state.path(), 1, run)) << "void";
 }
 
-TEST(DistributedRunTest, ARoundOfTooFewIsVoidAndCostsNothing) {
-  TempFolder state, clients;
-  RunSpec run = DistributedRun(1, 2);
-  run.privacy.population = 1'000'000;
-  run.limits.max_attempts = 1;
-  SecureFederation federation(state.path(), run, clients.path());
-  federation.federation().JoinAll(kClients);  // each is drawn with a chance of six in a million
-  const RunOutcome outcome = federation.federation().coordinator().Wait();
-  EXPECT_THAT(outcome.reason, HasSubstr("were drawn, want 5"));
-  EXPECT_THAT(ReleasesOf(state.path()), IsEmpty());
-}
-
 }  // namespace
 }  // namespace fedpeft::server

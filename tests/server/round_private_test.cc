@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 
+#include "configs/privacy.h"
 #include "tests/privacy/random.h"
 #include "tests/server/round_player.h"
 
@@ -123,6 +124,65 @@ TEST(PrivateRoundTest, ARoundIsCommittedWhoeverComes) {
   while (player.machine().stage() == Stage::kTraining) player.Wait(100);
   EXPECT_THAT(player.Got<LoseAttempt>(), IsEmpty());
   EXPECT_EQ(player.machine().committed_round(), 1u);
+}
+
+RunSpec DistributedRun(std::uint32_t cohort, std::uint32_t population) {
+  RunSpec run = PrivateRun(1000, cohort, population);
+  run.schedule[0].min_clients = 5;
+  run.secure.on = true;
+  run.privacy.mechanism = PrivacySpec::Mechanism::kDistributed;
+  run.privacy.budget = {2, 1e-3};
+  return run;
+}
+
+// That a round is void tells everybody how many were drawn: it has to be next to impossible.
+TEST(PrivateRoundTest, E10NoRoundIsDrawnFromSoFewThatItMayBeVoid) {
+  const RunSpec run = DistributedRun(100, 200);
+  const std::optional<std::uint32_t> fewest = FewestToDrawFrom(run, run.schedule[0]);
+  ASSERT_TRUE(fewest.has_value());
+  EXPECT_GT(*fewest, 30u);
+  EXPECT_LT(*fewest, 100u);
+  SeededRandom random(9);
+  Player player(run, {}, random);
+  const std::vector<std::string> clients = Clients(*fewest);
+  player.Join({clients.begin() + 1, clients.end()});
+  EXPECT_EQ(player.machine().stage(), Stage::kWaiting);
+  player.Wait(1000);
+  EXPECT_EQ(player.machine().stage(), Stage::kWaiting);
+  player.Join({clients[0]});
+  EXPECT_EQ(player.machine().stage(), Stage::kTraining);
+  EXPECT_FALSE(FewestToDrawFrom(DistributedRun(20, 200), DistributedRun(20, 200).schedule[0]).has_value());
+}
+
+// Drawn again because of who failed, a sample would be one of those that do not fail.
+TEST(PrivateRoundTest, E10ALostAttemptIsRepeatedAmongTheSameClients) {
+  SeededRandom random(10);
+  Player player(DistributedRun(100, 200), {}, random);
+  player.Join(Clients(120));
+  const Names drawn = player.Asked();
+  const auto fail = [&] {
+    for (const std::string& client : drawn) player.SendAndStore(TaskFailed{client});
+  };
+  player.Leave(*drawn.begin());
+  fail();
+  ASSERT_THAT(player.Got<LoseAttempt>(), SizeIs(1));
+  EXPECT_THAT(player.Got<LoseAttempt>()[0].reason, ::testing::Not(::testing::ContainsRegex("[0-9]")));
+  player.Join({"client-150"});
+  player.Wait(1);
+  EXPECT_EQ(player.machine().attempt(), 2u);
+  Names again = drawn;
+  again.erase(again.begin());
+  EXPECT_EQ(player.Asked(), again);
+  player.Join({*drawn.begin()});
+  EXPECT_EQ(player.Asked(), Names{*drawn.begin()});
+
+  ResumePoint resume;  // after a restart too
+  resume.last_attempt = 1;
+  resume.cohort_lost = true;
+  resume.cohort = {"client-7", "client-9", "client-11", "client-13", "client-15", "client-17"};
+  Player restarted(DistributedRun(100, 200), resume, random);
+  restarted.Join(Clients(120));
+  EXPECT_EQ(restarted.Asked(), Names(resume.cohort.begin(), resume.cohort.end()));
 }
 
 TEST(PrivateRoundTest, EverybodyWhoWasDrawnIsWaitedFor) {

@@ -148,7 +148,7 @@ TEST(CheckJoinTest, RefusesNamesAndNumbersOutOfBounds) {
 
 TEST(CheckJoinTest, NobodyTellsMetricsBesideASum) {
   RunInfo run = SomeRun();
-  run.reticent = true;
+  run.trainers_evaluate = false;
   JoinClaim claim = GoodClaim();
   claim.examples = {0};
   claim.held_out = {0};

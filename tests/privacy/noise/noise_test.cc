@@ -1,8 +1,11 @@
 // Statistics of the samplers. Draws are of fixed keys, so that a test that passes passes always; bounds are five
 // standard deviations, or a chance of 1e-6.
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <numbers>
@@ -143,6 +146,26 @@ TEST(RandomBitsTest, S5StreamsOfDifferentKeysHaveNothingInCommon) {
   }
   EXPECT_LE(std::abs(product) / kDraws, 5 / std::sqrt(kDraws));
   EXPECT_EQ(seen.size(), 2u * kDraws) << "a word of 64 bits comes twice once in ten million such tests";
+}
+
+TEST(RandomBitsTest, S5AForkedChildDrawsOtherNoise) {
+  RandomBits(RandomSource::System()).Next();  // what a child would inherit is there
+  std::array<int, 2> ends{};
+  ASSERT_EQ(pipe(ends.data()), 0);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const std::uint64_t drawn = RandomBits(RandomSource::System()).Next();
+    _exit(write(ends[1], &drawn, sizeof(drawn)) == sizeof(drawn) ? 0 : 1);
+  }
+  std::uint64_t theirs = 0;
+  ASSERT_EQ(read(ends[0], &theirs, sizeof(theirs)), ssize_t{sizeof(theirs)});
+  EXPECT_NE(RandomBits(RandomSource::System()).Next(), theirs);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  close(ends[0]);
+  close(ends[1]);
 }
 
 TEST(RandomBitsTest, IsUniformBelowAnyBound) {
