@@ -243,6 +243,7 @@ Status Accountant::Add(const Release& release, std::uint64_t times) {
 
 double Accountant::Epsilon(double delta) const {
   if (parts_.empty()) return 0;
+  if (delta == 0) return std::numeric_limits<double>::infinity();
   return kind_ == AccountantKind::kRdp ? EpsilonByRdp(delta) : EpsilonByPld(delta);
 }
 

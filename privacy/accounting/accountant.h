@@ -79,7 +79,7 @@ class Accountant {
   /// Errors: kInvalidArgument for parameters out of range; kUnimplemented for what this kind cannot reckon, with the
   /// one that can.
   Status Add(const Release& release, std::uint64_t times = 1);
-  /// The ε for a δ in (0, 1), ≥ 0; infinity where there is none.
+  /// The ε for a δ in [0, 1), ≥ 0; infinity where there is none, as for 0 once anything was released.
   double Epsilon(double delta) const;
 
  private:

@@ -59,7 +59,7 @@ TEST(PrivateSumTest, D2GroupsHaveTheirPartOfTheNorm) {
 
 TEST(PrivateSumTest, D2OneClientChangesTheSumByAtMostTheClip) {
   RandomStream stream(1, "cohorts");
-  for (int cohort = 0; cohort < 2000; ++cohort) {
+  for (int cohort = 0; cohort < 10'000; ++cohort) {
     PrivateSum with = MakeSum({.clip = 0.3, .most = 10}), without = MakeSum({.clip = 0.3, .most = 10});
     const std::size_t size = with.sum().values().size();
     const std::uint64_t clients = stream.NextBelow(5);
@@ -210,6 +210,19 @@ TEST(PrivateSumTest, S6AnAuditFindsNoMoreThanIsClaimedAndFindsHalfTheNoise) {
   EXPECT_LE(found, 4.377 + 0.05);
   EXPECT_GE(found, 1.5) << "or there is more noise than was asked for";
   EXPECT_GT(Audit(0.5, kRuns, 8), 4.377 + 0.05) << "or the audit finds nothing";
+}
+
+TEST(PrivateSumTest, S4TheMeanIsOnTheGridOfItsNoise) {
+  SeededRandom random(11);
+  PrivateSum sum = MakeSum({.clip = 0.3, .noise_multiplier = 1, .expected = 1, .most = 2, .random = &random}, 1000);
+  const std::size_t size = sum.sum().values().size();
+  RandomStream stream(11, "grid");
+  ASSERT_TRUE(Add(sum, Random(stream, size, 1)).ok());
+  // The finest that any value needs: the deviation is so many steps, of which there are 0.3.
+  const double step = 0.3 / sum.deviation();
+  EXPECT_EQ(std::ldexp(1, std::ilogb(step)), step) << "a power of two";
+  const std::vector<float> mean = sum.Finish()->reduced.mean;
+  for (const float value : mean) EXPECT_EQ(std::fmod(static_cast<double>(value), step), 0);
 }
 
 TEST(PrivateSumTest, D6RefusesACountThatSaysTooMuch) {

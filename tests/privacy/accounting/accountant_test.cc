@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
+#include "peft/core/random.h"
 #include "privacy/accounting/gaussian.h"
 #include "tests/privacy/accounting/reference.h"
 
@@ -102,6 +104,35 @@ TEST(AccountantTest, E7NothingReleasedCostsNothing) {
   for (const AccountantKind kind : {AccountantKind::kPld, AccountantKind::kRdp}) {
     EXPECT_EQ(Accountant(kind).Epsilon(1e-6), 0);
     EXPECT_EQ(EpsilonOf(kind, PoissonSum{0, 1}, 100, 1e-6), 0);
+  }
+}
+
+// What hides nothing has no ε, and is not taken for something that has.
+TEST(AccountantTest, E7WithoutNoiseOrChanceThereIsNoEpsilon) {
+  for (const AccountantKind kind : {AccountantKind::kPld, AccountantKind::kRdp}) {
+    EXPECT_EQ(Accountant(kind).Add(PoissonSum{.1, 0}).code(), Code::kInvalidArgument);
+    EXPECT_EQ(Accountant(kind).Add(GaussianSum{0}).code(), Code::kInvalidArgument);
+    Accountant accountant(kind);
+    ASSERT_TRUE(accountant.Add(GaussianSum{1}).ok());
+    EXPECT_EQ(accountant.Epsilon(0), std::numeric_limits<double>::infinity());
+  }
+}
+
+TEST(AccountantTest, E6EveryKnobTurnsTheRightWay) {
+  RandomStream stream(6, "knobs");
+  const auto between = [&](double low, double high) { return low + (high - low) * stream.NextDouble(); };
+  for (int i = 0; i < 6; ++i) {
+    const PoissonSum sum{between(.001, .2), between(.6, 4)};
+    const std::uint64_t rounds = 1 + stream.NextBelow(300);
+    const double delta = std::pow(10, -between(3, 8));
+    const PoissonSum more{sum.sampling * 1.2, sum.noise_multiplier}, noisier{sum.sampling, sum.noise_multiplier * 1.2};
+    for (const AccountantKind kind : {AccountantKind::kPld, AccountantKind::kRdp}) {
+      const double epsilon = EpsilonOf(kind, sum, rounds, delta);
+      EXPECT_GT(EpsilonOf(kind, more, rounds, delta), epsilon) << sum.sampling << " " << sum.noise_multiplier;
+      EXPECT_GT(EpsilonOf(kind, sum, rounds + 1 + rounds / 5, delta), epsilon);
+      EXPECT_LT(EpsilonOf(kind, noisier, rounds, delta), epsilon);
+      EXPECT_LT(EpsilonOf(kind, sum, rounds, delta * 2), epsilon);
+    }
   }
 }
 

@@ -127,6 +127,25 @@ TEST_F(PrivateVectorTest, D8D9TheNoiseOfTheHonestAloneIsAllThatIsWanted) {
   EXPECT_NEAR(NormOf(sum) / std::sqrt(double{kValues}) / wanted, 1, 5 / std::sqrt(2.0 * kValues));
 }
 
+// All others tell the coordinator their updates and their noise: what is left of the sum has this client's share.
+TEST_F(PrivateVectorTest, D9OneHonestClientsOwnShareHidesIt) {
+  constexpr std::size_t kValues = 100'000;
+  const SecureVectorLayout layout = LayoutOf(kValues, 16);
+  const ClientNoise noise{0.5, 1.5, 10};
+  std::vector<std::uint32_t> sum(layout.elements()), told(layout.elements());
+  for (int client = 0; client < 4; ++client) {
+    const std::vector<std::uint32_t> vector = Encode(layout, Values(kValues, 1e-4), noise);
+    for (std::size_t i = 0; i < sum.size(); ++i) {
+      sum[i] += vector[i];
+      if (client > 0) told[i] += vector[i];
+    }
+  }
+  for (std::size_t i = 0; i < sum.size(); ++i) sum[i] -= told[i];
+  const double share = noise.noise_multiplier * layout.Sensitivity(noise.clip) / std::sqrt(10.0);
+  const double left = NormOf(StepsOf(layout, sum)) / std::sqrt(double{kValues});
+  EXPECT_GE(left, share * (1 - 5 / std::sqrt(2.0 * kValues)));
+}
+
 TEST_F(PrivateVectorTest, TheMeanIsOverTheDenominator) {
   const SecureVectorLayout layout = LayoutOf(8, 16);
   MaskedSum sum(layout);
