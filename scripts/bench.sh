@@ -1,16 +1,24 @@
 #!/usr/bin/env bash
-# Builds and runs the benchmarks that need no base model: what coordination costs, and the speed of sums and masks.
+# Builds and runs the benchmarks: training beside the peers, what coordination costs, the speed of sums and masks.
 #
-# Usage: scripts/bench.sh [--rounds N] [CLIENTS...]
-#   --rounds N  rounds a measurement (default 50)
-#   CLIENTS     cohort sizes (default: 10 100)
+# Usage: scripts/bench.sh [--quick] [--only PART] [--rounds N] [CLIENTS...]
+#   --quick      under three minutes: two rows of training, few turns and rounds
+#   --only PART  training, rounds or sums
+#   --rounds N   rounds a measurement (default 50)
+#   CLIENTS      cohort sizes (default: 10 100)
 #
-# For each cohort size a coordinator runs on loopback with a state folder of its own (SQLite commits included), one
-# process answers for all clients without training, and the time a round and the coordinator's peak memory are printed.
+# training: tests/bench/training.py, side by side with transformers, peft, adapters and opacus; left out, and said so,
+# without FEDPEFT_DATA. rounds: for each cohort size a coordinator runs on loopback with a state folder of its own (SQLite
+# commits included), one process answers for all clients without training, and the time a round and the coordinator's peak
+# memory are printed. Leave the machine alone meanwhile.
+#
+# Environment: FEDPEFT_DATA, FEDPEFT_LIBTORCH, FEDPEFT_BASE as for scripts/test.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 ROUNDS=50
 COHORTS=()
+QUICK=false
+ONLY=
 
 parse_arguments() {
   while (($#)); do
@@ -19,6 +27,13 @@ parse_arguments() {
         option_value "$1" $#
         want_count "$1" "$2"
         ROUNDS=$2
+        shift
+        ;;
+      --quick) QUICK=true ROUNDS=20 ;;
+      --only)
+        option_value "$1" $#
+        ONLY=$2
+        [[ $ONLY =~ ^(training|rounds|sums)$ ]] || die "--only: got $ONLY, want training, rounds or sums"
         shift
         ;;
       -h | --help) usage && exit ;;
@@ -57,11 +72,35 @@ coordination() {
   say "  coordinator's peak memory: $((peak / 1024)) MiB"
 }
 
+training() {
+  local -a options=()
+  header "Training beside the peers"
+  if [[ -z ${FEDPEFT_DATA:-} ]]; then
+    say "left out: FEDPEFT_DATA is not set, BANKING77 is not there"
+    return
+  fi
+  if $QUICK; then options=(--turns 8 --rows lora evaluation); fi
+  FEDPEFT_BASE=$(base_folder) FEDPEFT_BUILD=$BUILD watched "$VENV/bin/python" "$ROOT/tests/bench/training.py" "${options[@]}"
+}
+
+rounds() {
+  local clients
+  header "Rounds without training"
+  for clients in "${COHORTS[@]}"; do coordination "$clients"; done
+}
+
+sums() {
+  header "The integer sum, and masks"
+  watched "$BUILD/tests/bench/integer_sum_bench"
+  watched "$BUILD/tests/bench/masks_bench"
+}
+
+wanted() { [[ -z $ONLY || $ONLY == "$1" ]]; }
+
 parse_arguments "$@"
 end_children_on_exit
-"$ROOT/scripts/build.sh" fedpeft-server round_bench integer_sum_bench masks_bench
-header "Rounds without training"
-for clients in "${COHORTS[@]}"; do coordination "$clients"; done
-header "The integer sum"
-watched "$BUILD/tests/bench/integer_sum_bench"
-watched "$BUILD/tests/bench/masks_bench"
+if wanted training && ! $QUICK; then "$ROOT/scripts/setup.sh" --adapters; fi
+"$ROOT/scripts/build.sh" fedpeft-server round_bench integer_sum_bench masks_bench training_bench
+for part in training rounds sums; do
+  if wanted "$part"; then "$part"; fi
+done
