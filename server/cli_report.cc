@@ -80,6 +80,12 @@ Result<std::string> PrivacyText(const RunSpec& run, const RunViews& views) {
   if (run.privacy.sampled()) {
     ASSIGN_OR_RETURN(const std::vector<BudgetRow> known, KnownParticipation(run));
     text += "              " + KnownText(known);
+    for (const PhaseSpec& phase : run.schedule) {
+      const std::uint32_t fewest = FewestToDrawFrom(run, phase).value_or(run.privacy.population);
+      if (fewest == phase.min_clients) continue;
+      text += "              A round of " + std::to_string(phase.cohort) + " is drawn once " + std::to_string(fewest) +
+              " clients are joined, so that too few of them is next to impossible.\n";
+    }
   }
   if (last < run.total_rounds()) {
     text += "              the budget ends the run after round " + std::to_string(last) + " of " +

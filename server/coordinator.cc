@@ -1,5 +1,6 @@
 #include "server/coordinator.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -35,12 +36,14 @@ Status ReckonBudget(const RunSpec& run, ResumePoint& resume) {
   ASSIGN_OR_RETURN(const std::uint32_t last, LastAffordableRound(run, resume.committed_round, resume.released));
   ASSIGN_OR_RETURN(const double spent, EpsilonOf(run, resume.released));
   resume.last_affordable_round = last;
+  const PhaseSpec& phase = run.PhaseAt(std::min(resume.committed_round + 1, run.total_rounds()));
   LogInfo("privacy.budget", {{"epsilon", run.privacy.budget.epsilon},
                              {"delta", run.privacy.budget.delta},
                              {"spent", spent},
                              {"noise_multiplier", run.privacy.noise_multiplier},
                              {"accountant", std::string(NameOf(run.privacy.accountant))},
-                             {"last_round", last}});
+                             {"last_round", last},
+                             {"fewest_joined", FewestToDrawFrom(run, phase).value_or(run.privacy.population)}});
   return OkStatus();
 }
 
