@@ -2,7 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
 #include "peft/core/files.h"
+#include "peft/core/random.h"
 #include "tests/integration/federation.h"
 
 namespace fedpeft::testing {
@@ -42,8 +46,10 @@ TEST(PrivacyTest, ClientsMakeTheNoiseUnderMasks) {
   EXPECT_TRUE(last["train_loss"].is_null());
 }
 
-TEST(PrivacyTest, ALocalLedgerSurvivesAKill) {
-  Federation federation({.rounds = 6,
+TEST(PrivacyTest, E8AClientsLedgerSurvivesKills) {
+  constexpr std::uint32_t kRounds = 12;
+  constexpr int kKills = 5;
+  Federation federation({.rounds = kRounds,
                          .clients = 1,
                          .privacy = "{mechanism: local, noise_multiplier: 0.5, budget: {epsilon: 1000}}",
                          .reducer = "{weights: uniform}"});
@@ -51,15 +57,18 @@ TEST(PrivacyTest, ALocalLedgerSurvivesAKill) {
   const std::string state = federation.File("state-1"), data = federation.Data(0, 40);
   Clients clients;
   clients.push_back(federation.Join("site", data, {"--state", state}));
-  ASSERT_TRUE(federation.WaitForRound(2));
-  clients[0]->Kill();
-  const std::uint32_t released = federation.LastRound();
-  EXPECT_GE(ClientLedger(federation, state)["site"]["trainings"], released);
-  clients[0] = federation.Join("site", data, {"--state", state});
+  RandomStream random(5, "kills");
+  for (int kill = 1; kill <= kKills; ++kill) {
+    ASSERT_TRUE(federation.WaitForRound(federation.LastRound() + 1));
+    std::this_thread::sleep_for(std::chrono::milliseconds(random.NextBelow(40)));
+    clients[0]->Kill();
+    EXPECT_GE(ClientLedger(federation, state)["site"]["trainings"], federation.LastRound()) << "kill " << kill;
+    clients[0] = federation.Join("site", data, {"--state", state});
+  }
   federation.Finish(clients);
   const json ledger = ClientLedger(federation, state)["site"];
-  EXPECT_GE(ledger["trainings"], 6);
-  EXPECT_LE(ledger["trainings"], 7) << "one may have been trained and never sent";
+  EXPECT_GE(ledger["trainings"], kRounds);
+  EXPECT_LE(ledger["trainings"], kRounds + kKills) << "one a kill may have been trained and never sent";
   EXPECT_EQ(federation.Rounds().back()["examples"], 0);
 }
 
