@@ -121,7 +121,8 @@ class Bench {
       if (!weight.defined()) weight = torch::randn({out, in});
       const torch::Tensor x = torch::ones({rows, in}), g = torch::ones({rows, out});
       torch::linear(x, weight);
-      const bool lowest = layer == 0 && std::ranges::any_of(kReaders, [&](const char* end) { return path.ends_with(end); });
+      const bool lowest =
+          layer == 0 && std::ranges::any_of(kReaders, [&](const char* end) { return path.ends_with(end); });
       if (!lowest) g.mm(weight);
     }
   }
