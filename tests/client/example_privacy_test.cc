@@ -73,6 +73,7 @@ class ExamplePrivacyTest : public ::testing::Test {
     if (!noise) return;
     run_.privacy.mechanism = PrivacySpec::Mechanism::kExampleLevel;
     run_.privacy.clip = noise->clip;
+    run_.privacy.clip_groups = clip_groups_;
     run_.privacy.noise_multiplier = noise->noise_multiplier;
   }
   /// One round; without `spec` in the clear.
@@ -110,6 +111,7 @@ class ExamplePrivacyTest : public ::testing::Test {
   }
 
   testing::TempFolder folder_;
+  std::vector<ClipGroupSpec> clip_groups_;
   RunSpec run_;
   std::shared_ptr<const BaseModel> base_;
   std::shared_ptr<const ParamLayout> layout_;
@@ -122,6 +124,24 @@ TEST_F(ExamplePrivacyTest, D11WithoutClippingAndNoiseAStepIsThePlainOne) {
   EXPECT_LT(Difference(ours.params, plain.params), 1e-5);
   EXPECT_NEAR(ours.stats.loss, plain.stats.loss, 1e-5);
   EXPECT_EQ(ours.stats.clipped, 0u);
+}
+
+TEST_F(ExamplePrivacyTest, D2GroupsHaveTheirPartOfTheNorm) {
+  constexpr double kClip = 0.01, kRate = 0.1;
+  const auto moved = [&](double share) {
+    clip_groups_ = {{{"head"}, share}};
+    const ParamVector start = Start(), end = Train(examples_, Noise{kClip, kAlmostNoNoise}, kRate).params;
+    double squares = 0;
+    for (std::size_t i = 0; i < layout_->tensors().size(); ++i) {
+      if (layout_->tensors()[i].role != Role::kHead) continue;
+      for (std::size_t j = 0; j < end.tensor(i).size(); ++j) {
+        squares += std::pow(static_cast<double>(end.tensor(i)[j]) - start.tensor(i)[j], 2);
+      }
+    }
+    return std::sqrt(squares) / (kRate * kClip);
+  };
+  EXPECT_LE(moved(1e-6), 1.01e-3);
+  EXPECT_GT(moved(0.5), 0.01);
 }
 
 // An example more would shift the masks of the others, which the run's seed must not say.

@@ -6,8 +6,10 @@
 #include <cmath>
 #include <cstring>
 
+#include "configs/clip_groups.h"
 #include "peft/core/files.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/tiny_bert.h"
 
 namespace fedpeft::client {
 namespace {
@@ -142,6 +144,25 @@ TEST_F(OwnPrivacyTest, ADamagedLedgerIsNotTakenForAnEmptyOne) {
     ASSERT_TRUE(WriteFileAtomically(updates_.LedgerPath("me"), AsBytes(std::string_view(text))).ok());
     EXPECT_EQ(Open(run).Admit("me", 10).code(), Code::kDataLoss) << text;
   }
+}
+
+TEST_F(OwnPrivacyTest, D2GroupsHaveTheirPartOfTheNorm) {
+  RunSpec run = LocalRun(1, 1e9, 1e-3);
+  run.plan = fedpeft::testing::TinyPlan();
+  run.privacy.clip_groups = {{{"head"}, 0.36}};
+  const privacy::ClipGroups groups = *UpdateClipGroups(run, 1);
+  OwnPrivacy own = Open(run);
+  std::size_t size = 0;
+  for (const auto& stretch : groups.stretches) size += stretch.size;
+  Bytes update = BytesOf(std::vector<float>(size, 1));
+  ASSERT_TRUE(Give(own, "me", 10, 1, update).ok());
+  double squares[2] = {0, 0};
+  const std::vector<float> hidden = FloatsOf(update);
+  groups.ForEach(0, std::span(hidden), [&](std::span<const float> part, std::size_t group) {
+    for (const float value : part) squares[group] += static_cast<double>(value) * value;
+  });
+  EXPECT_NEAR(std::sqrt(squares[0]), 0.5 * 0.6, 0.01) << "the head";
+  EXPECT_NEAR(std::sqrt(squares[1]), 0.5 * 0.8, 0.01);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "configs/clip_groups.h"
 #include "configs/privacy.h"
 #include "configs/secure.h"
 #include "configs/views.h"
@@ -103,6 +104,37 @@ TEST(DistributedRunTest, TheMeanIsOfClippedUpdatesOverThoseExpected) {
   EXPECT_EQ(RoundsOf(state.path()).back().participants, kClients - 1);
   const std::vector<float> start = ParamsOf(state.path(), 0, run), end = ParamsOf(state.path(), 1, run);
   EXPECT_LE(Distance(wanted, end), 0.01 * Distance(start, end));
+}
+
+TEST(DistributedRunTest, D2GroupsHaveTheirPartOfTheNorm) {
+  TempFolder state, clients;
+  RunSpec run = DistributedRun(1, 1e-4);
+  run.privacy.clip = 0.02;
+  run.privacy.clip_groups = {{{"head"}, 1e-6}};
+  SecureFederation federation(state.path(), run, clients.path());
+  federation.JoinAll(kClients);
+  federation.Train(kClients);
+  federation.Sum();
+  EXPECT_EQ(federation.federation().coordinator().Wait().kind, RunOutcome::Kind::kFinished);
+  std::vector<float> moved = ParamsOf(state.path(), 1, run);
+  const std::vector<float> start = ParamsOf(state.path(), 0, run);
+  for (std::size_t i = 0; i < moved.size(); ++i) moved[i] -= start[i];
+  double squares[2] = {0, 0};
+  UpdateClipGroups(run, 1)->ForEach(0, std::span<const float>(moved),
+                                    [&](std::span<const float> part, std::size_t group) {
+                                      for (const float value : part) squares[group] += std::pow(double{value}, 2);
+                                    });
+  EXPECT_LE(std::sqrt(squares[0]), 0.02 * 2e-3) << "the head";
+  EXPECT_GT(std::sqrt(squares[1]), 0.002);
+}
+
+// A hundredth of δ is kept for void rounds.
+TEST(DistributedRunTest, E10TheSumsHaveWhatVoidRoundsLeaveOfDelta) {
+  const RunSpec run = DistributedRun(1, 2);
+  const privacy::Release release = **RoundRelease(run, 1);
+  privacy::Accountant accountant(run.privacy.accountant);
+  ASSERT_TRUE(accountant.Add(release).ok());
+  EXPECT_EQ(*EpsilonOf(run, {release}), accountant.Epsilon(0.99 * run.privacy.budget.delta));
 }
 
 TEST(DistributedRunTest, D8TheNoiseOfThoseWhoAreLeftIsEnough) {

@@ -3,10 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "configs/clip_groups.h"
 #include "tests/server/small_run.h"
 
 namespace fedpeft::server {
@@ -22,6 +24,36 @@ TEST(GlobalModelTest, TheGridIsAsFineAsTheUpdatesOfTheRoundAllow) {
   EXPECT_EQ(GlobalModel::Make(run)->BeginSum(1)->grid_exponent(), 25);
 }
 
+/// Of a round of one client whose update is all `value`.
+aggregation::Reduced Reduce(const GlobalModel& model, std::uint32_t round, float value, double clip = 1) {
+  const std::unique_ptr<RoundSum> sum = *model.OpenSum(round, clip);
+  const std::vector<float> update(model.Payload(round).size, value);
+  const ByteSpan bytes = AsBytes(std::span<const float>(update));
+  const auto reader = [bytes](std::uint64_t offset, MutableByteSpan out) {
+    std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(offset), out.size(), out.begin());
+    return OkStatus();
+  };
+  EXPECT_TRUE(sum->Add(bytes.size(), reader, 1).ok());
+  return sum->Finish()->reduced;
+}
+
+TEST(GlobalModelTest, D2GroupsHaveTheirPartOfTheNorm) {
+  RunSpec run = testing::SmallRun(1);
+  run.schedule[0].cohort = 1;
+  run.schedule[0].reducer.weights = ReducerSpec::Weights::kUniform;
+  run.privacy.mechanism = PrivacySpec::Mechanism::kCentral;
+  run.privacy.population = 1;
+  run.privacy.noise_multiplier = 1e-3;
+  run.privacy.clip_groups = {{{"head"}, 0.36}};
+  const std::vector<float> mean = Reduce(*GlobalModel::Make(run), 1, 1, /*clip=*/0.5).mean;
+  double squares[2] = {0, 0};
+  UpdateClipGroups(run, 1)->ForEach(0, std::span(mean), [&](std::span<const float> part, std::size_t group) {
+    for (const float value : part) squares[group] += std::pow(double{value}, 2);
+  });
+  EXPECT_NEAR(std::sqrt(squares[0]), 0.5 * 0.6, 0.01) << "the head";
+  EXPECT_NEAR(std::sqrt(squares[1]), 0.5 * 0.8, 0.01);
+}
+
 /// AdaLoRA from rank 4 to 1 on two linears.
 RunSpec FallingRanks() {
   RunSpec run = testing::SmallRun(3);
@@ -34,17 +66,8 @@ RunSpec FallingRanks() {
   return run;
 }
 
-/// A round of one client whose update is all `value`.
 void Play(GlobalModel& model, std::uint32_t round, float value) {
-  const std::unique_ptr<RoundSum> sum = *model.OpenSum(round, 1);
-  const std::vector<float> update(model.Payload(round).size, value);
-  const ByteSpan bytes = AsBytes(std::span<const float>(update));
-  const auto reader = [bytes](std::uint64_t offset, MutableByteSpan out) {
-    std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(offset), out.size(), out.begin());
-    return OkStatus();
-  };
-  ASSERT_TRUE(sum->Add(bytes.size(), reader, 1).ok());
-  const auto next = model.Step(round, sum->Finish()->reduced);
+  const auto next = model.Step(round, Reduce(model, round, value));
   ASSERT_TRUE(next.ok()) << next.status().ToString();
   model.Replace(*next);
 }

@@ -118,6 +118,19 @@ TEST_F(StoreTest, AnOpenAttemptIsAbandonedAndRepeatedWithItsCohort) {
   EXPECT_THAT(resume.expected, ElementsAre("a", "e"));
 }
 
+TEST_F(StoreTest, ALostAttemptsCohortIsKnownToo) {
+  {
+    Store store = Open();
+    CommitRounds(store, 1);
+    ASSERT_TRUE(store.OpenAttempt({2, 1, {"a", "b"}}).ok());
+    EXPECT_FALSE(store.LoadResumePoint()->cohort_lost);
+    ASSERT_TRUE(store.LoseAttempt({2, 1, "too few"}, {}).ok());
+  }
+  const ResumePoint resume = *Open().LoadResumePoint();
+  EXPECT_TRUE(resume.cohort_lost);
+  EXPECT_THAT(resume.cohort, ElementsAre("a", "b"));
+}
+
 TEST_F(StoreTest, ACrashBetweenFileAndTransactionLeavesTheLastRound) {
   {
     Store store = Open();
