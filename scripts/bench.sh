@@ -99,7 +99,9 @@ wanted() { [[ -z $ONLY || $ONLY == "$1" ]]; }
 
 parse_arguments "$@"
 end_children_on_exit
-if wanted training && ! $QUICK; then "$ROOT/scripts/setup.sh" --adapters; fi
+needed=()
+if wanted training && ! $QUICK; then needed=(--adapters); fi
+"$ROOT/scripts/setup.sh" "${needed[@]}"
 "$ROOT/scripts/build.sh" fedpeft-server round_bench integer_sum_bench masks_bench training_bench
 for part in training rounds sums; do
   if wanted "$part"; then "$part"; fi

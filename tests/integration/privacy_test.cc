@@ -84,7 +84,12 @@ TEST(PrivacyTest, APolicyStopsWhatWouldCostAClientTooMuch) {
   ASSERT_TRUE(
       WriteFileAtomically(policy, AsBytes(std::string_view("require_secure_aggregation: false\nmax_epsilon: 4.5\n")))
           .ok());
-  const auto client = federation.Join("site", federation.Data(0, 80), {"--state", state, "--policy", policy});
+  const std::string data = federation.Data(0, 80);
+  const auto forgetful = federation.Join("site", data, {"--policy", policy});
+  EXPECT_NE(forgetful->Wait(), 0);
+  EXPECT_THAT(forgetful->errors(),
+              HasSubstr("--state: is missing, want a folder: this client's policy has max_epsilon"));
+  const auto client = federation.Join("site", data, {"--state", state, "--policy", policy});
   EXPECT_NE(client->Wait(), 0) << "the run fails without it";
   EXPECT_THAT(client->errors(), HasSubstr("of its policy's 4.5"));
   EXPECT_THAT(client->errors(), Not(HasSubstr("ledger.not_kept")));
