@@ -2,6 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <string_view>
+
+#include "peft/core/files.h"
 #include "tests/integration/federation.h"
 
 namespace fedpeft::testing {
@@ -47,10 +51,19 @@ TEST(TlsTest, OnlyClientsWithTheirOwnCertificateTakePart) {
   refused("b", ClientTls(certs, foreign, "b"));   // one of another authority
   refused("b", ClientTls(foreign, certs, "b"));   // does not trust the server
   EXPECT_THAT(refused("a", ClientTls(certs, certs, "b")), HasSubstr("want the certificate's common name b"));
+  // A folder keeps to the name that its ledger is under.
+  const std::string state = federation.File("state-b"), name = JoinPath(state, "name");
+  ASSERT_TRUE(MakeFolders(state).ok());
+  ASSERT_TRUE(WriteFileAtomically(name, AsBytes(std::string_view("c"))).ok());
+  Arguments named_by_certificate = ClientTls(certs, certs, "b");
+  named_by_certificate.insert(named_by_certificate.end(), {"--state", state});
+  EXPECT_THAT(refused("", named_by_certificate), HasSubstr("got c, want the certificate's common name b"));
   EXPECT_EQ(federation.LastRound(), 0);  // still waits for b
 
-  clients.push_back(federation.Join("", data, ClientTls(certs, certs, "b")));  // named by its certificate
+  ASSERT_TRUE(std::filesystem::remove(name));
+  clients.push_back(federation.Join("", data, named_by_certificate));
   federation.Finish(clients);
+  EXPECT_EQ(*ReadFile(name, 100), "b");
   const auto show = nlohmann::json::parse(federation.Server({"show", "--state", federation.state(), "--json"}));
   ASSERT_EQ(show["clients"].size(), 2);
   EXPECT_EQ(show["clients"][0]["client"], "a");
