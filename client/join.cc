@@ -16,6 +16,7 @@
 #include "client/secure_clients.h"
 #include "client/session.h"
 #include "client/signals.h"
+#include "client/update_store.h"
 #include "configs/loader.h"
 #include "configs/policy.h"
 #include "configs/print.h"
@@ -60,13 +61,6 @@ Status CheckAgreement(const Agreement& agreement, const v1::RunConfig& offered) 
   for (std::size_t i = 0; i < shown; ++i) text.append("\n  ").append(differences[i]);
   if (shown < differences.size()) text.append("\n  and " + std::to_string(differences.size() - shown) + " more");
   return FailedPrecondition(std::move(text));
-}
-
-/// It is a word in this client's files.
-Status CheckRunId(const std::string& id) {
-  const auto plain = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z'); };
-  if (!id.empty() && id.size() <= 64 && std::ranges::all_of(id, plain)) return OkStatus();
-  return DataLoss("coordinator: the id of its run is none: want 1 to 64 digits and lower-case letters");
 }
 
 Result<AgreedRun> ReadRun(const v1::GetRunReply& reply, const std::optional<Agreement>& agreement) {

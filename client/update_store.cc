@@ -98,6 +98,12 @@ std::string UpdateStore::KnownName() const {
   return kept.ok() ? *kept : "";
 }
 
+Status CheckRunId(const std::string& id) {
+  const auto plain = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z'); };
+  if (!id.empty() && id.size() <= 64 && std::ranges::all_of(id, plain)) return OkStatus();
+  return DataLoss("coordinator: the id of its run is none: want 1 to 64 digits and lower-case letters");
+}
+
 std::string FileNameOf(const std::string& client) {
   std::string name = client;
   std::replace(name.begin(), name.end(), '/', '+');

@@ -31,6 +31,10 @@ struct KeptUpdate {
 /// A client's name as part of a file's: that of virtual client X/0 has a '/', which becomes '+', which no name has.
 std::string FileNameOf(const std::string& client);
 
+/// A run's id is a word in the folder's files, whatever a coordinator sends. Errors: kDataLoss for what is not 1 to 64
+/// digits and lower-case letters.
+Status CheckRunId(const std::string& id);
+
 /// One folder, one process (locked).
 class UpdateStore {
  public:

@@ -117,5 +117,11 @@ TEST(UpdateStoreTest, FolderServesOneProcess) {
   EXPECT_EQ(UpdateStore::Open(folder.path()).status().code(), Code::kFailedPrecondition);
 }
 
+TEST(RunIdTest, IsAWordInOurFiles) {
+  EXPECT_TRUE(CheckRunId("0123456789abcdef").ok());
+  for (const std::string id : {"", "a b", "a\n", "../a", "A"}) EXPECT_EQ(CheckRunId(id).code(), Code::kDataLoss) << id;
+  EXPECT_EQ(CheckRunId(std::string(65, 'a')).code(), Code::kDataLoss);
+}
+
 }  // namespace
 }  // namespace fedpeft::client
