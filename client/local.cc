@@ -47,7 +47,7 @@ std::string MetricsText(const Totals& totals, const char* before) {
 }
 
 /// Everything that evaluate and predict need of an adapter folder.
-struct LoadedAdapter {
+struct LocalAdapter {
   RunSpec run;
   ParamVector params;
   Tokenizer tokenizer;
@@ -68,7 +68,7 @@ Status UseColumns(const AdapterOptions& options, ProblemSpec& problem) {
   return OkStatus();
 }
 
-Result<LoadedAdapter> LoadAdapter(const AdapterOptions& options) {
+Result<LocalAdapter> LoadLocalAdapter(const AdapterOptions& options) {
   ASSIGN_OR_RETURN(const BaseInfo base, OpenBase(options.compute.base));
   ASSIGN_OR_RETURN(ImportedAdapter adapter, ImportAdapter(options.adapter, base.shape, options.compute.base));
   RunSpec& run = adapter.run;
@@ -77,7 +77,7 @@ Result<LoadedAdapter> LoadAdapter(const AdapterOptions& options) {
   UseThreads(options.compute.threads);
   ASSIGN_OR_RETURN(auto model, LoadRunBase(base, run));
   ASSIGN_OR_RETURN(auto trainer, LocalTrainer::Make(std::move(model), run, adapter.params.layout()));
-  return LoadedAdapter{std::move(run), std::move(adapter.params), base.tokenizer, std::move(trainer)};
+  return LocalAdapter{std::move(run), std::move(adapter.params), base.tokenizer, std::move(trainer)};
 }
 
 void PrintEpoch(std::uint32_t round, std::uint32_t rounds, const TrainStats& train, const EvaluateStats& test) {
@@ -108,7 +108,7 @@ void PrintValue(float value, std::size_t row, bool json) {
 }
 
 /// What follows a prompt: the likeliest token, one after another.
-Result<nlohmann::ordered_json> Answer(const LoadedAdapter& adapter, const std::string& prompt,
+Result<nlohmann::ordered_json> Answer(const LocalAdapter& adapter, const std::string& prompt,
                                       const GenerateOptions& options) {
   ASSIGN_OR_RETURN(const Encoding encoded, adapter.tokenizer.Encode(prompt));
   ASSIGN_OR_RETURN(const Generated generated, adapter.trainer->Continue(adapter.params, encoded.ids, options));
@@ -119,7 +119,7 @@ Result<nlohmann::ordered_json> Answer(const LoadedAdapter& adapter, const std::s
   return nlohmann::ordered_json{{"text", text}, {"stopped_by", StopReasonName(generated.reason)}};
 }
 
-Status PredictTexts(const LoadedAdapter& adapter, const AdapterOptions& options) {
+Status PredictTexts(const LocalAdapter& adapter, const AdapterOptions& options) {
   ASSIGN_OR_RETURN(const Table table, ReadRunTable(options.data, adapter.run.problem));
   const Result<std::vector<std::string>> prompts = MakePrompts(adapter.run.problem, table);
   if (!prompts.ok()) return prompts.status().Annotate(options.data);
@@ -178,7 +178,7 @@ Status RunTrain(const TrainOptions& options) {
 }
 
 Status RunEvaluate(const AdapterOptions& options) {
-  ASSIGN_OR_RETURN(const LoadedAdapter adapter, LoadAdapter(options));
+  ASSIGN_OR_RETURN(const LocalAdapter adapter, LoadLocalAdapter(options));
   ASSIGN_OR_RETURN(const std::vector<Example> examples,
                    ReadExamples(options.data, adapter.run.problem, adapter.tokenizer, /*need_labels=*/true));
   ASSIGN_OR_RETURN(const EvaluateStats stats, adapter.trainer->Evaluate(adapter.params, examples));
@@ -196,7 +196,7 @@ Status RunEvaluate(const AdapterOptions& options) {
 }
 
 Status RunPredict(const AdapterOptions& options) {
-  ASSIGN_OR_RETURN(const LoadedAdapter adapter, LoadAdapter(options));
+  ASSIGN_OR_RETURN(const LocalAdapter adapter, LoadLocalAdapter(options));
   if (adapter.run.problem.type == ProblemType::kLanguageModelling) return PredictTexts(adapter, options);
   ASSIGN_OR_RETURN(const std::vector<Example> examples,
                    ReadExamples(options.data, adapter.run.problem, adapter.tokenizer, /*need_labels=*/false));

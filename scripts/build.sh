@@ -34,7 +34,8 @@ parse_arguments() {
 }
 
 # kind_options: what CMake is told for this kind of build. The checking builds want speed of compiling and of running
-# in equal parts, hence -O1, and keep assert(). One build does without precompiled headers, which hide a missing include.
+# in equal parts, hence -O1, and keep assert(). One build does without precompiled headers and compiles each source alone:
+# both hide a missing include.
 kind_options() {
   local -a checking=(-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DFEDPEFT_TORCH=OFF)
   case $KIND in
@@ -43,7 +44,8 @@ kind_options() {
       printf '%s\n' "${checking[@]}" -DFEDPEFT_SANITIZE=address,undefined -DFEDPEFT_FUZZ=ON \
         -DCMAKE_CXX_COMPILER=clang++
       ;;
-    tsan) printf '%s\n' "${checking[@]}" -DFEDPEFT_SANITIZE=thread -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON ;;
+    tsan) printf '%s\n' "${checking[@]}" -DFEDPEFT_SANITIZE=thread -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON \
+      -DFEDPEFT_UNITY=OFF ;;
   esac
 }
 

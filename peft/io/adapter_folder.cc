@@ -15,9 +15,7 @@ namespace fedpeft {
 
 namespace {
 
-constexpr std::string_view kConfigName = "adapter_config.json";
 constexpr std::string_view kWeightsName = "adapter_model.safetensors";
-constexpr std::uint64_t kMostConfigBytes = 1 << 20;
 
 /// Makes a read configuration say what the file holds: peft's lists of modules may be patterns, and its
 /// modules_to_save name heads that the model does not have.
@@ -68,11 +66,11 @@ Status WriteAdapterFolder(const std::string& folder, const AdapterConfig& config
   ASSIGN_OR_RETURN(const std::string json, AdapterConfigToJson(config));
   RETURN_IF_ERROR(MakeFolders(folder));
   RETURN_IF_ERROR(WriteSafetensors(JoinPath(folder, kWeightsName), tensors, metadata));
-  return WriteFileAtomically(JoinPath(folder, kConfigName), AsBytes(json));
+  return WriteFileAtomically(JoinPath(folder, kAdapterConfigName), AsBytes(json));
 }
 
 Result<AdapterFolder> ReadAdapterFolder(const std::string& folder, std::uint64_t max_bytes) {
-  const std::string config_path = JoinPath(folder, kConfigName);
+  const std::string config_path = JoinPath(folder, kAdapterConfigName);
   const std::string weights_path = JoinPath(folder, kWeightsName);
   ASSIGN_OR_RETURN(const std::string text, ReadFile(config_path, kMostConfigBytes));
   if (IsAdaptersLibrarys(text)) return ReadLibraryFolder(folder, text, max_bytes);

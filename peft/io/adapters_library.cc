@@ -17,11 +17,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kConfigName = "adapter_config.json", kWeightsName = "adapter.safetensors",
-                           kPickleName = "pytorch_adapter.bin";
+constexpr std::string_view kAdapterName = "adapter.safetensors", kAdapterPickleName = "pytorch_adapter.bin";
 constexpr std::string_view kHeadConfigName = "head_config.json", kHeadName = "model_head.safetensors",
                            kHeadPickleName = "pytorch_model_head.bin";
-constexpr std::uint64_t kMostConfigBytes = 1 << 20;
 constexpr std::int64_t kMostWidth = 1 << 20;
 
 struct Setting {
@@ -313,20 +311,20 @@ Status WriteLibraryFolder(const std::string& folder, const AdapterConfig& config
                           const StringMap& metadata) {
   ASSIGN_OR_RETURN(const std::string json, LibraryConfigToJson(config, model));
   RETURN_IF_ERROR(MakeFolders(folder));
-  RETURN_IF_ERROR(WriteSafetensors(JoinPath(folder, kWeightsName), adapter, metadata));
+  RETURN_IF_ERROR(WriteSafetensors(JoinPath(folder, kAdapterName), adapter, metadata));
   if (model.outputs > 0) {
     ASSIGN_OR_RETURN(const std::string head_json, HeadConfigToJson(config, model));
     RETURN_IF_ERROR(WriteSafetensors(JoinPath(folder, kHeadName), head));
     RETURN_IF_ERROR(WriteFileAtomically(JoinPath(folder, kHeadConfigName), AsBytes(head_json)));
   }
-  return WriteFileAtomically(JoinPath(folder, kConfigName), AsBytes(json));
+  return WriteFileAtomically(JoinPath(folder, kAdapterConfigName), AsBytes(json));
 }
 
 Result<AdapterFolder> ReadLibraryFolder(const std::string& folder, std::string_view config, std::uint64_t max_bytes) {
   Result<AdapterConfig> read = LibraryConfigFromJson(config);
-  if (!read.ok()) return read.status().Annotate(JoinPath(folder, kConfigName));
-  RETURN_IF_ERROR(CheckNoPickle(folder, kWeightsName, kPickleName));
-  ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Read(JoinPath(folder, kWeightsName), max_bytes));
+  if (!read.ok()) return read.status().Annotate(JoinPath(folder, kAdapterConfigName));
+  RETURN_IF_ERROR(CheckNoPickle(folder, kAdapterName, kAdapterPickleName));
+  ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Read(JoinPath(folder, kAdapterName), max_bytes));
   AdapterFolder adapter{std::move(read).value(), {}, std::move(file)};
   RETURN_IF_ERROR(ReadHead(folder, max_bytes, adapter));
   return adapter;

@@ -14,6 +14,9 @@
 
 namespace fedpeft {
 
+/// Of this library's folders and of `peft`'s.
+inline constexpr std::string_view kAdapterConfigName = "adapter_config.json";
+
 /// Whether the text is an adapter_config.json of this library, and not of `peft`.
 bool IsAdaptersLibrarys(std::string_view config);
 

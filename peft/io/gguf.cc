@@ -13,7 +13,7 @@ namespace {
 constexpr std::uint32_t kVersion = 3, kFloat32 = 0;
 constexpr std::size_t kAlignment = 32, kLongestName = 64;
 /// Of an entry's value, by its place in GgufValue.
-constexpr std::uint32_t kTypes[] = {8, 6, 4};
+constexpr std::uint32_t kValueTypes[] = {8, 6, 4};
 
 template <typename T>
 void Append(T value, Bytes& out) {
@@ -28,7 +28,7 @@ void Append(const std::string& text, Bytes& out) {
 }
 
 void Append(const GgufValue& value, Bytes& out) {
-  Append<std::uint32_t>(kTypes[value.index()], out);
+  Append<std::uint32_t>(kValueTypes[value.index()], out);
   if (const auto* text = std::get_if<std::string>(&value)) Append(*text, out);
   if (const auto* number = std::get_if<float>(&value))
     Append<std::uint32_t>(std::bit_cast<std::uint32_t>(*number), out);

@@ -2,6 +2,7 @@
 // files. Large or line-rate JSON has readers of its own (safetensors_header.cc).
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -9,6 +10,9 @@
 #include "peft/core/status.h"
 
 namespace fedpeft {
+
+/// Of a file that configures a model or an adapter.
+inline constexpr std::uint64_t kMostConfigBytes = 1 << 20;
 
 /// Reads one JSON object. Deeper than 64 levels is refused, because printing and comparing a tree recurse.
 /// Errors: kInvalidArgument: not UTF-8, not JSON, not an object, a key twice in one object, or too deep.

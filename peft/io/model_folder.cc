@@ -13,7 +13,6 @@ namespace fedpeft {
 
 namespace {
 
-constexpr std::uint64_t kMostConfigBytes = 1 << 20;
 constexpr std::uint64_t kMostIndexBytes = 16 << 20;
 constexpr std::string_view kConfig = "config.json";
 constexpr std::string_view kSingle = "model.safetensors";

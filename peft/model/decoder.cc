@@ -18,7 +18,7 @@ namespace {
 using torch::Tensor;
 
 /// x += Wo·attention(Norm(x)); x += mlp(Norm(x)).
-struct Layer {
+struct DecoderLayer {
   std::size_t index = 0;
   AttentionSpec attention;
   SiteNorm attention_norm;
@@ -32,11 +32,11 @@ struct Layer {
   SiteLinear up, down;
 };
 
-struct Parts {
+struct DecoderParts {
   Tensor words;
   /// Learned, or else frequencies of rotary ones.
   Tensor positions, frequencies;
-  std::vector<Layer> layers;
+  std::vector<DecoderLayer> layers;
   SiteNorm final_norm;
   /// [V, C]; undefined where the folder has none, or it is the table of tokens.
   Tensor language_head;
@@ -58,13 +58,13 @@ struct Pass {
 
 class Decoder final : public BaseModel {
  public:
-  Decoder(const BaseShape& shape, Parts parts)
+  Decoder(const BaseShape& shape, DecoderParts parts)
       : BaseModel(shape, {shape.vocab_size, /*types=*/1, shape.longest()}), parts_(std::move(parts)) {}
 
   Tensor Hidden(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const override {
     const Pass pass = Begin(batch, hook, mode);
     Tensor x = Embed(pass);
-    for (const Layer& layer : parts_.layers) x = RunLayer(layer, x, pass);
+    for (const DecoderLayer& layer : parts_.layers) x = RunLayer(layer, x, pass);
     return parts_.final_norm(x, hook);
   }
 
@@ -83,7 +83,7 @@ class Decoder final : public BaseModel {
     pass.cache = &cache;
     if (cache.length() == 0) Begin(cache, hook);
     Tensor x = Embed(pass);
-    for (const Layer& layer : parts_.layers) x = RunLayer(layer, x, pass);
+    for (const DecoderLayer& layer : parts_.layers) x = RunLayer(layer, x, pass);
     cache.Advance(x.size(0));
     return parts_.final_norm(x, hook);
   }
@@ -112,7 +112,7 @@ class Decoder final : public BaseModel {
   /// The prefix is what a sequence has seen before its first token.
   void Begin(KeyValueCache& cache, const SiteHook& hook) const {
     std::int64_t length = 0;
-    for (const Layer& layer : parts_.layers) {
+    for (const DecoderLayer& layer : parts_.layers) {
       const KeyValues prefix = hook.Prefix(layer.index);
       if (!prefix.keys.defined()) continue;
       length = prefix.keys.size(0);
@@ -138,20 +138,20 @@ class Decoder final : public BaseModel {
   }
 
   /// [N, C] → [N, C].
-  Tensor RunLayer(const Layer& layer, const Tensor& x, const Pass& pass) const {
+  Tensor RunLayer(const DecoderLayer& layer, const Tensor& x, const Pass& pass) const {
     Projected p = Project(layer, layer.attention_norm(x, pass.hook), nullptr, pass);
     p.q = Place(layer.query_norm, p.q, layer.attention.heads, pass.turn, pass.hook);
     return FinishLayer(layer, x, Joined(layer, p.q, Attend(layer, p, pass), pass), pass);
   }
 
   /// What attention found among the tokens, and what the method makes of it. Shapes: q and the rest [n, H·D].
-  static Tensor Joined(const Layer& layer, const Tensor& q, const Tensor& attended, const Pass& pass) {
+  static Tensor Joined(const DecoderLayer& layer, const Tensor& q, const Tensor& attended, const Pass& pass) {
     const auto project = [&](const Tensor& vectors) { return Unplaced(layer, vectors, pass); };
     return pass.hook.Attended(layer.index, attended, {q, layer.attention, project});
   }
 
   /// Keys and values of vectors that have no positions. Shapes: [T, C].
-  static KeyValues Unplaced(const Layer& layer, const Tensor& vectors, const Pass& pass) {
+  static KeyValues Unplaced(const DecoderLayer& layer, const Tensor& vectors, const Pass& pass) {
     if (layer.fused) {
       const std::vector<Tensor> parts = (*layer.fused)(vectors, pass.hook, pass.mode).chunk(3, /*dim=*/1);
       return {parts[1], parts[2]};
@@ -162,7 +162,7 @@ class Decoder final : public BaseModel {
   }
 
   /// To all tokens before, those in the cache too. Shapes: [N, H·D].
-  static Tensor Attend(const Layer& layer, const Projected& p, const Pass& pass) {
+  static Tensor Attend(const DecoderLayer& layer, const Projected& p, const Pass& pass) {
     const auto attend = [&] {
       const KeyValues prefix = pass.hook.Prefix(layer.index);
       return PackedAttention(p.q, p.k, p.v, prefix, pass.batch, layer.attention, pass.mode);
@@ -176,7 +176,7 @@ class Decoder final : public BaseModel {
 
   /// [N, C] → [B, C], in packed order: only the last token's output is read, and it needs the other tokens' keys and
   /// values alone.
-  Tensor RunLastLayer(const Layer& layer, const Tensor& x, const Pass& pass) const {
+  Tensor RunLastLayer(const DecoderLayer& layer, const Tensor& x, const Pass& pass) const {
     const Tensor& rows = pass.batch.last_rows;
     Projected p = Project(layer, layer.attention_norm(x, pass.hook), &rows, pass);
     p.q = Place(layer.query_norm, p.q, layer.attention.heads, pass.turn_last, pass.hook);
@@ -186,7 +186,7 @@ class Decoder final : public BaseModel {
   }
 
   /// Query, key and value of the normalised x; the query of `rows` alone unless null, and not placed yet.
-  Projected Project(const Layer& layer, const Tensor& x, const Tensor* rows, const Pass& pass) const {
+  Projected Project(const DecoderLayer& layer, const Tensor& x, const Tensor* rows, const Pass& pass) const {
     const auto pick = [rows](const Tensor& all) { return rows == nullptr ? all : all.index_select(0, *rows); };
     if (layer.fused) {
       const std::vector<Tensor> parts = (*layer.fused)(x, pass.hook, pass.mode).chunk(3, /*dim=*/1);
@@ -208,7 +208,7 @@ class Decoder final : public BaseModel {
   }
 
   /// What follows attention, row by row. Shapes: x, attended and the result [n, C] and [n, H·D].
-  Tensor FinishLayer(const Layer& layer, const Tensor& x, const Tensor& attended, const Pass& pass) const {
+  Tensor FinishLayer(const DecoderLayer& layer, const Tensor& x, const Tensor& attended, const Pass& pass) const {
     const Tensor added = DropResidual(layer.output(attended, pass.hook, pass.mode), pass);
     const Tensor mixed = x + pass.hook.Sublayer(2 * layer.index, added, {x});
     const Tensor in = layer.mlp_norm(mixed, pass.hook);
@@ -219,7 +219,7 @@ class Decoder final : public BaseModel {
     return mixed + pass.hook.Sublayer(2 * layer.index + 1, grown, {mixed});
   }
 
-  Parts parts_;
+  DecoderParts parts_;
 };
 
 AttentionSpec AttentionOf(const BaseConfig& config, std::size_t layer) {
@@ -232,7 +232,7 @@ AttentionSpec AttentionOf(const BaseConfig& config, std::size_t layer) {
 }
 
 Status TakeProjections(const BaseConfig& config, const DecoderNames& names, const std::string& at,
-                       WeightReader& weights, Layer& layer) {
+                       WeightReader& weights, DecoderLayer& layer) {
   const BaseSettings& settings = config.settings;
   if (names.fused != nullptr) {
     ASSIGN_OR_RETURN(layer.fused, weights.Linear(at + names.fused));
@@ -247,10 +247,11 @@ Status TakeProjections(const BaseConfig& config, const DecoderNames& names, cons
   return OkStatus();
 }
 
-Result<Layer> TakeLayer(const BaseConfig& config, const DecoderNames& names, std::size_t index, WeightReader& weights) {
+Result<DecoderLayer> TakeLayer(const BaseConfig& config, const DecoderNames& names, std::size_t index,
+                               WeightReader& weights) {
   const std::string at = names.layer + std::to_string(index) + ".";
   const auto norm = [&](const char* name) { return weights.Norm(at + name, config.settings.norm_epsilon); };
-  Layer layer;
+  DecoderLayer layer;
   layer.index = index;
   layer.attention = AttentionOf(config, index);
   ASSIGN_OR_RETURN(layer.attention_norm, norm(names.attention_norm));
@@ -266,7 +267,7 @@ Result<Layer> TakeLayer(const BaseConfig& config, const DecoderNames& names, std
 }
 
 /// The file's own where it has one, even if config.json ties it, as transformers does when the two differ.
-Status TakeLanguageHead(const BaseConfig& config, WeightReader& weights, Parts& parts) {
+Status TakeLanguageHead(const BaseConfig& config, WeightReader& weights, DecoderParts& parts) {
   const std::string name = "lm_head.weight";
   if (!weights.Has(name)) {
     parts.tied_head = config.shape.tie_word_embeddings;
@@ -276,10 +277,10 @@ Status TakeLanguageHead(const BaseConfig& config, WeightReader& weights, Parts& 
   return OkStatus();
 }
 
-Result<Parts> TakeParts(const BaseConfig& config, const DecoderNames& names, WeightReader& weights) {
+Result<DecoderParts> TakeParts(const BaseConfig& config, const DecoderNames& names, WeightReader& weights) {
   const BaseShape& shape = config.shape;
   const std::int64_t width = shape.hidden_size;
-  Parts parts;
+  DecoderParts parts;
   parts.activation = config.settings.activation;
   parts.residual_dropout = names.residual_dropout;
   ASSIGN_OR_RETURN(parts.words, weights.Take(std::string(names.words) + ".weight", {shape.vocab_size, width}));
@@ -290,7 +291,7 @@ Result<Parts> TakeParts(const BaseConfig& config, const DecoderNames& names, Wei
     parts.frequencies = InverseFrequencies(config.settings.rope, shape.head_width());
   }
   for (std::int64_t i = 0; i < shape.num_hidden_layers; ++i) {
-    ASSIGN_OR_RETURN(Layer layer, TakeLayer(config, names, static_cast<std::size_t>(i), weights));
+    ASSIGN_OR_RETURN(DecoderLayer layer, TakeLayer(config, names, static_cast<std::size_t>(i), weights));
     parts.layers.push_back(std::move(layer));
   }
   ASSIGN_OR_RETURN(parts.final_norm, weights.Norm(names.final_norm, config.settings.norm_epsilon));
@@ -302,7 +303,7 @@ Result<Parts> TakeParts(const BaseConfig& config, const DecoderNames& names, Wei
 
 Result<std::shared_ptr<const BaseModel>> MakeDecoder(const BaseConfig& config, const DecoderNames& names,
                                                      WeightReader& weights) {
-  ASSIGN_OR_RETURN(Parts parts, TakeParts(config, names, weights));
+  ASSIGN_OR_RETURN(DecoderParts parts, TakeParts(config, names, weights));
   RETURN_IF_ERROR(weights.CheckAllUsed());
   return std::shared_ptr<const BaseModel>(std::make_shared<Decoder>(config.shape, std::move(parts)));
 }

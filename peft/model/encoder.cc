@@ -18,7 +18,7 @@ namespace {
 using torch::Tensor;
 
 /// x = Norm(x + Wo·attention(x)); x = Norm(x + W2·act(W1·x)).
-struct Layer {
+struct EncoderLayer {
   std::size_t index = 0;
   SiteLinear query, key, value, output;
   SiteNorm attention_norm;
@@ -26,12 +26,12 @@ struct Layer {
   SiteNorm output_norm;
 };
 
-struct Parts {
+struct EncoderParts {
   Tensor words, positions;
   /// Undefined where there are none.
   Tensor types;
   SiteNorm embedding_norm;
-  std::vector<Layer> layers;
+  std::vector<EncoderLayer> layers;
   std::optional<SiteLinear> pooler;
 };
 
@@ -43,7 +43,7 @@ AttentionSpec AttentionOf(const BaseShape& shape) {
 
 class Encoder final : public BaseModel {
  public:
-  Encoder(const BaseConfig& config, Parts parts)
+  Encoder(const BaseConfig& config, EncoderParts parts)
       : BaseModel(config.shape, {config.shape.vocab_size, std::max<std::int64_t>(1, config.shape.type_vocab_size),
                                  config.shape.longest()}),
         activation_(config.settings.activation),
@@ -52,7 +52,7 @@ class Encoder final : public BaseModel {
 
   Tensor Hidden(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const override {
     Tensor x = Embed(batch, hook, mode);
-    for (const Layer& layer : parts_.layers) x = RunLayer(layer, x, batch, hook, mode);
+    for (const EncoderLayer& layer : parts_.layers) x = RunLayer(layer, x, batch, hook, mode);
     return x;
   }
 
@@ -88,7 +88,7 @@ class Encoder final : public BaseModel {
   }
 
   /// [N, C] → [N, C].
-  Tensor RunLayer(const Layer& layer, const Tensor& x, const PackedBatch& batch, const SiteHook& hook,
+  Tensor RunLayer(const EncoderLayer& layer, const Tensor& x, const PackedBatch& batch, const SiteHook& hook,
                   const ForwardMode& mode) const {
     const Tensor q = layer.query(x, hook, mode), k = layer.key(x, hook, mode), v = layer.value(x, hook, mode);
     const Tensor attended = PackedAttention(q, k, v, hook.Prefix(layer.index), batch, attention_, mode);
@@ -97,7 +97,7 @@ class Encoder final : public BaseModel {
 
   /// [N, C] → [B, C], in packed order: of the last layer only the first token's output is read, and it needs the other
   /// tokens' keys and values alone.
-  Tensor RunLastLayer(const Layer& layer, const Tensor& x, const PackedBatch& batch, const SiteHook& hook,
+  Tensor RunLastLayer(const EncoderLayer& layer, const Tensor& x, const PackedBatch& batch, const SiteHook& hook,
                       const ForwardMode& mode) const {
     const Tensor first = x.index_select(0, batch.first_rows);
     const Tensor q = layer.query(first, hook, mode), k = layer.key(x, hook, mode), v = layer.value(x, hook, mode);
@@ -106,7 +106,7 @@ class Encoder final : public BaseModel {
   }
 
   /// What follows attention, row by row. Shapes: x, attended and the result [n, C].
-  Tensor FinishLayer(const Layer& layer, const Tensor& x, const Tensor& attended, const SiteHook& hook,
+  Tensor FinishLayer(const EncoderLayer& layer, const Tensor& x, const Tensor& attended, const SiteHook& hook,
                      const ForwardMode& mode) const {
     const auto drop = [&](const Tensor& rows) { return Dropout(rows, mode.base_dropout, mode.generator); };
     const Tensor added = drop(layer.output(attended, hook, mode));
@@ -119,14 +119,14 @@ class Encoder final : public BaseModel {
 
   Activation activation_;
   AttentionSpec attention_;
-  Parts parts_;
+  EncoderParts parts_;
 };
 
-Result<Layer> TakeLayer(const BaseConfig& config, const EncoderNames& names, std::int64_t index,
-                        WeightReader& weights) {
+Result<EncoderLayer> TakeLayer(const BaseConfig& config, const EncoderNames& names, std::int64_t index,
+                               WeightReader& weights) {
   const std::string at = names.layer + std::to_string(index) + ".";
   const double epsilon = config.settings.norm_epsilon;
-  Layer layer;
+  EncoderLayer layer;
   layer.index = static_cast<std::size_t>(index);
   ASSIGN_OR_RETURN(layer.query, weights.Linear(at + names.query));
   ASSIGN_OR_RETURN(layer.key, weights.Linear(at + names.key));
@@ -139,11 +139,11 @@ Result<Layer> TakeLayer(const BaseConfig& config, const EncoderNames& names, std
   return layer;
 }
 
-Result<Parts> TakeParts(const BaseConfig& config, const EncoderNames& names, WeightReader& weights) {
+Result<EncoderParts> TakeParts(const BaseConfig& config, const EncoderNames& names, WeightReader& weights) {
   const BaseShape& shape = config.shape;
   const std::int64_t width = shape.hidden_size;
   const auto table = [](const char* name) { return std::string(name) + ".weight"; };
-  Parts parts;
+  EncoderParts parts;
   ASSIGN_OR_RETURN(parts.words, weights.Take(table(names.words), {shape.vocab_size, width}));
   ASSIGN_OR_RETURN(parts.positions, weights.Take(table(names.positions), {shape.max_position_embeddings, width}));
   if (names.types != nullptr) {
@@ -151,7 +151,7 @@ Result<Parts> TakeParts(const BaseConfig& config, const EncoderNames& names, Wei
   }
   ASSIGN_OR_RETURN(parts.embedding_norm, weights.Norm(names.embedding_norm, config.settings.norm_epsilon));
   for (std::int64_t i = 0; i < shape.num_hidden_layers; ++i) {
-    ASSIGN_OR_RETURN(Layer layer, TakeLayer(config, names, i, weights));
+    ASSIGN_OR_RETURN(EncoderLayer layer, TakeLayer(config, names, i, weights));
     parts.layers.push_back(std::move(layer));
   }
   if (names.pooler != nullptr) {
@@ -164,7 +164,7 @@ Result<Parts> TakeParts(const BaseConfig& config, const EncoderNames& names, Wei
 
 Result<std::shared_ptr<const BaseModel>> MakeEncoder(const BaseConfig& config, const EncoderNames& names,
                                                      WeightReader& weights) {
-  ASSIGN_OR_RETURN(Parts parts, TakeParts(config, names, weights));
+  ASSIGN_OR_RETURN(EncoderParts parts, TakeParts(config, names, weights));
   RETURN_IF_ERROR(weights.CheckAllUsed(names.unused));
   return std::shared_ptr<const BaseModel>(std::make_shared<Encoder>(config, std::move(parts)));
 }

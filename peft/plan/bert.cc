@@ -6,7 +6,7 @@ namespace fedpeft {
 
 namespace {
 
-void Read(ConfigReader& reader, BaseConfig& config) {
+void ReadEncoder(ConfigReader& reader, BaseConfig& config) {
   BaseShape& shape = config.shape;
   shape.hidden_size = reader.Integer("hidden_size", 768);
   shape.num_hidden_layers = reader.Integer("num_hidden_layers", 12);
@@ -28,12 +28,12 @@ void Read(ConfigReader& reader, BaseConfig& config) {
 }
 
 void ReadBert(ConfigReader& reader, BaseConfig& config) {
-  Read(reader, config);
+  ReadEncoder(reader, config);
   config.shape.vocab_size = reader.Integer("vocab_size", 30522);
 }
 
 void ReadRoberta(ConfigReader& reader, BaseConfig& config) {
-  Read(reader, config);
+  ReadEncoder(reader, config);
   config.shape.vocab_size = reader.Integer("vocab_size", 50265);
   config.shape.position_offset = reader.Integer("pad_token_id", 1, 0) + 1;
 }

@@ -6,7 +6,7 @@ namespace fedpeft {
 
 namespace {
 
-void Read(ConfigReader& reader, BaseConfig& config) {
+void ReadDistilBert(ConfigReader& reader, BaseConfig& config) {
   BaseShape& shape = config.shape;
   shape.vocab_size = reader.Integer("vocab_size", 30522);
   shape.hidden_size = reader.Integer("dim", 768);
@@ -22,7 +22,7 @@ void Read(ConfigReader& reader, BaseConfig& config) {
                  "tie_word_embeddings", "tie_weights_"});
 }
 
-void Sites(const BaseShape& shape, BaseSites& sites) {
+void DistilBertSites(const BaseShape& shape, BaseSites& sites) {
   const std::int64_t width = shape.hidden_size, wide = shape.intermediate_size;
   sites.tables = {{"distilbert.embeddings.word_embeddings", shape.vocab_size, width},
                   {"distilbert.embeddings.position_embeddings", shape.max_position_embeddings, width}};
@@ -59,9 +59,9 @@ void AddDistilBert(std::vector<Architecture>& rows) {
   rows.push_back({"distilbert",
                   {"q_lin", "v_lin"},
                   {"k_lin", "v_lin", "ffn.lin2"},
-                  Read,
+                  ReadDistilBert,
                   architecture::CheckFullAttention,
-                  Sites,
+                  DistilBertSites,
                   Head});
 }
 

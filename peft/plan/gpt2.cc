@@ -5,7 +5,7 @@ namespace fedpeft {
 
 namespace {
 
-void Read(ConfigReader& reader, BaseConfig& config) {
+void ReadGpt2(ConfigReader& reader, BaseConfig& config) {
   BaseShape& shape = config.shape;
   shape.vocab_size = reader.Integer("vocab_size", 50257);
   shape.hidden_size = reader.Integer("n_embd", 768);
@@ -26,7 +26,7 @@ void Read(ConfigReader& reader, BaseConfig& config) {
                  "summary_first_dropout", "summary_proj_to_labels", "summary_type", "summary_use_proj"});
 }
 
-void Sites(const BaseShape& shape, BaseSites& sites) {
+void Gpt2Sites(const BaseShape& shape, BaseSites& sites) {
   const std::int64_t width = shape.hidden_size, wide = shape.intermediate_size;
   sites.tables = {{"transformer.wte", shape.vocab_size, width},
                   {"transformer.wpe", shape.max_position_embeddings, width}};
@@ -52,9 +52,9 @@ void AddGpt2(std::vector<Architecture>& rows) {
   rows.push_back({"gpt2",
                   {"c_attn"},
                   {"c_attn", "mlp.c_proj"},
-                  Read,
+                  ReadGpt2,
                   architecture::CheckFullAttention,
-                  Sites,
+                  Gpt2Sites,
                   architecture::ScoreHead,
                   /*predicts_next_token=*/true});
 }

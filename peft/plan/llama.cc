@@ -14,7 +14,7 @@ struct Defaults {
   std::int64_t vocab, intermediate, kv_heads, head_dim, positions;
 };
 
-void Read(ConfigReader& reader, const Defaults& defaults, BaseConfig& config) {
+void ReadFamily(ConfigReader& reader, const Defaults& defaults, BaseConfig& config) {
   BaseShape& shape = config.shape;
   shape.vocab_size = reader.Integer("vocab_size", defaults.vocab);
   shape.hidden_size = reader.Integer("hidden_size", 4096);
@@ -37,13 +37,14 @@ void Read(ConfigReader& reader, const Defaults& defaults, BaseConfig& config) {
 }
 
 void ReadLlama(ConfigReader& reader, BaseConfig& config) {
-  Read(reader, {.vocab = 32000, .intermediate = 11008, .kv_heads = 0, .head_dim = 0, .positions = 2048}, config);
+  ReadFamily(reader, {.vocab = 32000, .intermediate = 11008, .kv_heads = 0, .head_dim = 0, .positions = 2048}, config);
   config.shape.attention_bias = reader.Flag("attention_bias", false);
   config.shape.mlp_bias = reader.Flag("mlp_bias", false);
 }
 
 void ReadMistral(ConfigReader& reader, BaseConfig& config) {
-  Read(reader, {.vocab = 32000, .intermediate = 14336, .kv_heads = 8, .head_dim = 0, .positions = 4096 * 32}, config);
+  ReadFamily(reader, {.vocab = 32000, .intermediate = 14336, .kv_heads = 8, .head_dim = 0, .positions = 4096 * 32},
+             config);
   const std::int64_t window = reader.Integer("sliding_window", reader.Left("sliding_window") ? 4096 : 0);
   const std::int64_t layers = std::min<std::int64_t>(config.shape.num_hidden_layers, 1 << 16);
   config.settings.windows.assign(static_cast<std::size_t>(layers), window);
@@ -78,12 +79,14 @@ void ReadWindows(ConfigReader& reader, BaseConfig& config) {
 }
 
 void ReadQwen2(ConfigReader& reader, BaseConfig& config) {
-  Read(reader, {.vocab = 151936, .intermediate = 22016, .kv_heads = 32, .head_dim = 0, .positions = 32768}, config);
+  ReadFamily(reader, {.vocab = 151936, .intermediate = 22016, .kv_heads = 32, .head_dim = 0, .positions = 32768},
+             config);
   ReadWindows(reader, config);
 }
 
 void ReadQwen3(ConfigReader& reader, BaseConfig& config) {
-  Read(reader, {.vocab = 151936, .intermediate = 22016, .kv_heads = 32, .head_dim = 128, .positions = 32768}, config);
+  ReadFamily(reader, {.vocab = 151936, .intermediate = 22016, .kv_heads = 32, .head_dim = 128, .positions = 32768},
+             config);
   config.shape.attention_bias = reader.Flag("attention_bias", false);
   config.settings.query_key_norms = true;
   ReadWindows(reader, config);
@@ -95,7 +98,7 @@ Status Check(const BaseShape& shape) {
                          ", want an even number (rotary positions turn its halves)");
 }
 
-void Sites(const BaseShape& shape, BaseSites& sites) {
+void LlamaSites(const BaseShape& shape, BaseSites& sites) {
   const std::int64_t width = shape.hidden_size, wide = shape.intermediate_size, head = shape.head_width();
   const std::int64_t queries = shape.num_attention_heads * head, keys = shape.kv_heads() * head;
   const bool qkv_bias = shape.attention_bias || shape.model_type == "qwen2";
@@ -127,10 +130,10 @@ void AddLlamaFamily(std::vector<Architecture>& rows) {
   const std::vector<std::string_view> targets = {"q_proj", "v_proj"};
   const std::vector<std::string_view> keys = {"k_proj", "v_proj", "down_proj"};
   const std::vector<std::string_view> queries = {"q_proj", "v_proj", "down_proj"};
-  rows.push_back({"llama", targets, keys, ReadLlama, Check, Sites, architecture::ScoreHead, true});
-  rows.push_back({"mistral", targets, keys, ReadMistral, Check, Sites, architecture::ScoreHead, true});
-  rows.push_back({"qwen2", targets, queries, ReadQwen2, Check, Sites, architecture::ScoreHead, true});
-  rows.push_back({"qwen3", targets, queries, ReadQwen3, Check, Sites, architecture::ScoreHead, true});
+  rows.push_back({"llama", targets, keys, ReadLlama, Check, LlamaSites, architecture::ScoreHead, true});
+  rows.push_back({"mistral", targets, keys, ReadMistral, Check, LlamaSites, architecture::ScoreHead, true});
+  rows.push_back({"qwen2", targets, queries, ReadQwen2, Check, LlamaSites, architecture::ScoreHead, true});
+  rows.push_back({"qwen3", targets, queries, ReadQwen3, Check, LlamaSites, architecture::ScoreHead, true});
 }
 
 }  // namespace fedpeft

@@ -28,13 +28,6 @@ class DecoderSequence final : public Decoder {
   Stages<Decoder> stages_;
 };
 
-/// A decoder without settings.
-template <typename Plain>
-Result<std::unique_ptr<Decoder>> MakePlain(const JsonObject& object) {
-  RETURN_IF_ERROR(object.RefuseOtherKeys());
-  return std::unique_ptr<Decoder>(std::make_unique<Plain>());
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Decoder>> MakeDecoder(const nlohmann::json& config, const std::string& where) {
@@ -45,8 +38,8 @@ Result<std::unique_ptr<Decoder>> MakeDecoder(const nlohmann::json& config, const
     RETURN_IF_ERROR(ReadByteLevelSettings(object).status());
     return std::unique_ptr<Decoder>(std::make_unique<ByteLevelDecoder>());
   }
-  if (type == "ByteFallback") return MakePlain<ByteFallbackDecoder>(object);
-  if (type == "Fuse") return MakePlain<FuseDecoder>(object);
+  if (type == "ByteFallback") return MakePlain<Decoder, ByteFallbackDecoder>(object);
+  if (type == "Fuse") return MakePlain<Decoder, FuseDecoder>(object);
   if (type == "Metaspace") return MetaspaceDecoder::FromJson(object);
   if (type == "Replace") return ReplaceDecoder::FromJson(object);
   if (type == "Strip") return StripDecoder::FromJson(object);

@@ -32,13 +32,6 @@ class NormalizerSequence final : public Normalizer {
   Stages<Normalizer> stages_;
 };
 
-/// A normalizer without settings in the file.
-template <typename Plain, typename... Arguments>
-Result<std::unique_ptr<Normalizer>> MakePlain(const JsonObject& object, Arguments... arguments) {
-  RETURN_IF_ERROR(object.RefuseOtherKeys());
-  return std::unique_ptr<Normalizer>(std::make_unique<Plain>(arguments...));
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Normalizer>> MakeNormalizer(const nlohmann::json& config, const std::string& where) {
@@ -49,13 +42,13 @@ Result<std::unique_ptr<Normalizer>> MakeNormalizer(const nlohmann::json& config,
   if (type == "Prepend") return PrependNormalizer::FromJson(object);
   if (type == "Replace") return ReplaceNormalizer::FromJson(object);
   if (type == "Strip") return StripNormalizer::FromJson(object);
-  if (type == "NFC") return MakePlain<UnicodeFormNormalizer>(object, false, true);
-  if (type == "NFD") return MakePlain<UnicodeFormNormalizer>(object, false, false);
-  if (type == "NFKC") return MakePlain<UnicodeFormNormalizer>(object, true, true);
-  if (type == "NFKD") return MakePlain<UnicodeFormNormalizer>(object, true, false);
-  if (type == "Lowercase") return MakePlain<LowercaseNormalizer>(object);
-  if (type == "StripAccents") return MakePlain<StripAccentsNormalizer>(object);
-  if (type == "Nmt") return MakePlain<NmtNormalizer>(object);
+  if (type == "NFC") return MakePlain<Normalizer, UnicodeFormNormalizer>(object, false, true);
+  if (type == "NFD") return MakePlain<Normalizer, UnicodeFormNormalizer>(object, false, false);
+  if (type == "NFKC") return MakePlain<Normalizer, UnicodeFormNormalizer>(object, true, true);
+  if (type == "NFKD") return MakePlain<Normalizer, UnicodeFormNormalizer>(object, true, false);
+  if (type == "Lowercase") return MakePlain<Normalizer, LowercaseNormalizer>(object);
+  if (type == "StripAccents") return MakePlain<Normalizer, StripAccentsNormalizer>(object);
+  if (type == "Nmt") return MakePlain<Normalizer, NmtNormalizer>(object);
   if (type == "Sequence") return NormalizerSequence::FromJson(object);
   return UnknownType(
       where, type,

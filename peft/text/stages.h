@@ -1,4 +1,4 @@
-// What the `Sequence` of every kind of stage shares: its members, each made as a stage of that kind.
+// How every kind of stage makes its plain ones, and its `Sequence`: the members, each made as a stage of that kind.
 #pragma once
 
 #include <memory>
@@ -28,6 +28,13 @@ Result<Stages<Stage>> ReadStages(JsonObject& object, const char* key,
     ASSIGN_OR_RETURN(stages.emplace_back(), make((*members)[i], where));
   }
   return stages;
+}
+
+/// A stage that has no settings in the file. Errors: kUnimplemented when `object` has any.
+template <typename Stage, typename Plain, typename... Arguments>
+Result<std::unique_ptr<Stage>> MakePlain(const JsonObject& object, Arguments... arguments) {
+  RETURN_IF_ERROR(object.RefuseOtherKeys());
+  return std::unique_ptr<Stage>(std::make_unique<Plain>(arguments...));
 }
 
 template <typename Stage>

@@ -16,8 +16,6 @@ namespace fedpeft::privacy {
 
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
 // ---- one mechanism
 
 /// Beyond so many standard deviations, less than 1e-41 of a normal variable.
@@ -49,7 +47,7 @@ class SampledPair {
     const double ratio = direction_ == Direction::kRemove ? loss : -loss;
     const double scaled = std::expm1(ratio) / sampling_;  // e^u − 1
     const double variance = noise_ * noise_;
-    if (!(scaled > -1)) return -kInfinity;
+    if (!(scaled > -1)) return -HUGE_VAL;
     const double u = ratio > 500 ? ratio - std::log(sampling_) : std::log1p(scaled);
     return u * variance + 0.5;
   }
@@ -185,7 +183,7 @@ double PrivacyLoss::LogMoment(double order) const {
   // Blocks of losses, each by its first one's weight and a power a step; short ones where powers would overflow.
   const double exponent = order * interval_, step = std::exp(exponent);
   const auto in_block = static_cast<std::size_t>(std::clamp(500 / std::abs(exponent), 1.0, 256.0));
-  double most = -kInfinity, sum = 0;  // the sum is in units of e^most
+  double most = -HUGE_VAL, sum = 0;  // the sum is in units of e^most
   for (std::size_t first = 0; first < masses_.size(); first += in_block) {
     double block = 0, weight = 1;
     for (std::size_t i = first; i < std::min(first + in_block, masses_.size()); ++i) {
@@ -265,7 +263,7 @@ class ComposedLoss::Tilted {
  private:
   /// Losses between which all but kOutside of the mass is, by Chernoff's bound at some of the orders around.
   std::pair<double, double> Window(const ComposedLoss& composed) const {
-    double low = -kInfinity, high = kInfinity;
+    double low = -HUGE_VAL, high = HUGE_VAL;
     for (double step = 1e-3; step < 1e4; step *= 2) {
       const double up = composed.LogMoment(order_ + step) - log_norm_;
       const double down = composed.LogMoment(order_ - step) - log_norm_;
@@ -332,7 +330,7 @@ double LeastOrder(Function function) {
 std::optional<double> ComposedLoss::Epsilon(double delta) const {
   if (parts_.empty()) return 0.0;
   const double infinite = Infinite();
-  if (infinite >= delta) return kInfinity;
+  if (infinite >= delta) return HUGE_VAL;
   const double order = LeastOrder([&](double at) { return (LogMoment(at) - std::log(delta)) / at; });
   const Tilted tilted(*this, order);
   if (!tilted.fits()) return std::nullopt;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numbers>
 
 #include "peft/core/check.h"
@@ -11,9 +10,8 @@ namespace fedpeft::privacy {
 
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 /// Beyond so many standard deviations a normal variable's density is 0 in double precision, relative to its peak.
-constexpr double kDeviations = 39;
+constexpr double kTailDeviations = 39;
 
 std::vector<double> MakeOrders() {
   std::vector<double> orders;
@@ -26,7 +24,7 @@ std::vector<double> MakeOrders() {
 /// ln(e^a + e^b).
 double LogAdd(double a, double b) {
   const auto [low, high] = std::minmax(a, b);
-  return low == -kInfinity ? high : high + std::log1p(std::exp(low - high));
+  return low == -HUGE_VAL ? high : high + std::log1p(std::exp(low - high));
 }
 
 double LogChoose(double n, double k) {
@@ -38,15 +36,15 @@ double LogChoose(double n, double k) {
 template <typename LogFunction>
 double LogMean(double deviation, double peak, LogFunction f) {
   const double step = std::min(deviation / 8, deviation * deviation / 2);
-  const double low = -kDeviations * deviation, high = peak + kDeviations * deviation;
+  const double low = -kTailDeviations * deviation, high = peak + kTailDeviations * deviation;
   std::vector<double> terms;
   terms.reserve(static_cast<std::size_t>((high - low) / step) + 2);
-  double most = -kInfinity;
+  double most = -HUGE_VAL;
   for (double x = low; x <= high; x += step) {
     terms.push_back(f(x) - 0.5 * (x / deviation) * (x / deviation));
     most = std::max(most, terms.back());
   }
-  if (most == -kInfinity) return most;
+  if (most == -HUGE_VAL) return most;
   double sum = 0;
   for (const double term : terms) sum += std::exp(term - most);
   return most + std::log(sum * step / (deviation * std::sqrt(2 * std::numbers::pi)));
@@ -220,7 +218,7 @@ RdpCurve RdpOfSkellam(const DistributedNoise& noise, double sampling) {
 double EpsilonOfRdp(const RdpCurve& curve, double delta) {
   const std::span<const double> orders = RdpOrders();
   FEDPEFT_CHECK(curve.size() == orders.size());
-  double least = kInfinity;
+  double least = HUGE_VAL;
   for (std::size_t i = 0; i < orders.size(); ++i) {
     const double order = orders[i], divergence = curve[i];
     if (delta * delta + std::expm1(-divergence) > 0) return 0;  // by Bretagnolle and Huber's bound

@@ -10,7 +10,7 @@ namespace fedpeft::privacy {
 
 namespace {
 
-constexpr std::size_t kAtOnce = std::size_t{1} << 24;  // EVP_EncryptUpdate counts in int
+constexpr std::size_t kMostMadeAtOnce = std::size_t{1} << 24;  // EVP_EncryptUpdate counts in int
 
 }  // namespace
 
@@ -38,7 +38,7 @@ void Keystream::Seek(std::uint64_t block) {
 void Keystream::Read(MutableByteSpan out) {
   std::ranges::fill(out, std::uint8_t{0});
   while (!out.empty()) {
-    const MutableByteSpan piece = out.first(std::min(out.size(), kAtOnce));
+    const MutableByteSpan piece = out.first(std::min(out.size(), kMostMadeAtOnce));
     int size = 0;
     FEDPEFT_CHECK(EVP_EncryptUpdate(state_->context.get(), piece.data(), &size, piece.data(),
                                     static_cast<int>(piece.size())) == 1);

@@ -10,13 +10,13 @@ namespace fedpeft::privacy {
 
 namespace {
 
-constexpr std::size_t kAtOnce = std::size_t{1} << 20;  // RAND_priv_bytes counts in int
+constexpr std::size_t kMostDrawnAtOnce = std::size_t{1} << 20;  // RAND_priv_bytes counts in int
 
 class SystemRandom final : public RandomSource {
  public:
   void Fill(MutableByteSpan out) override {
     while (!out.empty()) {
-      const MutableByteSpan piece = out.first(std::min(out.size(), kAtOnce));
+      const MutableByteSpan piece = out.first(std::min(out.size(), kMostDrawnAtOnce));
       FEDPEFT_CHECK(RAND_priv_bytes(piece.data(), static_cast<int>(piece.size())) == 1);
       out = out.subspan(piece.size());
     }

@@ -15,20 +15,21 @@ std::string Raw(const Digest& digest) {
   return std::string(AsText(digest));
 }
 
-Status Want(bool good, const char* what) {
+Status WantSetting(bool good, const char* what) {
   return good ? OkStatus() : InvalidArgument(std::string("secure aggregation's configuration: ") + what);
 }
 
 Status ToDigest(const std::string& bytes, const char* what, Digest& digest) {
-  RETURN_IF_ERROR(Want(bytes.size() == digest.size(), what));
+  RETURN_IF_ERROR(WantSetting(bytes.size() == digest.size(), what));
   std::ranges::copy(AsBytes(bytes), digest.begin());
   return OkStatus();
 }
 
 Status CheckNumbers(const SessionConfig& config) {
-  RETURN_IF_ERROR(Want(config.elements >= 1 && config.elements <= kMaxSecureElements, "elements: out of range"));
-  RETURN_IF_ERROR(Want(config.exponent >= -kMaxExponent && config.exponent <= kMaxExponent, "exponent: out of range"));
-  RETURN_IF_ERROR(Want(config.min_clients >= kFewestClients, "min_clients: want at least 5"));
+  RETURN_IF_ERROR(WantSetting(config.elements >= 1 && config.elements <= kMaxSecureElements, "elements: out of range"));
+  RETURN_IF_ERROR(
+      WantSetting(config.exponent >= -kMaxExponent && config.exponent <= kMaxExponent, "exponent: out of range"));
+  RETURN_IF_ERROR(WantSetting(config.min_clients >= kFewestClients, "min_clients: want at least 5"));
   return LargestLevel(config.budget).status();
 }
 
@@ -60,13 +61,14 @@ Bytes SessionConfig::Encode() const {
 Result<SessionConfig> SessionConfig::Decode(ByteSpan bytes) {
   v1::SecureConfig message;
   const bool parsed = bytes.size() < (1 << 16) && message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
-  RETURN_IF_ERROR(Want(parsed, "is no message of its kind"));
-  RETURN_IF_ERROR(Want(message.version() == kSecureVersion, "version: is not this program's (use the same release)"));
-  RETURN_IF_ERROR(Want(message.suite() == 1 || message.suite() == 2, "suite: want 1 or 2"));
+  RETURN_IF_ERROR(WantSetting(parsed, "is no message of its kind"));
   RETURN_IF_ERROR(
-      Want(message.threat() == v1::SecureConfig::CURIOUS || message.threat() == v1::SecureConfig::SEMI_MALICIOUS,
-           "threat: want curious or semi_malicious"));
-  RETURN_IF_ERROR(Want(message.bits() <= kMaxRingBits, "bits: out of range"));
+      WantSetting(message.version() == kSecureVersion, "version: is not this program's (use the same release)"));
+  RETURN_IF_ERROR(WantSetting(message.suite() == 1 || message.suite() == 2, "suite: want 1 or 2"));
+  RETURN_IF_ERROR(
+      WantSetting(message.threat() == v1::SecureConfig::CURIOUS || message.threat() == v1::SecureConfig::SEMI_MALICIOUS,
+                  "threat: want curious or semi_malicious"));
+  RETURN_IF_ERROR(WantSetting(message.bits() <= kMaxRingBits, "bits: out of range"));
   SessionConfig config;
   config.suite = static_cast<Suite>(message.suite());
   config.run_id = message.run_id();

@@ -4,6 +4,9 @@ set(FEDPEFT_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   list(APPEND FEDPEFT_WARNINGS -Wno-restrict)  # false alarms on std::string concatenation (GCC bug 105651)
 endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND FEDPEFT_UNITY)
+  list(APPEND FEDPEFT_WARNINGS -Wno-subobject-linkage)  # takes a source of several for a header
+endif()
 
 # ours(target [TORCH]): warnings, no fused multiply-add (both ends must compute the same bits), sanitizers.
 function(fedpeft_ours target)
@@ -58,11 +61,13 @@ function(fedpeft_json_header target)
   endif()
 endfunction()
 
-# fedpeft_library(NAME [TORCH] SOURCES ... LIBS ...): a static library fedpeft_NAME, alias fedpeft::NAME.
+# fedpeft_library(NAME [TORCH] SOURCES ... LIBS ...): a static library fedpeft_NAME, alias fedpeft::NAME. Its sources are
+# compiled several at once (FEDPEFT_UNITY): most of a unit's time goes into the headers that they share.
 function(fedpeft_library name)
   cmake_parse_arguments(ARG "TORCH" "" "SOURCES;LIBS;PRIVATE_LIBS" ${ARGN})
   add_library(fedpeft_${name} STATIC ${ARG_SOURCES})
   add_library(fedpeft::${name} ALIAS fedpeft_${name})
+  set_target_properties(fedpeft_${name} PROPERTIES UNITY_BUILD ${FEDPEFT_UNITY})
   target_link_libraries(fedpeft_${name} PUBLIC ${ARG_LIBS} PRIVATE ${ARG_PRIVATE_LIBS})
   if(ARG_TORCH)
     fedpeft_ours(fedpeft_${name} TORCH)
@@ -107,6 +112,7 @@ function(fedpeft_test name)
     fedpeft_test_header(${name})
   endif()
   target_compile_definitions(${name} PRIVATE FEDPEFT_SOURCE_DIR="${PROJECT_SOURCE_DIR}" FEDPEFT_BINARY_DIR="${PROJECT_BINARY_DIR}")
+  set_target_properties(${name} PROPERTIES UNITY_BUILD ${FEDPEFT_UNITY})
   add_test(NAME ${name} COMMAND ${name})
   # LibTorch's threads wait as fedpeft-client has them: spinning, they make a busy machine a hundred times slower.
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600 ENVIRONMENT "OMP_WAIT_POLICY=passive")

@@ -16,10 +16,10 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Key;
 
-const std::vector<float> kValues = {1, 2, 3, 4};
+const std::vector<float> kWeights = {1, 2, 3, 4};
 
 TensorView Tensor(const std::string& name, float first = 1) {
-  return FloatView(name, {2}, std::span(kValues).subspan(static_cast<std::size_t>(first) - 1, 2));
+  return FloatView(name, {2}, std::span(kWeights).subspan(static_cast<std::size_t>(first) - 1, 2));
 }
 
 /// A model folder in the making.

@@ -27,14 +27,14 @@ const Examples kSingle = {
     {{2, 7, 9, 3}}, {{2, 5, 3, 8, 8, 3}}, {{2}}, {{4, 1, 9, 20, 4, 4, 8, 3, 2, 9, 17, 3, 30, 40}}};
 const Examples kPacked = {{{2, 7, 9, 3}, {5, 3, 8}}, {{9, 9, 2, 31, 8, 3}}, {{2, 30}, {7, 7, 7, 1, 9}, {4, 8}}};
 
-struct Named {
+struct Supported {
   const char* name;
   MethodConfig config;
 };
 
-std::vector<Named> SupportedMethods(bool has_biases) {
+std::vector<Supported> SupportedMethods(bool has_biases) {
   using Kind = BottleneckConfig::Kind;
-  std::vector<Named> methods = {
+  std::vector<Supported> methods = {
       {"lora", LoraConfig{.rank = 4, .target_modules = {"all-linear"}}},
       {"dora", LoraConfig{.rank = 4, .target_modules = {"all-linear"}, .use_dora = true}},
       {"adalora", AdaLoraConfig{.lora = {.rank = 4, .alpha = 8, .target_modules = {"all-linear"}}, .target_rank = 2}},
@@ -156,7 +156,7 @@ class ExampleGradientsTest : public ::testing::Test {
 
 TEST_F(ExampleGradientsTest, D10OfClassifiersAreThoseOfEachAlone) {
   for (const auto& base : bases_) {
-    for (const Named& method : SupportedMethods(!base->causal())) {
+    for (const Supported& method : SupportedMethods(!base->causal())) {
       ASSERT_TRUE(CheckExampleGradients(method.config).ok()) << method.name;
       const PeftPlan plan{.base = base->shape(), .method = method.config, .labels = 3};
       ExpectGradientsOfExamples(*base, plan, kSingle, method.name);
@@ -167,7 +167,7 @@ TEST_F(ExampleGradientsTest, D10OfClassifiersAreThoseOfEachAlone) {
 TEST_F(ExampleGradientsTest, D10OfLanguageModelsAreThoseOfEachRowOfDocuments) {
   for (const auto& base : bases_) {
     if (!base->causal()) continue;
-    for (const Named& method : SupportedMethods(/*has_biases=*/false)) {
+    for (const Supported& method : SupportedMethods(/*has_biases=*/false)) {
       const PeftPlan plan{.base = base->shape(), .method = method.config, .labels = 0};
       ExpectGradientsOfExamples(*base, plan, kPacked, method.name);
     }

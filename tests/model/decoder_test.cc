@@ -32,7 +32,7 @@ PackedBatch PackTexts(const BaseModel& base, const Texts& texts) {
 }
 
 /// Lengths 1 to 40, in no order, several alike.
-Texts MixedTexts() {
+Texts TextsOfManyLengths() {
   Texts texts;
   for (const int length : {7, 1, 40, 7, 12, 13, 2, 30, 7, 33}) {
     texts.emplace_back();
@@ -54,7 +54,7 @@ class DecoderTest : public ::testing::TestWithParam<const char*> {
 };
 
 TEST_P(DecoderTest, PackedEqualsOneByOne) {
-  const Texts texts = MixedTexts();
+  const Texts texts = TextsOfManyLengths();
   const Tensor together = base_->Pool(PackTexts(*base_, texts), SiteHook(), {});
   for (std::size_t i = 0; i < texts.size(); ++i) {
     const Tensor alone = base_->Pool(PackTexts(*base_, {texts[i]}), SiteHook(), {});
@@ -63,14 +63,14 @@ TEST_P(DecoderTest, PackedEqualsOneByOne) {
 }
 
 TEST_P(DecoderTest, PoolsTheLastTokensHiddenState) {
-  const PackedBatch batch = PackTexts(*base_, MixedTexts());
+  const PackedBatch batch = PackTexts(*base_, TextsOfManyLengths());
   const Tensor hidden = base_->Hidden(batch, SiteHook(), {});
   const Tensor last = hidden.index_select(0, batch.last_rows).index_select(0, batch.rank);
   EXPECT_TRUE(Near(base_->Pool(batch, SiteHook(), {}), last));
 }
 
 TEST_P(DecoderTest, AttentionWithDropoutSeesTheSame) {
-  const PackedBatch batch = PackTexts(*base_, MixedTexts());
+  const PackedBatch batch = PackTexts(*base_, TextsOfManyLengths());
   // So rarely that nothing is dropped of these 10^5 numbers; it takes the path without the fused kernel.
   const ForwardMode mode{1e-12, 0, at::detail::createCPUGenerator(1)};
   EXPECT_TRUE(Near(base_->Hidden(batch, SiteHook(), mode), base_->Hidden(batch, SiteHook(), {})));

@@ -12,7 +12,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 /// Two wide, so that a test can count by hand.
-BaseShape Shape(const std::string& family) {
+BaseShape TinyShape(const std::string& family) {
   BaseShape shape{family, 2, 1, 1, 3, 5, 4};
   shape.type_vocab_size = 1;
   return shape;
@@ -36,7 +36,7 @@ std::vector<float> Applied(const Merger& merger, const std::string& name, std::v
 const std::string kQuery = "bert.encoder.layer.0.attention.self.query", kFused = "transformer.h.0.attn.c_attn";
 
 TEST(MergerTest, LowRankBranchesAreAdded) {
-  const PeftPlan plan{Shape("bert"), LoraConfig{.rank = 1, .alpha = 2, .target_modules = {"query"}}, 2};
+  const PeftPlan plan{TinyShape("bert"), LoraConfig{.rank = 1, .alpha = 2, .target_modules = {"query"}}, 2};
   const ParamVector params = Filled(plan, {{kQuery + ".lora_A.weight", {1, 10}}, {kQuery + ".lora_B.weight", {3, 5}}});
   const Merger merger = Merger::Make(plan, params).value();
   EXPECT_THAT(Applied(merger, kQuery + ".weight", {1, 1, 1, 1}), ElementsAre(7, 61, 11, 101));
@@ -45,7 +45,7 @@ TEST(MergerTest, LowRankBranchesAreAdded) {
 }
 
 TEST(MergerTest, TransposedLinearsStayTransposed) {
-  const PeftPlan plan{Shape("gpt2"), LoraConfig{.rank = 1, .alpha = 1, .target_modules = {"c_attn"}}, 2};
+  const PeftPlan plan{TinyShape("gpt2"), LoraConfig{.rank = 1, .alpha = 1, .target_modules = {"c_attn"}}, 2};
   const ParamVector params =
       Filled(plan, {{kFused + ".lora_A.weight", {1, 10}}, {kFused + ".lora_B.weight", {1, 2, 3, 4, 5, 6}}});
   EXPECT_THAT(Applied(Merger::Make(plan, params).value(), kFused + ".weight", std::vector<float>(12, 0)),
@@ -53,14 +53,14 @@ TEST(MergerTest, TransposedLinearsStayTransposed) {
 }
 
 TEST(MergerTest, RowsGetTheirLengths) {
-  const PeftPlan plan{Shape("bert"), LoraConfig{.rank = 1, .target_modules = {"query"}, .use_dora = true}, 2};
+  const PeftPlan plan{TinyShape("bert"), LoraConfig{.rank = 1, .target_modules = {"query"}, .use_dora = true}, 2};
   // Lengths 5 and 2; the first grows by 5, the second not.
   const ParamVector params = Filled(plan, {{kQuery + ".lora_magnitude_vector", {5, 0}}});
   EXPECT_THAT(Applied(Merger::Make(plan, params).value(), kQuery + ".weight", {3, 4, 0, 2}), ElementsAre(6, 8, 0, 2));
 }
 
 TEST(MergerTest, FactorsScaleOutputsWithTheirBiasAndInputs) {
-  const PeftPlan plan{Shape("bert"), Ia3Config{{"query", "intermediate.dense"}, {"intermediate.dense"}}, 2};
+  const PeftPlan plan{TinyShape("bert"), Ia3Config{{"query", "intermediate.dense"}, {"intermediate.dense"}}, 2};
   const std::string wide = "bert.encoder.layer.0.intermediate.dense";
   const ParamVector params = Filled(plan, {{kQuery + ".ia3_l", {2, 3}}, {wide + ".ia3_l", {10, 100}}});
   const Merger merger = Merger::Make(plan, params).value();
@@ -71,7 +71,7 @@ TEST(MergerTest, FactorsScaleOutputsWithTheirBiasAndInputs) {
 }
 
 TEST(MergerTest, OffsetsAreAdded) {
-  const PeftPlan plan{Shape("bert"), OffsetConfig{OffsetConfig::What::kBiases}, 2};
+  const PeftPlan plan{TinyShape("bert"), OffsetConfig{OffsetConfig::What::kBiases}, 2};
   const ParamVector params = Filled(plan, {{kQuery + ".bias", {1, -1}}});
   const Merger merger = Merger::Make(plan, params).value();
   EXPECT_THAT(Applied(merger, kQuery + ".bias", {5, 5}), ElementsAre(6, 4));
@@ -80,9 +80,9 @@ TEST(MergerTest, OffsetsAreAdded) {
 
 TEST(MergerTest, ChosenElementsAreAdded) {
   const SparseConfig config{.density = 1.0 / 3, .target_modules = {"c_attn"}, .seed = 5};  // 4 of [6, 2]
-  const PeftPlan plan{Shape("gpt2"), config, 2};
+  const PeftPlan plan{TinyShape("gpt2"), config, 2};
   const ParamVector params = Filled(plan, {{kFused + ".sparse_values", {1, 2, 3, 4}}});
-  const std::vector<std::int64_t> mask = SparseMask(SparseSites(Shape("gpt2"), config).value()[0], 5);
+  const std::vector<std::int64_t> mask = SparseMask(SparseSites(TinyShape("gpt2"), config).value()[0], 5);
   std::vector<float> want(12, 10);
   for (std::size_t i = 0; i < mask.size(); ++i) {
     const auto at = static_cast<std::size_t>(mask[i]);
@@ -92,7 +92,7 @@ TEST(MergerTest, ChosenElementsAreAdded) {
 }
 
 TEST(MergerTest, WhatIsNoChangeOfParametersIsRefused) {
-  const PeftPlan plan{Shape("bert"), PromptConfig{2}, 2};
+  const PeftPlan plan{TinyShape("bert"), PromptConfig{2}, 2};
   EXPECT_THAT(Merger::Make(plan, ParamVector(PlanLayout(plan).value())).status().message(),
               HasSubstr("a prompt of 2 vectors cannot become part of the base's parameters"));
 }

@@ -18,14 +18,14 @@ using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
 /// One layer, 4 heads, 2 of keys and values where a family has that, of width 10 where it may be any.
-BaseShape Shape(const std::string& family) {
+BaseShape OneLayer(const std::string& family) {
   const bool grouped = family == "llama" || family == "qwen3";
   return {family, 32, 1, 4, 48, 50, 40, grouped ? 2 : 0, grouped ? 10 : 0};
 }
 
-PeftPlan Plan(const std::string& family, std::vector<std::string> targets = {}) {
+PeftPlan LoraPlan(const std::string& family, std::vector<std::string> targets = {}) {
   PeftPlan plan;
-  plan.base = Shape(family);
+  plan.base = OneLayer(family);
   plan.method = LoraConfig{.rank = 4, .alpha = 8, .dropout = 0, .target_modules = std::move(targets)};
   plan.labels = 3;
   return plan;
@@ -43,7 +43,7 @@ std::vector<std::string> Tensors(const PeftPlan& plan) {
 TEST(PlanTest, HeadsHaveTheNamesOfTheirTaskModel) {
   const std::string base = "base_model.model.";
   const auto heads = [](const std::string& family) {
-    std::vector<std::string> lines = Tensors(Plan(family));
+    std::vector<std::string> lines = Tensors(LoraPlan(family));
     std::erase_if(lines, [](const std::string& line) { return line.find("lora_") != std::string::npos; });
     return lines;
   };
@@ -57,13 +57,13 @@ TEST(PlanTest, HeadsHaveTheNamesOfTheirTaskModel) {
   for (const char* decoder : {"gpt2", "llama", "qwen3"}) {
     EXPECT_THAT(heads(decoder), ElementsAre(base + "score.weight [3,32]"));
   }
-  EXPECT_THAT(HeadModules(Shape("roberta")), ElementsAre("classifier"));
-  EXPECT_THAT(HeadModules(Shape("distilbert")), ElementsAre("pre_classifier", "classifier"));
+  EXPECT_THAT(HeadModules(OneLayer("roberta")), ElementsAre("classifier"));
+  EXPECT_THAT(HeadModules(OneLayer("distilbert")), ElementsAre("pre_classifier", "classifier"));
 }
 
 TEST(PlanTest, GroupedAttentionHasNarrowKeys) {
   const std::string layer = "base_model.model.model.layers.0.self_attn.";
-  const std::vector<std::string> tensors = Tensors(Plan("llama", {"q_proj", "k_proj", "o_proj"}));
+  const std::vector<std::string> tensors = Tensors(LoraPlan("llama", {"q_proj", "k_proj", "o_proj"}));
   EXPECT_THAT(tensors, ElementsAre(layer + "q_proj.lora_A.weight [4,32]", layer + "q_proj.lora_B.weight [40,4]",
                                    layer + "k_proj.lora_A.weight [4,32]", layer + "k_proj.lora_B.weight [20,4]",
                                    layer + "o_proj.lora_A.weight [4,40]", layer + "o_proj.lora_B.weight [32,4]",
@@ -72,7 +72,7 @@ TEST(PlanTest, GroupedAttentionHasNarrowKeys) {
 
 TEST(PlanTest, TargetsLeftOutAreTheFamilys) {
   const auto paths = [](const std::string& family) {
-    const auto sites = AdaptedLinears(Plan(family));
+    const auto sites = AdaptedLinears(LoraPlan(family));
     EXPECT_TRUE(sites.ok()) << sites.status().ToString();
     std::vector<std::string> names;
     for (const Site& site : *sites) names.push_back(site.path);
@@ -85,19 +85,19 @@ TEST(PlanTest, TargetsLeftOutAreTheFamilys) {
 }
 
 TEST(PlanTest, AWordThatNamesAHeadTooIsExportedAsPaths) {
-  EXPECT_THAT(PeftTargets(Plan("bert", {"dense"}), {"dense"}), ElementsAre("dense"));
+  EXPECT_THAT(PeftTargets(LoraPlan("bert", {"dense"}), {"dense"}), ElementsAre("dense"));
   const std::string layer = "roberta.encoder.layer.0.";
-  EXPECT_THAT(PeftTargets(Plan("roberta", {"dense"}), {"dense"}),
+  EXPECT_THAT(PeftTargets(LoraPlan("roberta", {"dense"}), {"dense"}),
               ElementsAre(layer + "attention.output.dense", layer + "intermediate.dense", layer + "output.dense"));
 }
 
 TEST(PlanTest, UnknownTargetsAreRefusedWithThoseThereAre) {
-  EXPECT_THAT(AdaptedLinears(Plan("gpt2", {"query"})).status().message(),
+  EXPECT_THAT(AdaptedLinears(LoraPlan("gpt2", {"query"})).status().message(),
               HasSubstr("known names: c_attn, c_fc, c_proj"));
 }
 
 PeftPlan With(const std::string& family, MethodConfig method, std::int64_t labels = 0) {
-  PeftPlan plan = Plan(family);
+  PeftPlan plan = LoraPlan(family);
   plan.method = std::move(method);
   plan.labels = labels;
   return plan;
@@ -109,7 +109,7 @@ std::string Refusal(const PeftPlan& plan) {
 
 TEST(MethodPlanTest, LinearsMayHaveARankAndAnAlphaOfTheirOwn) {
   const LoraConfig lora{.rank = 4, .alpha = 8, .target_modules = {"q_proj", "v_proj"}, .patterns = {{"v_proj", 2, 6}}};
-  const auto sites = LoraSites(Shape("llama"), lora).value();
+  const auto sites = LoraSites(OneLayer("llama"), lora).value();
   ASSERT_THAT(sites, SizeIs(2));
   EXPECT_EQ(sites[0].rank, 4);
   EXPECT_EQ(sites[0].scale, 2);
@@ -117,7 +117,7 @@ TEST(MethodPlanTest, LinearsMayHaveARankAndAnAlphaOfTheirOwn) {
   EXPECT_EQ(sites[1].scale, 3);
   LoraConfig root = lora;
   root.use_rslora = true;
-  EXPECT_EQ(LoraSites(Shape("llama"), root).value()[0].scale, 4);
+  EXPECT_EQ(LoraSites(OneLayer("llama"), root).value()[0].scale, 4);
   LoraConfig twice = lora;
   twice.patterns.push_back({"self_attn.v_proj", 3, 0});
   EXPECT_THAT(Refusal(With("llama", twice)),
@@ -138,8 +138,8 @@ TEST(MethodPlanTest, AdaLoraComplainsByItsOwnKeys) {
 }
 
 TEST(MethodPlanTest, AllLinearsLeaveTheHeadOut) {
-  EXPECT_THAT(AdaptedLinears(Plan("roberta", {"all-linear"})).value(), SizeIs(6));
-  EXPECT_THAT(AdaptedLinears(Plan("bert", {"all-linear"})).value(), SizeIs(7));  // the pooler too
+  EXPECT_THAT(AdaptedLinears(LoraPlan("roberta", {"all-linear"})).value(), SizeIs(6));
+  EXPECT_THAT(AdaptedLinears(LoraPlan("bert", {"all-linear"})).value(), SizeIs(7));  // the pooler too
 }
 
 TEST(MethodPlanTest, LayersAreThoseOfTheBase) {
@@ -188,7 +188,7 @@ TEST(MethodPlanTest, AMaskIsAsManyDistinctElementsInOrder) {
               ElementsAre("base_model.model.bert.encoder.layer.0.attention.self.query.sparse_values [102]",
                           "base_model.model.bert.encoder.layer.0.attention.output.dense.sparse_values [102]",
                           "base_model.model.bert.encoder.layer.0.output.dense.sparse_values [154]"));
-  const auto sites = SparseSites(Shape("bert"), config).value();
+  const auto sites = SparseSites(OneLayer("bert"), config).value();
   const std::vector<std::int64_t> mask = SparseMask(sites[0], 3);
   ASSERT_THAT(mask, SizeIs(102));
   EXPECT_EQ(std::adjacent_find(mask.begin(), mask.end(), std::greater_equal<>()), mask.end());
@@ -200,12 +200,12 @@ TEST(MethodPlanTest, AMaskIsAsManyDistinctElementsInOrder) {
 }
 
 TEST(MethodPlanTest, MasksMayBeEverythingAndAreNeverNothing) {
-  const auto whole = SparseSites(Shape("bert"), SparseConfig{.density = 1}).value();
+  const auto whole = SparseSites(OneLayer("bert"), SparseConfig{.density = 1}).value();
   EXPECT_THAT(whole, SizeIs(7));
   std::vector<std::int64_t> all(32 * 48);
   std::iota(all.begin(), all.end(), 0);
   EXPECT_EQ(SparseMask(whole[4], 1), all);
-  EXPECT_EQ(SparseSites(Shape("bert"), SparseConfig{.density = 1e-9}).value()[0].chosen, 1);
+  EXPECT_EQ(SparseSites(OneLayer("bert"), SparseConfig{.density = 1e-9}).value()[0].chosen, 1);
   EXPECT_THAT(Refusal(With("bert", SparseConfig{.density = 0})), HasSubstr("peft.sparse.density: got 0.0"));
   EXPECT_THAT(Refusal(With("bert", SparseConfig{.density = 1.5})), HasSubstr("want above 0, at most 1"));
   EXPECT_THAT(Refusal(With("bert", SparseConfig{.density = NAN})), HasSubstr("peft.sparse.density"));
@@ -294,16 +294,16 @@ TEST(MethodPlanTest, WhatMakesNoSenseSaysWhy) {
   EXPECT_THAT(Refusal(With("llama", LlamaAdapterConfig{.layers = 2})),
               HasSubstr("peft.llama_adapter.layers: got 2, want 0 to 1"));
   EXPECT_THAT(Refusal(With("bert", Ia3Config{{"key"}, {"value"}})), HasSubstr("attention.self.value is not among"));
-  const auto all = Ia3Sites(Shape("bert"), Ia3Config{{"query", "output.dense"}, {"all-linear"}});
+  const auto all = Ia3Sites(OneLayer("bert"), Ia3Config{{"query", "output.dense"}, {"all-linear"}});
   EXPECT_THAT(all.status().message(), HasSubstr("is not among"));
-  EXPECT_TRUE(Ia3Sites(Shape("bert"), Ia3Config{{"all-linear"}, {"all-linear"}}).value()[0].scales_input);
+  EXPECT_TRUE(Ia3Sites(OneLayer("bert"), Ia3Config{{"all-linear"}, {"all-linear"}}).value()[0].scales_input);
   EXPECT_THAT(Refusal(With("bert", LoraConfig{.patterns = {{"query", 0, 0}}})),
               HasSubstr("neither a rank nor an alpha"));
   EXPECT_THAT(Refusal(With("bert", Ia3Config{{}, {"value"}})), HasSubstr("without target_modules"));
 }
 
 TEST(SitesTest, SayWhereEachMethodMayAttach) {
-  const BaseSites llama = SitesOf(Shape("llama"));
+  const BaseSites llama = SitesOf(OneLayer("llama"));
   EXPECT_EQ(llama.tables[0].path, "model.embed_tokens");
   ASSERT_THAT(llama.attentions, SizeIs(1));
   EXPECT_EQ(llama.attentions[0].path, "model.layers.0.self_attn");
@@ -311,8 +311,8 @@ TEST(SitesTest, SayWhereEachMethodMayAttach) {
   EXPECT_EQ(llama.attentions[0].width, 10);
   EXPECT_THAT(llama.linears, SizeIs(7));
   EXPECT_FALSE(llama.linears[0].transposed);
-  EXPECT_TRUE(SitesOf(Shape("gpt2")).linears[0].transposed);
-  EXPECT_EQ(SitesOf(Shape("gpt2")).linears[0].out, 96);
+  EXPECT_TRUE(SitesOf(OneLayer("gpt2")).linears[0].transposed);
+  EXPECT_EQ(SitesOf(OneLayer("gpt2")).linears[0].out, 96);
 }
 
 }  // namespace

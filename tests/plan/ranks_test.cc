@@ -14,7 +14,7 @@ using ::testing::Each;
 using ::testing::ElementsAre;
 
 /// Two linears of two layers, four ranks each at first.
-PeftPlan Plan() {
+PeftPlan RankedPlan() {
   PeftPlan plan;
   plan.base = {"bert", 8, 2, 2, 16, 20, 20};
   AdaLoraConfig config;
@@ -28,7 +28,7 @@ PeftPlan Plan() {
 
 /// All values 1, scores as given.
 ParamVector Scored(const std::vector<float>& scores) {
-  ParamVector params(PlanLayout(Plan()).value());
+  ParamVector params(PlanLayout(RankedPlan()).value());
   std::ranges::fill(params.values(), 1.0f);
   std::size_t at = 0;
   for (std::size_t i = 0; i < params.layout()->tensors().size(); ++i) {
@@ -62,7 +62,7 @@ TEST(RanksTest, BudgetFallsAsInPeft) {
 TEST(RanksTest, TheBestScoresStayWhereverTheyAre) {
   // After the last round four of eight stay; of equals the earlier one.
   ParamVector params = Scored({0.1f, 0.3f, 0.1f, 0.2f, 0.05f, 0.1f, 0.01f, 0.4f});
-  AllocateRanks(Plan().method, 1, 1, params);
+  AllocateRanks(RankedPlan().method, 1, 1, params);
   EXPECT_THAT(Of(params, Role::kRankMask), ElementsAre(1, 1, 0, 1, 0, 0, 0, 1));
   EXPECT_THAT(Of(params, Role::kLoraE), ElementsAre(1, 1, 0, 1, 0, 0, 0, 1));
   const std::vector<float> a = Of(params, Role::kLoraA), b = Of(params, Role::kLoraB);
@@ -74,14 +74,14 @@ TEST(RanksTest, TheBestScoresStayWhereverTheyAre) {
 
 TEST(RanksTest, WhatFellAwayStaysAway) {
   ParamVector params = Scored({8, 7, 6, 5, 4, 3, 2, 1});
-  AllocateRanks(Plan().method, 1, 2, params);
+  AllocateRanks(RankedPlan().method, 1, 2, params);
   const std::vector<float> first = Of(params, Role::kRankMask);
   EXPECT_EQ(std::accumulate(first.begin(), first.end(), 0.0f),
-            RankBudget(std::get<AdaLoraConfig>(Plan().method), 2, 1, 2));
+            RankBudget(std::get<AdaLoraConfig>(RankedPlan().method), 2, 1, 2));
   for (std::size_t i = 0; i < params.layout()->tensors().size(); ++i) {
     if (params.layout()->tensors()[i].role == Role::kRankScore) std::ranges::fill(params.tensor(i), 1.0f);
   }
-  AllocateRanks(Plan().method, 2, 2, params);
+  AllocateRanks(RankedPlan().method, 2, 2, params);
   const std::vector<float> second = Of(params, Role::kRankMask);
   EXPECT_EQ(std::accumulate(second.begin(), second.end(), 0.0f), 4);
   for (std::size_t i = 0; i < first.size(); ++i) EXPECT_LE(second[i], first[i]);
@@ -92,7 +92,7 @@ TEST(RanksTest, UnusedRanksCarryNoBytes) {
   const auto layout = params.layout();
   const std::vector<bool> all(layout->tensors().size(), true);
   EXPECT_EQ(DensePayload(*layout, all, 1, KeptRanksOf(params)).digest, DensePayload(*layout, all, 1).digest);
-  AllocateRanks(Plan().method, 1, 1, params);
+  AllocateRanks(RankedPlan().method, 1, 1, params);
   const KeptRanks kept = KeptRanksOf(params);
   const PayloadLayout half = DensePayload(*layout, all, 1, kept), whole = DensePayload(*layout, all, 1);
   // Of each of four ranks a row of A, a column of B, a value of E and a score.

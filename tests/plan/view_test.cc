@@ -9,7 +9,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-PeftPlan Plan(MethodConfig method = LoraConfig{.rank = 2, .target_modules = {"query"}}) {
+PeftPlan ViewedPlan(MethodConfig method = LoraConfig{.rank = 2, .target_modules = {"query"}}) {
   PeftPlan plan;
   plan.base = {"bert", 32, 2, 4, 48, 50, 40};
   plan.method = std::move(method);
@@ -31,16 +31,16 @@ std::string Letters(const PeftPlan& plan, const ViewConfig& config) {
 }
 
 TEST(ViewTest, PartsAreSharedLocalOrFrozen) {
-  EXPECT_EQ(Letters(Plan(), {}), "ssssss");
-  EXPECT_EQ(Letters(Plan(), {.frozen = {"lora_a"}}), "fsfsss");  // FFA-LoRA
-  EXPECT_EQ(Letters(Plan(), {.local = {"lora_b"}}), "slslss");   // FedSA-LoRA
-  EXPECT_EQ(Letters(Plan(), {.local = {"head"}}), "ssssll");     // a personal head
-  EXPECT_EQ(Letters(Plan(), {.local = {"lora_b"}, .frozen = {"head"}}), "slslff");
-  EXPECT_EQ(Letters(Plan(), {.frozen = {"lora_a", "lora_b"}}), "ffffss");
+  EXPECT_EQ(Letters(ViewedPlan(), {}), "ssssss");
+  EXPECT_EQ(Letters(ViewedPlan(), {.frozen = {"lora_a"}}), "fsfsss");  // FFA-LoRA
+  EXPECT_EQ(Letters(ViewedPlan(), {.local = {"lora_b"}}), "slslss");   // FedSA-LoRA
+  EXPECT_EQ(Letters(ViewedPlan(), {.local = {"head"}}), "ssssll");     // a personal head
+  EXPECT_EQ(Letters(ViewedPlan(), {.local = {"lora_b"}, .frozen = {"head"}}), "slslff");
+  EXPECT_EQ(Letters(ViewedPlan(), {.frozen = {"lora_a", "lora_b"}}), "ffffss");
 }
 
 TEST(ViewTest, HeadsPolicyHoldsInEveryView) {
-  PeftPlan plan = Plan();
+  PeftPlan plan = ViewedPlan();
   plan.head = HeadPolicy::kLocal;
   EXPECT_EQ(Letters(plan, {}), "ssssll");
   EXPECT_EQ(Letters(plan, {.frozen = {"lora_a"}}), "fsfsll");
@@ -50,28 +50,28 @@ TEST(ViewTest, HeadsPolicyHoldsInEveryView) {
 }
 
 TEST(ViewTest, LayersKeepTheOthersAsTheyAre) {
-  EXPECT_EQ(Letters(Plan(), {.layers = {1}}), "ffssss");
-  EXPECT_EQ(Letters(Plan(), {.frozen = {"lora_a"}, .layers = {1}}), "fffsss");
-  EXPECT_EQ(Letters(Plan(), {.layers = {0, 1}}), "ssssss");
+  EXPECT_EQ(Letters(ViewedPlan(), {.layers = {1}}), "ffssss");
+  EXPECT_EQ(Letters(ViewedPlan(), {.frozen = {"lora_a"}, .layers = {1}}), "fffsss");
+  EXPECT_EQ(Letters(ViewedPlan(), {.layers = {0, 1}}), "ssssss");
   // Tables are in no layer.
-  const PeftPlan full = Plan(OffsetConfig{OffsetConfig::What::kNorms});
+  const PeftPlan full = ViewedPlan(OffsetConfig{OffsetConfig::What::kNorms});
   EXPECT_EQ(Letters(full, {.layers = {0}}), "ffssssffffss");
 }
 
 TEST(ViewTest, WhatMakesNoSenseIsRefused) {
-  EXPECT_THAT(Letters(Plan(), {.frozen = {"lora_c"}}),
+  EXPECT_THAT(Letters(ViewedPlan(), {.frozen = {"lora_c"}}),
               AllOf(HasSubstr("frozen: got \"lora_c\""), HasSubstr("lora_a, lora_b, head")));
-  EXPECT_THAT(Letters(Plan(), {.local = {"lora"}}), HasSubstr("local: got \"lora\", want some of"));
-  EXPECT_THAT(Letters(Plan(), {.local = {"head"}, .frozen = {"head"}}),
+  EXPECT_THAT(Letters(ViewedPlan(), {.local = {"lora"}}), HasSubstr("local: got \"lora\", want some of"));
+  EXPECT_THAT(Letters(ViewedPlan(), {.local = {"head"}, .frozen = {"head"}}),
               HasSubstr("frozen: got \"head\" a second time"));
-  EXPECT_THAT(Letters(Plan(), {.local = {"lora_a", "lora_b"}, .frozen = {"head"}}),
+  EXPECT_THAT(Letters(ViewedPlan(), {.local = {"lora_a", "lora_b"}, .frozen = {"head"}}),
               HasSubstr("nothing is left to share"));
-  EXPECT_THAT(Letters(Plan(), {.layers = {2}}), HasSubstr("layers: got 2, want 0 to 1"));
-  EXPECT_EQ(Letters(Plan(BottleneckConfig{.kind = BottleneckConfig::Kind::kPfeiffer, .size = 4, .phm_dim = 2}),
+  EXPECT_THAT(Letters(ViewedPlan(), {.layers = {2}}), HasSubstr("layers: got 2, want 0 to 1"));
+  EXPECT_EQ(Letters(ViewedPlan(BottleneckConfig{.kind = BottleneckConfig::Kind::kPfeiffer, .size = 4, .phm_dim = 2}),
                     {.layers = {0}}),
             "fssssssffffffss");  // Compacter's rule is in no layer
-  EXPECT_THAT(Letters(Plan(PrefixConfig{}), {.layers = {1}}), HasSubstr("has no tensor in these layers alone"));
-  EXPECT_THAT(Letters(Plan(PromptConfig{}), {.layers = {0}}), HasSubstr("has no tensor in these layers alone"));
+  EXPECT_THAT(Letters(ViewedPlan(PrefixConfig{}), {.layers = {1}}), HasSubstr("has no tensor in these layers alone"));
+  EXPECT_THAT(Letters(ViewedPlan(PromptConfig{}), {.layers = {0}}), HasSubstr("has no tensor in these layers alone"));
 }
 
 TEST(ViewTest, RanksAreChosenAmongWhatEverybodyShares) {
@@ -79,7 +79,7 @@ TEST(ViewTest, RanksAreChosenAmongWhatEverybodyShares) {
   config.lora.rank = 2;
   config.lora.target_modules = {"query"};
   config.target_rank = 1;
-  const PeftPlan plan = Plan(config);
+  const PeftPlan plan = ViewedPlan(config);
   // Of each linear A, E, B, mask and score.
   EXPECT_EQ(Letters(plan, {}), "sssffsssffss");
   EXPECT_EQ(Letters(plan, {.local = {"head"}}), "sssffsssffll");

@@ -21,7 +21,7 @@ using testing::RoundsOf;
 using ::testing::SizeIs;
 using testing::SmallRun;
 
-constexpr int kClients = 8;
+constexpr int kBandClients = 8;
 
 /// Two of eight clients a round, each in at most one of three.
 RunSpec CorrelatedRun(std::uint32_t rounds) {
@@ -39,7 +39,7 @@ RunSpec CorrelatedRun(std::uint32_t rounds) {
 /// Everybody who is asked answers, at most that often, or until the run is over.
 void Play(const std::string& state, const RunSpec& run, int answers = 1'000'000) {
   Federation federation(state, run);
-  federation.JoinAll(kClients);
+  federation.JoinAll(kBandClients);
   while (answers-- > 0) {
     const auto task = federation.service().TakeTrainOrEnd();
     if (!task) break;

@@ -11,7 +11,7 @@
 namespace fedpeft::server {
 namespace {
 
-RunInfo SomeRun() {
+RunInfo HostedRun() {
   RunInfo run;
   run.run_id = "run-1";
   return run;
@@ -30,7 +30,7 @@ TEST(HubTest, AnAnswerToAPollMayCallBack) {
   testing::TempFolder folder;
   std::vector<std::string> events;
   Hub hub(
-      SomeRun(), *Spool::Open(folder.File("spool")),
+      HostedRun(), *Spool::Open(folder.File("spool")),
       [&](const Event& event) { events.push_back(std::holds_alternative<ClientsJoined>(event) ? "joined" : "left"); },
       Clock::System());
   const auto older = hub.Join(ClaimOf("alice"), std::nullopt);

@@ -27,7 +27,7 @@ RunSpec CorrelatedRun(std::uint32_t rounds, std::uint32_t cohort, std::uint32_t 
   return run;
 }
 
-std::vector<std::string> Clients(std::uint32_t count) {
+std::vector<std::string> ClientNames(std::uint32_t count) {
   std::vector<std::string> clients;
   for (std::uint32_t i = 0; i < count; ++i) clients.push_back("client-" + std::to_string(100 + i));
   return clients;
@@ -66,7 +66,7 @@ class World {
       }
     }
     Player player(run_, resume);
-    player.Join(Clients(24));
+    player.Join(ClientNames(24));
     Names asked = player.Asked(), done;
     while (player.machine().stage() != Stage::kFinished && chance_.NextBelow(40) > 0) {
       const std::uint32_t round = player.machine().round(), before = player.machine().committed_round();
@@ -148,7 +148,7 @@ TEST(CorrelatedRoundTest, WhoeverSentAnUpdateToALostAttemptIsAskedAgain) {
   run.schedule[0].min_clients = 2;
   Player player(run);
   player.Join({"a", "b"});
-  player.Join(Clients(6));
+  player.Join(ClientNames(6));
   player.Update("a");
   player.SendAndStore(TaskFailed{"b"});
   ASSERT_THAT(player.Got<LoseAttempt>(), SizeIs(1));
@@ -189,7 +189,7 @@ TEST(CorrelatedRoundTest, TheCohortIsAFixedNumberOfThoseWhoMay) {
   Player player(CorrelatedRun(30, 3, 5));
   player.Join({"x"});  // one is enough to begin with
   player.Update("x");
-  player.Join(Clients(20));
+  player.Join(ClientNames(20));
   Names all;
   for (std::uint32_t round = 2; round <= 5; ++round) {
     while (player.machine().stage() == Stage::kWaiting) player.Wait(1);

@@ -14,7 +14,7 @@ namespace {
 
 constexpr double kAlmostNoNoise = 1e-9;
 
-std::vector<float> Random(std::uint64_t seed, std::size_t size, double scale) {
+std::vector<float> RandomUpdate(std::uint64_t seed, std::size_t size, double scale) {
   RandomStream stream(seed, "sum");
   std::vector<float> values(size);
   for (float& value : values) value = static_cast<float>(scale * stream.NextNormal());
@@ -38,7 +38,7 @@ TEST(ClippedSumTest, D2AVectorAddsItsDirectionAndNoMoreThanTheClip) {
   for (const double clip : {1e-3, 1.0, 50.0}) {
     for (std::uint64_t seed = 0; seed < 10; ++seed) {
       const std::size_t size = 1 + 97 * seed;
-      const std::vector<float> vector = Random(seed, size, 3);
+      const std::vector<float> vector = RandomUpdate(seed, size, 3);
       ClippedSum sum(size, {clip, kAlmostNoNoise, 4});
       sum.Add(vector);
       const std::vector<float> out = Released(sum, size, 1);
