@@ -18,6 +18,8 @@ struct ComputeOptions {
   std::string base;
   /// 0: as many as there are cores.
   int threads = 0;
+  /// What LocalTrainer::KeepActivations may take, of verbs that train.
+  std::uint64_t activations_mib = 1024;
 };
 
 struct JoinOptions {

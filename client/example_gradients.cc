@@ -48,7 +48,8 @@ struct RowGradients {
 Result<RowGradients> GradientsOf(const ExampleGradients::Model& model, const ParamVector& params,
                                  std::span<const Example> examples, std::span<const std::uint32_t> rows,
                                  const ForwardMode& mode) {
-  ASSIGN_OR_RETURN(const ExampleBatch batch, PackRows(examples, rows, model.base.limits(), LeadOf(model.plan.method)));
+  ASSIGN_OR_RETURN(ExampleBatch batch, PackRows(examples, rows, model.base.limits(), LeadOf(model.plan.method)));
+  if (model.lower != nullptr) model.lower->Enter(batch);
   auto owned = std::make_shared<const ExampleRows>(ExampleRows::Of(batch.packed, OwnersOf(examples, rows)));
   const BoundParams bound(params, model.view, std::move(owned));
   const std::unique_ptr<Objective> objective =

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "client/activations.h"
 #include "client/objective.h"
 #include "configs/run.h"
 #include "peft/core/status.h"
@@ -42,6 +43,8 @@ class ExampleGradients {
     const PeftPlan& plan;
     const ParamLayout& layout;
     const ViewSpec& view;
+    /// Of the examples; null: they pass through the whole base.
+    const Activations* lower = nullptr;
   };
   /// `privacy`: to which L2 norm an example's gradient is clipped; `step`: with which probability an example is in a
   /// batch, and the noise over that norm. No more than `most_tokens` (or one example) pass through the base together.

@@ -231,6 +231,7 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
   RETURN_IF_ERROR(ResolvePrompt(base.tokenizer, agreed.spec.plan));
   UseThreads(options.compute.threads);
   ASSIGN_OR_RETURN(const auto runner, MakeRunner(options, base, agreed.spec, stop));
+  runner->KeepActivations(options.compute.activations_mib << 20);
 
   if (runner->keeps_personal() && !options.state.empty()) {
     runner->WritePersonalTo({options.state, agreed.id, options.compute.base});

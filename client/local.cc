@@ -153,6 +153,7 @@ Status RunTrain(const TrainOptions& options) {
   ASSIGN_OR_RETURN(auto model, LoadRunBase(base, run));
   ASSIGN_OR_RETURN(const auto layout, PlanLayout(run.plan));
   ASSIGN_OR_RETURN(const auto trainer, LocalTrainer::Make(std::move(model), run, layout));
+  trainer->KeepActivations(options.compute.activations_mib << 20);
 
   ParamVector params = ParamVector::Initial(layout, run.seed);
   const std::uint32_t rounds = run.total_rounds();

@@ -44,6 +44,8 @@ class LocalRunner final : public Runner {
   std::size_t examples(std::size_t index) const override { return data_[index].size(); }
   std::size_t held_out(std::size_t index) const override { return held_out_.empty() ? 0 : held_out_[index].size(); }
   bool keeps_personal() const override { return views_.any_personal(); }
+  /// LocalTrainer's.
+  void KeepActivations(std::uint64_t most_bytes) { trainer_->KeepActivations(most_bytes); }
   /// From now on each training of a client that keeps something also writes it to a file (personal.h).
   void WritePersonalTo(PersonalFolder folder) { personal_folder_ = std::move(folder); }
 

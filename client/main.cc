@@ -36,9 +36,19 @@ void AddCompute(CLI::App& verb, ComputeOptions& options) {
       ->check(CLI::Range(1, 1024));
 }
 
+void AddTraining(CLI::App& verb, ComputeOptions& options) {
+  AddCompute(verb, options);
+  verb.add_option(
+          "--keep-activations", options.activations_mib,
+          "MiB of what frozen layers below all training made of the data, kept over epochs and rounds, in memory "
+          "or in the folder for temporary files; 0: none")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+}
+
 void AddJoin(CLI::App& app, JoinOptions& options) {
   CLI::App* verb = app.add_subcommand("join", "join a coordinator and train (or evaluate) until its run is finished");
-  AddCompute(*verb, options.compute);
+  AddTraining(*verb, options.compute);
   verb->add_option("--server", options.connect.server, "HOST:PORT of the coordinator")->required();
   verb->add_option("--data", options.data, "this client's examples: .csv, .tsv, .jsonl or .txt")->required();
   verb->add_option("--eval-data", options.eval_data,
@@ -80,7 +90,7 @@ void AddJoin(CLI::App& app, JoinOptions& options) {
 
 void AddTrain(CLI::App& app, TrainOptions& options) {
   CLI::App* verb = app.add_subcommand("train", "train on all the data in one place, with a run's settings");
-  AddCompute(*verb, options.compute);
+  AddTraining(*verb, options.compute);
   verb->add_option("run", options.run_yaml, "the run's YAML")->required();
   verb->add_option("out", options.out, "adapter folder to write")->required();
   verb->add_option("--format", options.format, "of the folder: peft, or adapters (that library's bottleneck adapters)")

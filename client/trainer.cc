@@ -9,12 +9,14 @@
 #include <utility>
 #include <variant>
 
+#include "client/activations.h"
 #include "client/batches.h"
 #include "client/example_gradients.h"
 #include "client/objective.h"
 #include "configs/privacy.h"
 #include "configs/views.h"
 #include "peft/core/clock.h"
+#include "peft/core/log.h"
 #include "peft/core/random.h"
 #include "peft/method/bound_params.h"
 #include "peft/method/hook.h"
@@ -86,6 +88,7 @@ struct LocalTrainer::State {
   PeftPlan plan;
   std::shared_ptr<const ParamLayout> layout;
   RunViews views;
+  ActivationStore kept_activations{0};
   /// Of the last round, and what that trained.
   std::unique_ptr<Optimizer> optimizer;
   ViewSpec view;
@@ -102,14 +105,52 @@ struct LocalTrainer::State {
   Result<StepStats> PrivateBackward(ParamVector& grads, const BoundParams& bound, const ParamVector& params,
                                     ExampleGradients& gradients, const ForwardMode& mode) const;
   Status Optimise(ParamVector& params, ParamVector& grads, double learning_rate);
+  std::vector<bool> TrainedInAnyRound() const {
+    std::vector<bool> trained = views.shared();
+    for (std::size_t i = 0; i < trained.size(); ++i) trained[i] = trained[i] || views.personal()[i];
+    return trained;
+  }
   std::unique_ptr<Objective> ObjectiveOf(const BoundParams& params) const {
     return MakeObjective(problem, *base, plan, *layout, params);
   }
 
+  /// What the layers below all that `trained` names make of the examples; null: they pass through the whole base. Valid
+  /// until the next call.
+  const Activations* Lower(const ParamVector& params, std::span<const Example> examples,
+                           const std::vector<bool>& trained);
+  /// Of the examples whose activations `lower` is, where it is not null.
+  Result<ExampleBatch> PackBatch(std::span<const Example> examples, std::span<const std::uint32_t> rows,
+                                 const Activations* lower) const;
   /// Calls `use(batch)` for batches of all examples.
   template <typename Use>
-  Status ForEachBatch(std::span<const Example> examples, const std::atomic<bool>* stop, Use use) const;
+  Status ForEachBatch(std::span<const Example> examples, const Activations* lower, const std::atomic<bool>* stop,
+                      Use use) const;
 };
+
+const Activations* LocalTrainer::State::Lower(const ParamVector& params, std::span<const Example> examples,
+                                              const std::vector<bool>& trained) {
+  const std::size_t layer = LowestTrainedLayer(plan, *layout, trained);
+  if (layer == 0) return nullptr;
+  Sha256 frozen;
+  for (std::size_t i = 0; i < trained.size(); ++i) {
+    if (!trained[i]) frozen.Update(AsBytes(params.tensor(i)));
+  }
+  const BoundParams bound(params);
+  const auto hook = MakeHook(plan, *layout, bound.tensors());
+  const Result<const Activations*> found =
+      kept_activations.Of({*base, *hook, layer, frozen.Finish()}, examples, kEvaluateBatch, evaluate_tokens);
+  if (found.ok()) return *found;
+  LogWarning("activations.not_kept", {{"reason", found.status().ToString()}});
+  return nullptr;
+}
+
+Result<ExampleBatch> LocalTrainer::State::PackBatch(std::span<const Example> examples,
+                                                    std::span<const std::uint32_t> rows,
+                                                    const Activations* lower) const {
+  ASSIGN_OR_RETURN(ExampleBatch batch, PackRows(examples, rows, base->limits(), LeadOf(plan.method)));
+  if (lower != nullptr) lower->Enter(batch);
+  return batch;
+}
 
 /// The gradient of a batch.
 Result<StepStats> LocalTrainer::State::Backward(ParamVector& grads, const BoundParams& bound,
@@ -175,11 +216,14 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
   TrainStats stats;
   const auto per_epoch = static_cast<std::int64_t>((examples.size() + batch_size - 1) / batch_size);
   const std::int64_t steps = StepsOf(train, examples.size());
+  const bool same_every_time = train.base_dropout == 0 && BranchDropout(plan.method) == 0;
+  const Activations* lower =
+      same_every_time && steps >= per_epoch ? Lower(params, examples, round_view.train) : nullptr;
   std::optional<ExampleGradients> gradients;
   if (releases) {
     ASSIGN_OR_RETURN(const TrainingRelease cost, releases->Of(examples.size()));
     gradients.emplace(privacy, std::get<privacy::PoissonSum>(cost.release),
-                      ExampleGradients::Model{*base, problem, plan, *layout, view}, examples, evaluate_tokens,
+                      ExampleGradients::Model{*base, problem, plan, *layout, view, lower}, examples, evaluate_tokens,
                       *request.random);
   }
 
@@ -195,8 +239,7 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
     if (gradients) return PrivateBackward(grads, bound, trained, *gradients, mode);
     const auto in_epoch = static_cast<std::size_t>(step % per_epoch);
     if (in_epoch == 0) batches = ShuffledBatches(lengths, batch_size, order);
-    ASSIGN_OR_RETURN(const ExampleBatch batch,
-                     PackRows(examples, batches[in_epoch], base->limits(), LeadOf(plan.method)));
+    ASSIGN_OR_RETURN(const ExampleBatch batch, PackBatch(examples, batches[in_epoch], lower));
     return Backward(grads, bound, *objective, batch, mode);
   };
 
@@ -225,12 +268,12 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
 }
 
 template <typename Use>
-Status LocalTrainer::State::ForEachBatch(std::span<const Example> examples, const std::atomic<bool>* stop,
-                                         Use use) const {
+Status LocalTrainer::State::ForEachBatch(std::span<const Example> examples, const Activations* lower,
+                                         const std::atomic<bool>* stop, Use use) const {
   const std::vector<std::uint32_t> lengths = LengthsOf(examples);
   for (const std::vector<std::uint32_t>& rows : SortedBatches(lengths, kEvaluateBatch, evaluate_tokens)) {
     RETURN_IF_ERROR(CheckStop(stop));
-    ASSIGN_OR_RETURN(const ExampleBatch batch, PackRows(examples, rows, base->limits(), LeadOf(plan.method)));
+    ASSIGN_OR_RETURN(const ExampleBatch batch, PackBatch(examples, rows, lower));
     use(batch);
   }
   return OkStatus();
@@ -245,6 +288,10 @@ int TrainingThreads() {
 
 LocalTrainer::LocalTrainer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 LocalTrainer::~LocalTrainer() = default;
+
+void LocalTrainer::KeepActivations(std::uint64_t most_bytes) {
+  state_->kept_activations = ActivationStore(most_bytes);
+}
 
 Result<std::unique_ptr<LocalTrainer>> LocalTrainer::Make(std::shared_ptr<const BaseModel> base, const RunSpec& run,
                                                          std::shared_ptr<const ParamLayout> layout) {
@@ -295,8 +342,9 @@ Result<EvaluateStats> LocalTrainer::Evaluate(const ParamVector& params, std::spa
     const BoundParams bound(params);
     const std::unique_ptr<Objective> objective = state_->ObjectiveOf(bound);
     RETURN_IF_ERROR(CheckExamples(*objective, examples));
+    const Activations* lower = state_->Lower(params, examples, state_->TrainedInAnyRound());
     RETURN_IF_ERROR(
-        state_->ForEachBatch(examples, stop, [&](const ExampleBatch& batch) { objective->Observe(batch); }));
+        state_->ForEachBatch(examples, lower, stop, [&](const ExampleBatch& batch) { objective->Observe(batch); }));
     EvaluateStats stats;
     ASSIGN_OR_RETURN(stats.totals, objective->Counted());
     stats.seconds = ToSeconds(Clock::System().Now() - started);
@@ -316,7 +364,7 @@ Result<Predictions> LocalTrainer::Predict(const ParamVector& params, std::span<c
     const std::unique_ptr<Objective> objective = state_->ObjectiveOf(bound);
     const auto outputs = static_cast<std::size_t>(state_->plan.labels);
     Predictions predictions{state_->plan.labels, std::vector<float>(examples.size() * outputs)};
-    RETURN_IF_ERROR(state_->ForEachBatch(examples, stop, [&](const ExampleBatch& batch) {
+    RETURN_IF_ERROR(state_->ForEachBatch(examples, nullptr, stop, [&](const ExampleBatch& batch) {
       const torch::Tensor values = objective->Predict(batch).contiguous();
       const float* from = values.const_data_ptr<float>();
       for (std::size_t i = 0; i < batch.rows.size(); ++i) {

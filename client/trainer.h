@@ -92,6 +92,11 @@ class LocalTrainer {
                                                     std::shared_ptr<const ParamLayout> layout);
   ~LocalTrainer();
 
+  /// From now on what the frozen layers below all training make of examples is kept, of those that were last in use, in
+  /// up to so many bytes of memory or of files without names (activations.h), where rows pass through the base as often
+  /// as once a round, and dropout leaves them alone. Sums of floats are taken in another order then, no more.
+  void KeepActivations(std::uint64_t most_bytes);
+
   /// Trains by the run's settings; `params` is the start and, only on success, becomes the result. With
   /// privacy that hides examples each step is one of example_gradients.h, and an epoch ⌈examples / batch_size⌉ of them.
   /// Errors: kInvalidArgument for no examples or one the base cannot take; kAborted when a loss or gradient is not

@@ -82,6 +82,10 @@ class BaseModel {
   /// token's, of a decoder its last token's. Shapes: [B, C], in the caller's order.
   /// Cost: less than Hidden, because the last layer is computed for these tokens alone.
   virtual at::Tensor Pool(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const = 0;
+  /// What enters layer `layer`, at most the number of layers: the states of all tokens that the layers below made.
+  /// Shapes: [N, C], in packed order.
+  virtual at::Tensor Below(std::size_t layer, const PackedBatch& batch, const SiteHook& hook,
+                           const ForwardMode& mode) const = 0;
 
   /// Whether a token sees only those before it, so that a sequence can go on without being computed again: a decoder.
   virtual bool causal() const { return false; }

@@ -62,18 +62,20 @@ class Decoder final : public BaseModel {
       : BaseModel(shape, {shape.vocab_size, /*types=*/1, shape.longest()}), parts_(std::move(parts)) {}
 
   Tensor Hidden(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const override {
-    const Pass pass = Begin(batch, hook, mode);
-    Tensor x = Embed(pass);
-    for (const DecoderLayer& layer : parts_.layers) x = RunLayer(layer, x, pass);
-    return parts_.final_norm(x, hook);
+    return parts_.final_norm(Below(parts_.layers.size(), batch, hook, mode), hook);
   }
 
   Tensor Pool(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const override {
+    const std::size_t last = parts_.layers.size() - 1;
+    if (batch.entry && batch.entry->layer > last) return batch.entry->rows;
     const Pass pass = Begin(batch, hook, mode);
-    Tensor x = Embed(pass);
-    for (std::size_t i = 0; i + 1 < parts_.layers.size(); ++i) x = RunLayer(parts_.layers[i], x, pass);
-    x = RunLastLayer(parts_.layers.back(), x, pass);
+    const Tensor x = RunLastLayer(parts_.layers[last], RunBelow(last, pass), pass);
     return parts_.final_norm(x, hook).index_select(0, batch.rank);
+  }
+
+  Tensor Below(std::size_t layer, const PackedBatch& batch, const SiteHook& hook,
+               const ForwardMode& mode) const override {
+    return RunBelow(layer, Begin(batch, hook, mode));
   }
 
   bool causal() const override { return true; }
@@ -82,8 +84,7 @@ class Decoder final : public BaseModel {
     Pass pass = Begin(next, hook, mode);
     pass.cache = &cache;
     if (cache.length() == 0) Begin(cache, hook);
-    Tensor x = Embed(pass);
-    for (const DecoderLayer& layer : parts_.layers) x = RunLayer(layer, x, pass);
+    const Tensor x = RunBelow(parts_.layers.size(), pass);
     cache.Advance(x.size(0));
     return parts_.final_norm(x, hook);
   }
@@ -120,6 +121,13 @@ class Decoder final : public BaseModel {
                    prefix.values.to(parts_.words.scalar_type()), layer.attention.window);
     }
     cache.Advance(length);
+  }
+
+  Tensor RunBelow(std::size_t layer, const Pass& pass) const {
+    const std::optional<Entry>& entry = pass.batch.entry;
+    Tensor x = entry ? entry->rows : Embed(pass);
+    for (std::size_t i = entry ? entry->layer : 0; i < layer; ++i) x = RunLayer(parts_.layers[i], x, pass);
+    return x;
   }
 
   /// [N] ids → [N, C].

@@ -51,17 +51,24 @@ class Encoder final : public BaseModel {
         parts_(std::move(parts)) {}
 
   Tensor Hidden(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const override {
-    Tensor x = Embed(batch, hook, mode);
-    for (const EncoderLayer& layer : parts_.layers) x = RunLayer(layer, x, batch, hook, mode);
-    return x;
+    return Below(parts_.layers.size(), batch, hook, mode);
   }
 
   Tensor Pool(const PackedBatch& batch, const SiteHook& hook, const ForwardMode& mode) const override {
-    Tensor x = Embed(batch, hook, mode);
-    for (std::size_t i = 0; i + 1 < parts_.layers.size(); ++i) x = RunLayer(parts_.layers[i], x, batch, hook, mode);
-    x = RunLastLayer(parts_.layers.back(), x, batch, hook, mode);
+    const std::size_t last = parts_.layers.size() - 1;
+    if (batch.entry && batch.entry->layer > last) return batch.entry->rows;
+    Tensor x = RunLastLayer(parts_.layers[last], Below(last, batch, hook, mode), batch, hook, mode);
     if (parts_.pooler) x = torch::tanh((*parts_.pooler)(x, hook, mode));
     return x.index_select(0, batch.rank);
+  }
+
+  Tensor Below(std::size_t layer, const PackedBatch& batch, const SiteHook& hook,
+               const ForwardMode& mode) const override {
+    Tensor x = batch.entry ? batch.entry->rows : Embed(batch, hook, mode);
+    for (std::size_t i = batch.entry ? batch.entry->layer : 0; i < layer; ++i) {
+      x = RunLayer(parts_.layers[i], x, batch, hook, mode);
+    }
+    return x;
   }
 
  private:

@@ -5,7 +5,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -43,6 +45,14 @@ struct AttentionGroup {
   at::Tensor mask;
 };
 
+/// Where a batch enters a base whose lower layers are known to have made something of it.
+struct Entry {
+  /// The layer, or the number of layers: then `rows` is what Pool returns.
+  std::size_t layer = 0;
+  /// What enters it. Shapes: [N, C], in packed order.
+  at::Tensor rows;
+};
+
 struct PackedBatch {
   /// In front of every sequence: `lead.prompt` rows each, of `lead.ids` or else of id 0, which the method fills;
   /// positions count from `lead.prefix`.
@@ -57,6 +67,8 @@ struct PackedBatch {
   /// int64 [B]: where the caller's i-th sequence is in packed order.
   at::Tensor rank;
   std::vector<AttentionGroup> groups;
+  /// None: at the bottom, with its ids.
+  std::optional<Entry> entry = {};
 };
 
 /// Pre: at least one sequence. Errors: kInvalidArgument for an empty sequence, one that is too long behind its lead,

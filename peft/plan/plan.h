@@ -113,4 +113,8 @@ Result<ViewSpec> PlanView(const PeftPlan& plan, const ParamLayout& layout, const
 /// The same of the default ViewConfig, which has no errors.
 ViewSpec PlanView(const PeftPlan& plan, const ParamLayout& layout);
 
+/// Below which layer of the base nothing is trained when these tensors are: the number of layers when they are the
+/// head's alone, 0 when one spans the layers or stands before them.
+std::size_t LowestTrainedLayer(const PeftPlan& plan, const ParamLayout& layout, const std::vector<bool>& train);
+
 }  // namespace fedpeft

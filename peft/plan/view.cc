@@ -1,6 +1,7 @@
 // Views: what of a layout a round trains and shares, by parts and layers.
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "peft/plan/plan.h"
@@ -57,6 +58,14 @@ std::map<std::string, int> LayersOf(const BaseShape& base) {
   return layers;
 }
 
+/// None: as LayersOf, and for what is of the head.
+std::optional<std::size_t> LayerOf(const TensorSpec& spec, const std::map<std::string, int>& layers) {
+  const bool spans = spec.role == Role::kPrefix || spec.role == Role::kEncoder;
+  const auto found = spans ? layers.end() : layers.find(spec.site);
+  if (found == layers.end()) return std::nullopt;
+  return static_cast<std::size_t>(found->second);
+}
+
 /// Which of the method's tensors are at a site of one of the layers.
 Result<std::vector<bool>> InLayers(const PeftPlan& plan, const ParamLayout& layout,
                                    const std::vector<std::int64_t>& layers) {
@@ -68,9 +77,9 @@ Result<std::vector<bool>> InLayers(const PeftPlan& plan, const ParamLayout& layo
   const std::map<std::string, int> layer_of = LayersOf(plan.base);
   std::vector<bool> inside;
   for (const TensorSpec& spec : layout.tensors()) {
-    const bool spans = spec.role == Role::kPrefix || spec.role == Role::kEncoder;
-    const auto found = spans ? layer_of.end() : layer_of.find(spec.site);
-    inside.push_back(found != layer_of.end() && std::find(layers.begin(), layers.end(), found->second) != layers.end());
+    const std::optional<std::size_t> layer = LayerOf(spec, layer_of);
+    inside.push_back(layer &&
+                     std::find(layers.begin(), layers.end(), static_cast<std::int64_t>(*layer)) != layers.end());
   }
   if (std::find(inside.begin(), inside.end(), true) != inside.end()) return inside;
   return InvalidArgument("layers: " + DescribeMethod(plan.method) + " has no tensor in these layers alone");
@@ -126,6 +135,17 @@ Result<ViewSpec> PlanView(const PeftPlan& plan, const ParamLayout& layout, const
   if (std::find(view.share.begin(), view.share.end(), true) != view.share.end()) return view;
   return InvalidArgument(std::string(config.frozen.empty() ? "local" : "frozen") +
                          ": nothing is left to share, want a part that is trained and not local");
+}
+
+std::size_t LowestTrainedLayer(const PeftPlan& plan, const ParamLayout& layout, const std::vector<bool>& train) {
+  const std::map<std::string, int> layers = LayersOf(plan.base);
+  auto lowest = static_cast<std::size_t>(plan.base.num_hidden_layers);
+  for (std::size_t i = 0; i < train.size(); ++i) {
+    const TensorSpec& spec = layout.tensors()[i];
+    if (!train[i] || spec.role == Role::kHead) continue;
+    lowest = std::min(lowest, LayerOf(spec, layers).value_or(0));
+  }
+  return lowest;
 }
 
 }  // namespace fedpeft

@@ -52,6 +52,7 @@ class Row:
     roof: float = 0  # the goal for our share of the roof; 0: none
     memory: float = 0  # MiB, the goal for our peak; 0: none
     batch: int = BATCH
+    epochs: int = 1
 
 
 def short(goal):
@@ -72,6 +73,8 @@ ROWS = (
     Row("prefix", "prefix, short texts", "prefix", (Peer("transformers + peft, float32", 3),)),
     Row("prompt", "prompt, short texts", "prompt", (Peer("transformers + peft, float32", 3),)),
     Row("bitfit", "BitFit, short texts", "bitfit", (Peer("transformers, float32", 3),)),
+    Row("head", "the head alone, short texts, five epochs", "head", short(10), epochs=5),
+    Row("top2", "LoRA in the top two layers, short texts, five epochs", "lora_top2", short(10), epochs=5),
     Row("evaluation", "evaluation, short texts", "lora",
         (Peer("transformers + peft, float32", 4), Peer("the same, bfloat16 autocast", 4, autocast=True)), command="evaluate"),
     Row("example_level", "example-level privacy, short texts", "lora", (Peer("opacus, float32", 1),), private=True,
@@ -181,7 +184,8 @@ class Bench:
                 "batches": batches_of(rows, row.batch, bool(peer and peer.grouped))}
 
     def run(self, row):
-        rows, labels = self.texts.rows(row, self.args.turns * row.batch)
+        turns = self.args.turns
+        rows, labels = self.texts.rows(row, (turns + 1) * row.batch)
         with tempfile.TemporaryDirectory() as folder:
             ours = Contender([self.args.build / "tests/bench/training_bench"], self.job(row, rows, labels), folder)
             theirs = {peer: Contender([ROOT / f"build/{peer.venv}/bin/python", ROOT / "tests/bench/training_peer.py"],
@@ -191,23 +195,22 @@ class Bench:
                 everybody["plain"] = Contender(ours.command, self.job(dataclasses.replace(row, private=False), rows, labels),
                                                folder)
             for contender in everybody.values():
-                contender.do(row.command, 0)  # the first is slower
-            turns = []
-            for turn in range(self.args.turns):
-                turns.append({who: contender.do(row.command, turn) | {"tokens": contender.tokens[turn]}
-                              for who, contender in everybody.items()})
-                if row.roof:
-                    turns[-1]["roof"] = ours.do("roof", turn)
-            result = self.summary(row, turns, ours, theirs)
+                contender.do(row.command, turns)  # the first is slower: on a batch that is not seen again
+            epochs = [[{who: contender.do(row.command, turn) for who, contender in everybody.items()} |
+                       ({"roof": ours.do("roof", turn)} if row.roof else {}) for turn in range(turns)]
+                      for _ in range(row.epochs)]
+            result = self.summary(row, [together(steps) for steps in zip(*epochs)], ours, theirs)
             for contender in everybody.values():
                 contender.end()
         return result
 
     def summary(self, row, turns, ours, theirs):
         clock = "cpu" if self.args.cpu_time else "seconds"
+        everybody = {None: ours} | theirs
 
         def rates(who):
-            return [turn[who]["tokens"] / turn[who][clock] for turn in turns]
+            tokens = everybody[who].tokens
+            return [row.epochs * tokens[i] / turn[who][clock] for i, turn in enumerate(turns)]
 
         def late_loss(who):
             return statistics.mean(turn[who]["loss"] for turn in turns[-max(1, len(turns) // 4):])
@@ -230,6 +233,12 @@ class Bench:
         if row.memory:
             result["memory_goal_mib"] = row.memory
         return result
+
+
+def together(steps):
+    """A batch's steps in all epochs: what they took, and the last one's loss."""
+    return {who: {clock: sum(step[who][clock] for step in steps) for clock in ("seconds", "cpu")} |
+            {"loss": steps[-1][who]["loss"]} for who in steps[0]}
 
 
 def spread(values):

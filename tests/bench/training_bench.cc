@@ -28,12 +28,16 @@ namespace {
 using nlohmann::json;
 
 constexpr std::uint64_t kMaxBytes = 1 << 28;
+/// fedpeft-client's default.
+constexpr std::uint64_t kActivations = std::uint64_t{1} << 30;
 /// Linears that read what enters a layer. Nothing is trained below the first one's.
 constexpr const char* kReaders[] = {".query", ".key", ".value", ".q_proj", ".k_proj", ".v_proj"};
 
 Result<MethodConfig> MethodOf(const std::string& name) {
   const std::map<std::string, MethodConfig> methods = {
       {"lora", LoraConfig{.rank = 8, .alpha = 16}},
+      {"lora_top2", LoraConfig{.rank = 8, .alpha = 16, .layers = {4, 5}}},
+      {"head", LoraConfig{.rank = 1}},
       {"adapter", BottleneckConfig{.size = 32}},
       {"prefix", PrefixConfig{.length = 16}},
       {"prompt", PromptConfig{.length = 16}},
@@ -78,9 +82,14 @@ class Bench {
       run.privacy.mechanism = PrivacySpec::Mechanism::kExampleLevel;
       run.privacy.noise_multiplier = 1;
     }
+    if (job.at("method") == "head") {
+      run.schedule.emplace_back();
+      run.schedule.back().views = {{.frozen = {"lora_a", "lora_b"}}};
+    }
     bench.rate_ = job.at("rate");
     ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
     ASSIGN_OR_RETURN(bench.trainer_, LocalTrainer::Make(base, run, layout));
+    bench.trainer_->KeepActivations(kActivations);
     bench.params_.emplace(ParamVector::Initial(layout, run.seed));
     return bench;
   }

@@ -20,7 +20,9 @@ def peft_model(job, model):
 
     task = "CAUSAL_LM" if job["language"] else "SEQ_CLS"
     targets = ["q_proj", "v_proj"] if job["language"] else ["query", "value"]
-    config = {"lora": lambda: LoraConfig(task_type=task, r=8, lora_alpha=16, lora_dropout=0.0, target_modules=targets),
+    lora = {"task_type": task, "r": 8, "lora_alpha": 16, "lora_dropout": 0.0, "target_modules": targets}
+    config = {"lora": lambda: LoraConfig(**lora),
+              "lora_top2": lambda: LoraConfig(**lora, layers_to_transform=[4, 5]),
               "prefix": lambda: PrefixTuningConfig(task_type=task, num_virtual_tokens=16),
               "prompt": lambda: PromptTuningConfig(task_type=task, num_virtual_tokens=16)}[job["method"]]()
     return get_peft_model(model, config)
@@ -37,9 +39,9 @@ def adapters_model(model):
     return model
 
 
-def bitfit_model(model):
+def trained_in_place(model, ends):
     for name, p in model.named_parameters():
-        p.requires_grad = name.endswith(".bias") or name.startswith("classifier.")
+        p.requires_grad = name.endswith(ends) or name.startswith("classifier.")
     return model
 
 
@@ -51,8 +53,8 @@ class Peer:
         else:
             model = AutoModelForSequenceClassification.from_pretrained(
                 job["base"], num_labels=job["labels"], hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-        if job["method"] == "bitfit":
-            model = bitfit_model(model)
+        if job["method"] in ("bitfit", "head"):
+            model = trained_in_place(model, ".bias" if job["method"] == "bitfit" else ())
         else:
             model = adapters_model(model) if job["method"] == "adapter" else peft_model(job, model)
         self.model = model.train()

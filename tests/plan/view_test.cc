@@ -74,6 +74,27 @@ TEST(ViewTest, WhatMakesNoSenseIsRefused) {
   EXPECT_THAT(Letters(ViewedPlan(PromptConfig{}), {.layers = {0}}), HasSubstr("has no tensor in these layers alone"));
 }
 
+TEST(ViewTest, BelowTheLowestTrainedLayerNothingIsTrained) {
+  const auto lowest = [](const PeftPlan& plan, const ViewConfig& config) {
+    const auto layout = PlanLayout(plan).value();
+    return LowestTrainedLayer(plan, *layout, PlanView(plan, *layout, config).value().train);
+  };
+  const PeftPlan lora = ViewedPlan();
+  EXPECT_EQ(lowest(lora, {}), 0u);
+  EXPECT_EQ(lowest(lora, {.frozen = {"lora_a"}}), 0u);
+  EXPECT_EQ(lowest(lora, {.layers = {1}}), 1u);
+  EXPECT_EQ(lowest(lora, {.local = {"lora_b"}, .layers = {1}}), 1u);
+  EXPECT_EQ(lowest(lora, {.frozen = {"lora_a", "lora_b"}}), 2u) << "the head alone";
+  EXPECT_EQ(lowest(ViewedPlan(LoraConfig{.rank = 2, .target_modules = {"query"}, .layers = {1}}), {}), 1u);
+  EXPECT_EQ(lowest(ViewedPlan(PrefixConfig{}), {}), 0u);
+  EXPECT_EQ(lowest(ViewedPlan(PromptConfig{}), {}), 0u);
+  EXPECT_EQ(lowest(ViewedPlan(OffsetConfig{OffsetConfig::What::kNorms}), {}), 0u) << "the embeddings' norm";
+  EXPECT_EQ(lowest(ViewedPlan(OffsetConfig{OffsetConfig::What::kNorms}), {.layers = {1}}), 1u);
+  EXPECT_EQ(
+      lowest(ViewedPlan(BottleneckConfig{.kind = BottleneckConfig::Kind::kPfeiffer, .size = 4, .phm_dim = 2}), {}), 0u)
+      << "Compacter's rule spans the layers";
+}
+
 TEST(ViewTest, RanksAreChosenAmongWhatEverybodyShares) {
   AdaLoraConfig config;
   config.lora.rank = 2;
