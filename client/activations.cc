@@ -1,6 +1,7 @@
 #include "client/activations.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <torch/torch.h>
 #include <unistd.h>
 
@@ -20,8 +21,9 @@ namespace fedpeft::client {
 
 namespace {
 
-/// Of what is kept in memory; the rest is in files.
+/// Of what is kept in memory; of the rest, what a file is worth is in files.
 constexpr std::uint64_t kMostInMemory = std::uint64_t{128} << 20;
+constexpr std::uint64_t kLeastInFile = std::uint64_t{1} << 20;
 
 bool IsPooled(const LowerModel& model) {
   return model.layer == static_cast<std::size_t>(model.base.shape().num_hidden_layers);
@@ -31,59 +33,69 @@ std::int64_t RowsOf(const Example& example, bool pooled) {
   return pooled ? 1 : static_cast<std::int64_t>(example.ids.size());
 }
 
-/// Everything that the rows depend on.
-Digest KeyOf(const LowerModel& model, std::span<const Example> examples) {
+void AddNumber(std::uint64_t value, Sha256& hash) {
+  std::array<std::uint8_t, sizeof(value)> bytes{};
+  StoreLe(value, bytes.data());
+  hash.Update(bytes);
+}
+
+Digest DigestOf(const LowerModel& model) {
   Sha256 hash;
-  const auto number = [&](std::uint64_t value) {
-    std::array<std::uint8_t, sizeof(value)> bytes{};
-    StoreLe(value, bytes.data());
-    hash.Update(bytes);
-  };
-  number(model.layer);
-  hash.Update(model.values);
+  for (const std::size_t number : {model.layer, model.batch_size, model.batch_tokens}) AddNumber(number, hash);
+  hash.Update(model.values_digest);
+  return hash.Finish();
+}
+
+/// Of all that a base sees of them.
+Digest DigestOf(std::span<const Example> examples) {
+  Sha256 hash;
   for (const Example& example : examples) {
-    number(example.ids.size());
-    hash.Update(AsBytes(std::span<const std::int32_t>(example.ids)));
-    number(example.type_ids.size());
-    hash.Update(AsBytes(std::span<const std::int32_t>(example.type_ids)));
-    for (const Document& document : example.documents) number(document.length);
+    for (const auto* ids : {&example.ids, &example.type_ids}) {
+      AddNumber(ids->size(), hash);
+      hash.Update(AsBytes(std::span<const std::int32_t>(*ids)));
+    }
+    AddNumber(example.documents.size(), hash);
+    for (const Document& document : example.documents) AddNumber(document.length, hash);
   }
   return hash.Finish();
 }
 
-/// A file that ends with this object.
+/// A file that ends with this object, and has no name.
 class UnnamedFile {
  public:
-  explicit UnnamedFile(std::string path) : path_(std::move(path)), descriptor_(mkstemp(path_.data())) {}
-  ~UnnamedFile() {
-    if (descriptor_ < 0) return;
-    unlink(path_.c_str());
-    close(descriptor_);
+  static Result<UnnamedFile> Make(std::size_t bytes) {
+    std::error_code error;
+    const std::filesystem::path folder = std::filesystem::temp_directory_path(error);
+    if (error) return FromErrno("TMPDIR, the folder for temporary files", error.value());
+    std::string path = (folder / "fedpeft-activations-XXXXXX").string();
+    UnnamedFile file;
+    file.descriptor_ = mkstemp(path.data());
+    if (file.descriptor_ < 0) return FromErrno(path, errno);
+    unlink(path.c_str());
+    // The space is taken beforehand: to write to a mapping of a full disk would end the process.
+    const int failure = posix_fallocate(file.descriptor_, 0, static_cast<off_t>(bytes));
+    if (failure != 0) return FromErrno(std::to_string(bytes) + " bytes in " + folder.string(), failure);
+    return file;
   }
-  UnnamedFile(const UnnamedFile&) = delete;
-  UnnamedFile& operator=(const UnnamedFile&) = delete;
-  bool good() const { return descriptor_ >= 0; }
+  ~UnnamedFile() {
+    if (descriptor_ >= 0) close(descriptor_);
+  }
+  UnnamedFile(UnnamedFile&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+  UnnamedFile& operator=(UnnamedFile&&) = delete;
   int descriptor() const { return descriptor_; }
-  const std::string& path() const { return path_; }
 
  private:
-  std::string path_;
-  int descriptor_;
+  UnnamedFile() = default;
+  int descriptor_ = -1;
 };
 
-/// The file's space is taken beforehand: writing to a mapping of a full disk would end the process.
 Result<torch::Tensor> Mapped(at::IntArrayRef shape, torch::ScalarType type) {
-  const std::int64_t elements = c10::multiply_integers(shape);
-  std::error_code error;
-  const std::filesystem::path folder = std::filesystem::temp_directory_path(error);
-  if (error) return FromErrno("TMPDIR, the folder for temporary files", error.value());
-  const UnnamedFile file((folder / "fedpeft-activations-XXXXXX").string());
-  if (!file.good()) return FromErrno(file.path(), errno);
-  const auto bytes = elements * static_cast<std::int64_t>(c10::elementSize(type));
-  if (const int failure = posix_fallocate(file.descriptor(), 0, bytes); failure != 0) {
-    return FromErrno(file.path(), failure).Annotate(std::to_string(bytes) + " bytes of activations");
-  }
-  return torch::from_file(file.path(), /*shared=*/true, elements, type).view(shape);
+  const std::size_t bytes = static_cast<std::size_t>(c10::multiply_integers(shape)) * c10::elementSize(type);
+  ASSIGN_OR_RETURN(const UnnamedFile file, UnnamedFile::Make(bytes));
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.descriptor(), 0);
+  if (data == MAP_FAILED) return FromErrno("a mapping of " + std::to_string(bytes) + " bytes", errno);
+  return torch::from_blob(
+      data, shape, [bytes](void* mapping) { munmap(mapping, bytes); }, type);
 }
 
 }  // namespace
@@ -94,8 +106,8 @@ std::uint64_t Activations::Bytes(const LowerModel& model, std::span<const Exampl
   return rows * static_cast<std::uint64_t>(model.base.shape().hidden_size) * sizeof(float);
 }
 
-Result<Activations> Activations::Compute(const LowerModel& model, std::span<const Example> examples,
-                                         std::size_t batch_size, std::size_t batch_tokens, bool in_file) {
+Result<Activations> Activations::Compute(const LowerModel& model, std::span<const Example> examples, bool in_file,
+                                         const std::atomic<bool>* stop) {
   const c10::InferenceMode no_inference(false);  // what is made now may take part in training later
   const torch::NoGradGuard no_gradients;
   Activations out;
@@ -107,7 +119,8 @@ Result<Activations> Activations::Compute(const LowerModel& model, std::span<cons
     rows += RowsOf(example, out.pooled_);
   }
   const ForwardMode mode;
-  for (const auto& part : SortedBatches(LengthsOf(examples), batch_size, batch_tokens)) {
+  for (const auto& part : SortedBatches(LengthsOf(examples), model.batch_size, model.batch_tokens)) {
+    if (stop != nullptr && stop->load()) return Cancelled("activations: was stopped");
     ASSIGN_OR_RETURN(const ExampleBatch batch, PackRows(examples, part, model.base.limits(), Lead{}));
     const torch::Tensor found = out.pooled_ ? model.base.Pool(batch.packed, model.hook, mode)
                                             : model.base.Below(model.layer, batch.packed, model.hook, mode);
@@ -155,29 +168,38 @@ void Activations::Enter(ExampleBatch& batch) const {
 }
 
 Result<const Activations*> ActivationStore::Of(const LowerModel& model, std::span<const Example> examples,
-                                               std::size_t batch_size, std::size_t batch_tokens) {
+                                               const std::atomic<bool>* stop) {
   const std::uint64_t bytes = Activations::Bytes(model, examples);
-  if (model.layer == 0 || bytes > most_bytes_) return nullptr;
-  const Digest key = KeyOf(model, examples);
-  const auto found = std::ranges::find(kept_, key, &Kept::key);
-  if (found != kept_.end()) {
-    kept_.splice(kept_.begin(), kept_, found);
-    return &kept_.front().activations;
-  }
-  while (bytes_ + bytes > most_bytes_) DropLast();
-  const bool in_file = in_memory_ + bytes > kMostInMemory;
-  ASSIGN_OR_RETURN(Activations activations, Activations::Compute(model, examples, batch_size, batch_tokens, in_file));
-  kept_.push_front({key, bytes, in_file, std::move(activations)});
+  if (bytes > most_bytes_) return nullptr;
+  const Digest lower = DigestOf(model), of = DigestOf(examples);
+  const auto is_it = [&](const Kept& kept) { return kept.model == lower && kept.examples == of; };
+  if (const auto found = std::ranges::find_if(kept_, is_it); found != kept_.end()) return &found->activations;
+  const Place place = MakeRoom(lower, bytes);
+  if (place == Place::kNowhere) return nullptr;
+  const bool in_file = place == Place::kFile;
+  ASSIGN_OR_RETURN(Activations activations, Activations::Compute(model, examples, in_file, stop));
+  kept_.push_back({lower, of, bytes, in_file, std::move(activations)});
   bytes_ += bytes;
   if (!in_file) in_memory_ += bytes;
-  return &kept_.front().activations;
+  return &kept_.back().activations;
 }
 
-void ActivationStore::DropLast() {
-  const Kept& last = kept_.back();
-  bytes_ -= last.bytes;
-  if (!last.in_file) in_memory_ -= last.bytes;
-  kept_.pop_back();
+ActivationStore::Place ActivationStore::MakeRoom(const Digest& model, std::uint64_t bytes) {
+  for (;;) {
+    if (bytes_ + bytes <= most_bytes_) {
+      if (in_memory_ + bytes <= kMostInMemory) return Place::kMemory;
+      if (bytes >= kLeastInFile) return Place::kFile;
+    }
+    const auto other = std::ranges::find_if(kept_, [&](const Kept& kept) { return kept.model != model; });
+    if (other == kept_.end()) return Place::kNowhere;
+    Drop(other);
+  }
+}
+
+void ActivationStore::Drop(Iterator kept) {
+  bytes_ -= kept->bytes;
+  if (!kept->in_file) in_memory_ -= kept->bytes;
+  kept_.erase(kept);
 }
 
 }  // namespace fedpeft::client

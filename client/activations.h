@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -18,27 +19,30 @@
 
 namespace fedpeft::client {
 
-/// The frozen lower part of a model. What it computes depends on nothing else, but for the examples.
+/// The untrained lower part of a model (UntrainedBelow), and in which batches it computes. Its method has no lead.
 struct LowerModel {
   const BaseModel& base;
   /// Of what is frozen of the method.
   const SiteHook& hook;
   /// The first layer above, or the number of layers: all but the head.
   std::size_t layer = 0;
-  /// Of the hook's values.
-  Digest values{};
+  /// Of the values of the hook's tensors that take part.
+  Digest values_digest{};
+  /// As SortedBatches has them. One example at once: it gets what it would get without the others, bit for bit.
+  std::size_t batch_size = 64;
+  std::size_t batch_tokens = 0;
 };
 
 /// Of one client's examples.
 class Activations {
  public:
-  /// How many bytes they would take.
+  /// How many bytes they take at most.
   static std::uint64_t Bytes(const LowerModel& model, std::span<const Example> examples);
-  /// Computes them, always in the same batches, so that they are the same bits whenever that is done. Those in a file
-  /// are in the folder for temporary files, mapped, of no name, and so the operating system's to keep in memory or not.
-  /// Errors: PackRows'; those of making such a file.
-  static Result<Activations> Compute(const LowerModel& model, std::span<const Example> examples, std::size_t batch_size,
-                                     std::size_t batch_tokens, bool in_file);
+  /// Computes them, always in the same batches, so that they are the same bits whenever that is done. `in_file`: in the
+  /// folder for temporary files, mapped, without a name, and so the operating system's to keep in memory or not.
+  /// Errors: PackRows'; those of making such a file; kCancelled once `stop` is true (looked at before every batch).
+  static Result<Activations> Compute(const LowerModel& model, std::span<const Example> examples, bool in_file,
+                                     const std::atomic<bool>* stop = nullptr);
 
   /// Makes a batch of these examples enter the base above. Pre: it has no lead.
   void Enter(ExampleBatch& batch) const;
@@ -57,31 +61,35 @@ class Activations {
   std::vector<std::int64_t> first_;
 };
 
-/// Those of the clients that were last in use, up to a limit.
+/// Those of the clients, up to a limit. The first come stay, since clients take turns; those of a lower part that is
+/// not in use now go first.
 class ActivationStore {
  public:
   /// 0: keeps none.
   explicit ActivationStore(std::uint64_t most_bytes) : most_bytes_(most_bytes) {}
 
-  /// Kept or computed; null when there is no such layer, or they would take more than all may. Valid until the next
-  /// call. Errors: Activations::Compute's.
-  Result<const Activations*> Of(const LowerModel& model, std::span<const Example> examples, std::size_t batch_size,
-                                std::size_t batch_tokens);
+  bool on() const { return most_bytes_ > 0; }
+  /// Kept or computed; null where there is no room. Valid until the next call. Errors: Activations::Compute's.
+  Result<const Activations*> Of(const LowerModel& model, std::span<const Example> examples,
+                                const std::atomic<bool>* stop = nullptr);
 
  private:
   struct Kept {
-    Digest key{};
+    Digest model{}, examples{};
     std::uint64_t bytes = 0;
     bool in_file = false;
     Activations activations;
   };
-  void DropLast();
+  using Iterator = std::list<Kept>::iterator;
+  /// Where it can be, those of other models that have to go for it being dropped; none: nowhere.
+  enum class Place { kMemory, kFile, kNowhere };
+  Place MakeRoom(const Digest& model, std::uint64_t bytes);
+  void Drop(Iterator kept);
 
   std::uint64_t most_bytes_;
   std::uint64_t bytes_ = 0;
   /// Of these in memory.
   std::uint64_t in_memory_ = 0;
-  /// The last in use first.
   std::list<Kept> kept_;
 };
 

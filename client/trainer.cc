@@ -89,6 +89,8 @@ struct LocalTrainer::State {
   std::shared_ptr<const ParamLayout> layout;
   RunViews views;
   ActivationStore kept_activations{0};
+  /// That they could not be kept.
+  bool told_of_activations = false;
   /// Of the last round, and what that trained.
   std::unique_ptr<Optimizer> optimizer;
   ViewSpec view;
@@ -114,10 +116,10 @@ struct LocalTrainer::State {
     return MakeObjective(problem, *base, plan, *layout, params);
   }
 
-  /// What the layers below all that `trained` names make of the examples; null: they pass through the whole base. Valid
-  /// until the next call.
-  const Activations* Lower(const ParamVector& params, std::span<const Example> examples,
-                           const std::vector<bool>& trained);
+  /// What the part below all that `trained` names makes of the examples; null: they pass through the whole base. Valid
+  /// until the next call. Errors: kCancelled.
+  Result<const Activations*> Lower(const ParamVector& params, std::span<const Example> examples,
+                                   const std::vector<bool>& trained, const std::atomic<bool>* stop);
   /// Of the examples whose activations `lower` is, where it is not null.
   Result<ExampleBatch> PackBatch(std::span<const Example> examples, std::span<const std::uint32_t> rows,
                                  const Activations* lower) const;
@@ -127,20 +129,22 @@ struct LocalTrainer::State {
                       Use use) const;
 };
 
-const Activations* LocalTrainer::State::Lower(const ParamVector& params, std::span<const Example> examples,
-                                              const std::vector<bool>& trained) {
-  const std::size_t layer = LowestTrainedLayer(plan, *layout, trained);
-  if (layer == 0) return nullptr;
-  Sha256 frozen;
-  for (std::size_t i = 0; i < trained.size(); ++i) {
-    if (!trained[i]) frozen.Update(AsBytes(params.tensor(i)));
-  }
+Result<const Activations*> LocalTrainer::State::Lower(const ParamVector& params, std::span<const Example> examples,
+                                                      const std::vector<bool>& trained, const std::atomic<bool>* stop) {
+  if (!kept_activations.on() || LeadOf(plan.method).positions() > 0) return nullptr;
+  const UntrainedPart part = UntrainedBelow(plan, *layout, trained);
+  if (part.layer == 0) return nullptr;
+  Sha256 values;
+  for (const std::size_t i : part.tensors) values.Update(AsBytes(params.tensor(i)));
   const BoundParams bound(params);
   const auto hook = MakeHook(plan, *layout, bound.tensors());
-  const Result<const Activations*> found =
-      kept_activations.Of({*base, *hook, layer, frozen.Finish()}, examples, kEvaluateBatch, evaluate_tokens);
-  if (found.ok()) return *found;
-  LogWarning("activations.not_kept", {{"reason", found.status().ToString()}});
+  LowerModel lower{*base, *hook, part.layer, values.Finish(), kEvaluateBatch, evaluate_tokens};
+  if (releases) lower.batch_size = 1;  // an example's gradient must not depend on who else there is
+  Result<const Activations*> found = kept_activations.Of(lower, examples, stop);
+  if (found.ok() || found.status().code() == Code::kCancelled) return found;
+  if (!std::exchange(told_of_activations, true)) {
+    LogWarning("activations.not_kept", {{"reason", found.status().ToString()}});
+  }
   return nullptr;
 }
 
@@ -217,8 +221,10 @@ Result<TrainStats> LocalTrainer::State::Train(ParamVector& params, std::span<con
   const auto per_epoch = static_cast<std::int64_t>((examples.size() + batch_size - 1) / batch_size);
   const std::int64_t steps = StepsOf(train, examples.size());
   const bool same_every_time = train.base_dropout == 0 && BranchDropout(plan.method) == 0;
-  const Activations* lower =
-      same_every_time && steps >= per_epoch ? Lower(params, examples, round_view.train) : nullptr;
+  const Activations* lower = nullptr;
+  if (same_every_time && steps >= per_epoch) {
+    ASSIGN_OR_RETURN(lower, Lower(params, examples, round_view.train, stop));
+  }
   std::optional<ExampleGradients> gradients;
   if (releases) {
     ASSIGN_OR_RETURN(const TrainingRelease cost, releases->Of(examples.size()));
@@ -342,7 +348,7 @@ Result<EvaluateStats> LocalTrainer::Evaluate(const ParamVector& params, std::spa
     const BoundParams bound(params);
     const std::unique_ptr<Objective> objective = state_->ObjectiveOf(bound);
     RETURN_IF_ERROR(CheckExamples(*objective, examples));
-    const Activations* lower = state_->Lower(params, examples, state_->TrainedInAnyRound());
+    ASSIGN_OR_RETURN(const Activations* lower, state_->Lower(params, examples, state_->TrainedInAnyRound(), stop));
     RETURN_IF_ERROR(
         state_->ForEachBatch(examples, lower, stop, [&](const ExampleBatch& batch) { objective->Observe(batch); }));
     EvaluateStats stats;

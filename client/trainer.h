@@ -92,9 +92,9 @@ class LocalTrainer {
                                                     std::shared_ptr<const ParamLayout> layout);
   ~LocalTrainer();
 
-  /// From now on what the frozen layers below all training make of examples is kept, of those that were last in use, in
-  /// up to so many bytes of memory or of files without names (activations.h), where rows pass through the base as often
-  /// as once a round, and dropout leaves them alone. Sums of floats are taken in another order then, no more.
+  /// From now on what the layers below all training make of examples is computed once and kept, in up to so many bytes
+  /// of memory and of files without names (activations.h): for rounds of an epoch or more without dropout, and for
+  /// evaluations. Results are the same but for the order of some sums of floats; 0: nothing is kept.
   void KeepActivations(std::uint64_t most_bytes);
 
   /// Trains by the run's settings; `params` is the start and, only on success, becomes the result. With

@@ -125,6 +125,7 @@ class Decoder final : public BaseModel {
 
   Tensor RunBelow(std::size_t layer, const Pass& pass) const {
     const std::optional<Entry>& entry = pass.batch.entry;
+    FEDPEFT_CHECK(!entry || entry->layer <= layer);
     Tensor x = entry ? entry->rows : Embed(pass);
     for (std::size_t i = entry ? entry->layer : 0; i < layer; ++i) x = RunLayer(parts_.layers[i], x, pass);
     return x;

@@ -64,6 +64,7 @@ class Encoder final : public BaseModel {
 
   Tensor Below(std::size_t layer, const PackedBatch& batch, const SiteHook& hook,
                const ForwardMode& mode) const override {
+    FEDPEFT_CHECK(!batch.entry || batch.entry->layer <= layer);
     Tensor x = batch.entry ? batch.entry->rows : Embed(batch, hook, mode);
     for (std::size_t i = batch.entry ? batch.entry->layer : 0; i < layer; ++i) {
       x = RunLayer(parts_.layers[i], x, batch, hook, mode);

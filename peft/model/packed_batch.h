@@ -47,9 +47,8 @@ struct AttentionGroup {
 
 /// Where a batch enters a base whose lower layers are known to have made something of it.
 struct Entry {
-  /// The layer, or the number of layers: then `rows` is what Pool returns.
   std::size_t layer = 0;
-  /// What enters it. Shapes: [N, C], in packed order.
+  /// What enters the layer, [N, C] in packed order; for Pool at the number of layers what it returns, [B, C].
   at::Tensor rows;
 };
 

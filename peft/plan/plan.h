@@ -113,8 +113,15 @@ Result<ViewSpec> PlanView(const PeftPlan& plan, const ParamLayout& layout, const
 /// The same of the default ViewConfig, which has no errors.
 ViewSpec PlanView(const PeftPlan& plan, const ParamLayout& layout);
 
-/// Below which layer of the base nothing is trained when these tensors are: the number of layers when they are the
-/// head's alone, 0 when one spans the layers or stands before them.
-std::size_t LowestTrainedLayer(const PeftPlan& plan, const ParamLayout& layout, const std::vector<bool>& train);
+/// The lower part of a base, in which nothing is trained.
+struct UntrainedPart {
+  /// The layer that it ends below: the number of layers when the head alone is trained, 0 (nothing is such a part) when
+  /// something is that spans the layers or is in none.
+  std::size_t layer = 0;
+  /// The layout's tensors that may take part in it.
+  std::vector<std::size_t> tensors;
+};
+/// When `train` says which tensors are trained.
+UntrainedPart UntrainedBelow(const PeftPlan& plan, const ParamLayout& layout, const std::vector<bool>& train);
 
 }  // namespace fedpeft

@@ -137,15 +137,18 @@ Result<ViewSpec> PlanView(const PeftPlan& plan, const ParamLayout& layout, const
                          ": nothing is left to share, want a part that is trained and not local");
 }
 
-std::size_t LowestTrainedLayer(const PeftPlan& plan, const ParamLayout& layout, const std::vector<bool>& train) {
+UntrainedPart UntrainedBelow(const PeftPlan& plan, const ParamLayout& layout, const std::vector<bool>& train) {
   const std::map<std::string, int> layers = LayersOf(plan.base);
-  auto lowest = static_cast<std::size_t>(plan.base.num_hidden_layers);
-  for (std::size_t i = 0; i < train.size(); ++i) {
-    const TensorSpec& spec = layout.tensors()[i];
-    if (!train[i] || spec.role == Role::kHead) continue;
-    lowest = std::min(lowest, LayerOf(spec, layers).value_or(0));
+  const std::vector<TensorSpec>& specs = layout.tensors();
+  UntrainedPart part{static_cast<std::size_t>(plan.base.num_hidden_layers), {}};
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (!train[i] || specs[i].role == Role::kHead) continue;
+    part.layer = std::min(part.layer, LayerOf(specs[i], layers).value_or(0));
   }
-  return lowest;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].role != Role::kHead && LayerOf(specs[i], layers).value_or(0) < part.layer) part.tensors.push_back(i);
+  }
+  return part;
 }
 
 }  // namespace fedpeft

@@ -119,7 +119,9 @@ function(fedpeft_test name)
   if("parsers" IN_LIST ARG_LABELS)
     add_dependencies(parsers ${name})
   endif()
-  if(FEDPEFT_SANITIZE)  # reports of the libraries below us, each with its reason in the file
+  if(FEDPEFT_SANITIZE)
+    set_tests_properties(${name} PROPERTIES TIMEOUT 3000)  # they make it up to fifteen times slower
+    # Reports of the libraries below us, each with its reason in the file.
     set(_support ${PROJECT_SOURCE_DIR}/tests/support)
     set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT
       "LSAN_OPTIONS=suppressions='${_support}/lsan.supp';TSAN_OPTIONS=suppressions='${_support}/tsan.supp' ignore_noninstrumented_modules=1 history_size=4")

@@ -116,7 +116,7 @@ class Bench {
   }
 
  private:
-  /// x·Wᵀ and g·W for each linear of the base: what a step cannot do without.
+  /// x·Wᵀ and g·W for each linear of the base, and those of attention: what a step cannot do without.
   void Products(const std::vector<Example>& examples) {
     const torch::NoGradGuard constant;
     std::int64_t tokens = 0;
@@ -133,6 +133,26 @@ class Bench {
       const bool lowest =
           layer == 0 && std::ranges::any_of(kReaders, [&](const char* end) { return path.ends_with(end); });
       if (!lowest) g.mm(weight);
+    }
+    std::map<std::int64_t, std::int64_t> texts;  // by length
+    for (const Example& example : examples) ++texts[static_cast<std::int64_t>(example.ids.size())];
+    for (const auto& [length, count] : texts) AttentionProducts(length, count);
+  }
+  /// Scores and sums of values of `count` texts, and the four products of their gradients, in all layers. A causal
+  /// query needs half of the keys; of an encoder's last layer only the first token's query is there.
+  void AttentionProducts(std::int64_t length, std::int64_t count) {
+    const std::int64_t width = shape_.head_width();
+    for (std::int64_t layer = 0; layer < shape_.num_hidden_layers; ++layer) {
+      const bool first_only = !language_ && layer == shape_.num_hidden_layers - 1;
+      const std::int64_t keys = language_ ? (length + 1) / 2 : length, queries = first_only ? 1 : length;
+      const std::int64_t heads = count * shape_.num_attention_heads;
+      const torch::Tensor q = torch::ones({heads, queries, width}), k = torch::ones({heads, keys, width});
+      const torch::Tensor p = q.bmm(k.transpose(1, 2));  // and as large: its gradient
+      p.bmm(k);
+      q.bmm(k.transpose(1, 2));
+      p.transpose(1, 2).bmm(q);
+      p.bmm(k);
+      if (layer > 0) p.transpose(1, 2).bmm(q);
     }
   }
   struct Linear {

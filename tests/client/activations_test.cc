@@ -106,8 +106,8 @@ class ActivationsTest : public ::testing::Test {
     const ParamVector params = Shaken(layout_);
     const BoundParams bound(params);
     const auto hook = MakeHook(run_.plan, *layout_, bound.tensors());
-    const LowerModel lower{*base_, *hook, layer};
-    const auto kept = Activations::Compute(lower, examples_, 5, 1000, in_file);
+    const LowerModel lower{*base_, *hook, layer, {}, 5, 1000};
+    const auto kept = Activations::Compute(lower, examples_, in_file);
     ASSERT_TRUE(kept.ok()) << kept.status().ToString();
     for (const std::vector<std::uint32_t>& rows : {std::vector<std::uint32_t>{7, 0, 3}, {1}, {10, 9, 8, 2}}) {
       ExampleBatch batch = PackRows(examples_, rows, base_->limits(), {}).value();
@@ -202,29 +202,60 @@ TEST_F(ActivationsTest, NothingIsKeptWhereItWouldChangeOrNotFit) {
   expect_same_bits(kPlenty);
 }
 
-TEST_F(ActivationsTest, TheStoreKeepsThoseThatWereLastInUse) {
+TEST_F(ActivationsTest, InTheStoreTheFirstComeStayUntilTheyBelongToAnotherModel) {
   UseBert();
   const ParamVector params = Shaken(layout_);
   const BoundParams bound(params);
   const auto hook = MakeHook(run_.plan, *layout_, bound.tensors());
-  const LowerModel lower{*base_, *hook, 1};
+  const LowerModel lower{*base_, *hook, 1, {}, 4, 1000};
   const std::span<const Example> all(examples_);
   const auto part = [&](std::size_t i) { return all.subspan(10 * i, 10); };
   std::uint64_t most = 0;
   for (const std::size_t i : {0, 1, 2}) most = std::max(most, Activations::Bytes(lower, part(i)));
   ActivationStore store(2 * most);
-  const auto of = [&](std::size_t i) { return store.Of(lower, part(i), 4, 1000).value(); };
+  const auto of = [&](std::size_t i) { return store.Of(lower, part(i)).value(); };
   const Activations* first = of(0);
   ASSERT_NE(first, nullptr);
-  of(1);
-  EXPECT_EQ(of(0), first);
-  of(2);  // in place of the second
-  EXPECT_EQ(of(0), first);
-  EXPECT_EQ(store.Of(lower, all, 4, 1000).value(), nullptr) << "more than all may take";
+  EXPECT_NE(of(1), nullptr);
+  EXPECT_EQ(of(2), nullptr) << "there is no room";
+  EXPECT_EQ(store.Of(lower, all).value(), nullptr);
   EXPECT_EQ(of(0), first);
   LowerModel others = lower;
-  others.values[0] = 1;
-  EXPECT_NE(store.Of(others, part(0), 4, 1000).value(), first);
+  others.values_digest[0] = 1;
+  EXPECT_NE(store.Of(others, part(2)).value(), nullptr);
+  EXPECT_NE(store.Of(others, part(0)).value(), nullptr);
+  EXPECT_EQ(store.Of(others, part(1)).value(), nullptr);
+  EXPECT_FALSE(ActivationStore(0).on());
+}
+
+TEST_F(ActivationsTest, StopsBeforeABatch) {
+  UseBert();
+  UseViews({{.layers = {1}}});
+  const std::atomic<bool> stop = true;
+  const auto trainer = MakeTrainer(kPlenty);
+  EXPECT_EQ(trainer->Evaluate(Shaken(layout_), examples_, &stop).status().message(), "activations: was stopped");
+}
+
+/// The head is trained first, and virtual tokens stay: they are in front of every sequence, in all layers.
+TEST_F(ActivationsTest, FrozenVirtualTokensAreAsWithout) {
+  UseBert();
+  for (const auto& [method, part] : std::vector<std::pair<MethodConfig, std::string>>{
+           {PrefixConfig{.length = 3}, "prefix"}, {PromptConfig{.length = 3}, "prompt"}}) {
+    run_.plan.method = method;
+    layout_ = PlanLayout(run_.plan).value();
+    UseViews({{.frozen = {part}}});
+    ExpectAlike(1e-5);
+  }
+}
+
+TEST_F(ActivationsTest, TrainingOnWhatAnEvaluationKeptIsAsWithout) {
+  UseBert();
+  UseViews({{.layers = {1}}});
+  const auto plain = MakeTrainer(0), keeping = MakeTrainer(kPlenty);
+  const ParamVector start = Shaken(layout_);
+  ASSERT_TRUE(keeping->Evaluate(start, examples_).ok());
+  const ParamVector want = Trained(*plain, start), got = Trained(*keeping, start);
+  for (std::size_t i = 0; i < layout_->size(); ++i) ASSERT_NEAR(got.values()[i], want.values()[i], 1e-5) << i;
 }
 
 TEST_F(ActivationsTest, AFolderForFilesThatIsNotThereIsAnError) {
@@ -233,7 +264,7 @@ TEST_F(ActivationsTest, AFolderForFilesThatIsNotThereIsAnError) {
   const BoundParams bound(params);
   const auto hook = MakeHook(run_.plan, *layout_, bound.tensors());
   setenv("TMPDIR", (folder_.path() + "/missing").c_str(), 1);
-  const auto kept = Activations::Compute({*base_, *hook, 1}, examples_, 4, 1000, /*in_file=*/true);
+  const auto kept = Activations::Compute({*base_, *hook, 1, {}, 4, 1000}, examples_, /*in_file=*/true);
   unsetenv("TMPDIR");
   ASSERT_FALSE(kept.ok());
   EXPECT_THAT(kept.status().message(), HasSubstr("TMPDIR"));

@@ -82,6 +82,7 @@ class ExamplePrivacyTest : public ::testing::Test {
     Hide(spec);
     auto trainer = LocalTrainer::Make(base_, run_, layout_);
     EXPECT_TRUE(trainer.ok()) << trainer.status().ToString();
+    if (keep_) (*trainer)->KeepActivations(1 << 20);
     testing::SeededRandom random(seed);
     ParamVector params = Start();
     TrainRequest request{.learning_rate = rate, .round = 1, .client = "a"};
@@ -112,6 +113,8 @@ class ExamplePrivacyTest : public ::testing::Test {
 
   testing::TempFolder folder_;
   std::vector<ClipGroupSpec> clip_groups_;
+  /// Trainings keep what lower layers make of the examples.
+  bool keep_ = false;
   RunSpec run_;
   std::shared_ptr<const BaseModel> base_;
   std::shared_ptr<const ParamLayout> layout_;
@@ -284,9 +287,19 @@ TEST_F(ExamplePrivacyTest, WhatIsNotFiniteLeavesNeighboursAlone) {
   all.insert(all.begin(), {{49, 12}, {}, 2});
   run_.train.batch_size = 3;
   const Noise spec{kNoClip, kAlmostNoNoise};
-  const Trained with = Train(all, spec, 0.3), without = Train(good, spec, 0.2);  // over 3 and over 2
-  EXPECT_EQ(with.stats.not_finite, 1u);
-  EXPECT_LT(Difference(with.params, without.params), 1e-5);
+  const auto expect_alone = [&] {
+    const Trained with = Train(all, spec, 0.3), without = Train(good, spec, 0.2);  // over 3 and over 2
+    EXPECT_EQ(with.stats.not_finite, 1u);
+    EXPECT_LT(Difference(with.params, without.params), 1e-5);
+  };
+  expect_alone();
+  keep_ = true;
+  for (const ViewConfig& view : {ViewConfig{.layers = {1}}, ViewConfig{.frozen = {"lora_a", "lora_b"}}}) {
+    PhaseSpec phase;
+    phase.views = {view};
+    run_.schedule = {phase};
+    expect_alone();
+  }
 }
 
 /// Which noise would fill.

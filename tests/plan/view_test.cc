@@ -77,7 +77,7 @@ TEST(ViewTest, WhatMakesNoSenseIsRefused) {
 TEST(ViewTest, BelowTheLowestTrainedLayerNothingIsTrained) {
   const auto lowest = [](const PeftPlan& plan, const ViewConfig& config) {
     const auto layout = PlanLayout(plan).value();
-    return LowestTrainedLayer(plan, *layout, PlanView(plan, *layout, config).value().train);
+    return UntrainedBelow(plan, *layout, PlanView(plan, *layout, config).value().train).layer;
   };
   const PeftPlan lora = ViewedPlan();
   EXPECT_EQ(lowest(lora, {}), 0u);
@@ -93,6 +93,19 @@ TEST(ViewTest, BelowTheLowestTrainedLayerNothingIsTrained) {
   EXPECT_EQ(
       lowest(ViewedPlan(BottleneckConfig{.kind = BottleneckConfig::Kind::kPfeiffer, .size = 4, .phm_dim = 2}), {}), 0u)
       << "Compacter's rule spans the layers";
+}
+
+TEST(ViewTest, TheUntrainedPartReadsTheTensorsBelowIt) {
+  const auto tensors = [](const PeftPlan& plan, const ViewConfig& config) {
+    const auto layout = PlanLayout(plan).value();
+    return UntrainedBelow(plan, *layout, PlanView(plan, *layout, config).value().train).tensors;
+  };
+  using Indices = std::vector<std::size_t>;
+  EXPECT_EQ(tensors(ViewedPlan(), {}), Indices());
+  EXPECT_EQ(tensors(ViewedPlan(), {.layers = {1}}), Indices({0, 1}));
+  EXPECT_EQ(tensors(ViewedPlan(), {.frozen = {"lora_a"}, .layers = {1}}), Indices({0, 1}));
+  EXPECT_EQ(tensors(ViewedPlan(), {.frozen = {"lora_a", "lora_b"}}), Indices({0, 1, 2, 3}));
+  EXPECT_EQ(tensors(ViewedPlan(PrefixConfig{}), {.frozen = {"prefix"}}), Indices({0}));
 }
 
 TEST(ViewTest, RanksAreChosenAmongWhatEverybodyShares) {

@@ -27,6 +27,10 @@ void* operator new(std::size_t size) {
   std::memcpy(block, &size, sizeof(size));
   return block + kHead;
 }
+// The sanitizers' own would not call the one above.
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  return operator new(size);
+}
 void operator delete(void* memory) noexcept {
   if (memory == nullptr) return;
   auto* const block = static_cast<unsigned char*>(memory) - kHead;
