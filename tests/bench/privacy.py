@@ -23,7 +23,8 @@ import time
 from cells import ROOT, DATA, SST2, Data, commit, last_accuracy, make_parser, parse, run_experiment, shown_accuracy
 from programs import Federation, checked, setting_options  # in tests/parity, which cells has found
 
-METHODS = ("lora", "ffa_lora", "prompt", "bitfit")
+METHODS = ("lora", "ffa_lora", "prompt", "bitfit", "lora_top")
+COMPARED = "lora_top"  # LoRA in the last layer: few values, so that the noise is small beside what they learn
 EPSILONS = (2, 8, math.inf)
 MECHANISMS = ("central", "distributed")
 CLIENTS = 500
@@ -50,7 +51,11 @@ class Cell:
 
     @property
     def run(self):
-        return ROOT / f"configs/methods/{'lora' if self.method == 'ffa_lora' else self.method}.yaml"
+        return ROOT / f"configs/methods/{'lora' if self.has_lora else self.method}.yaml"
+
+    @property
+    def has_lora(self):
+        return self.method in ("lora", "ffa_lora", "lora_top")
 
     def settings(self):
         """What the cell changes of the method's run."""
@@ -70,8 +75,10 @@ class Cell:
             settings |= {"privacy.budget.epsilon": 1e6, "privacy.noise_multiplier": 0.05}
         else:
             settings |= {"privacy.budget.epsilon": self.epsilon}
-        if self.method in ("lora", "ffa_lora"):
+        if self.has_lora:
             settings |= {"peft.lora.rank": 2, "peft.lora.alpha": 4}
+        if self.method == "lora_top":
+            settings |= {"peft.lora.layers": "[5]"}
         if self.method == "ffa_lora":
             settings |= {"schedule.0.views": json.dumps([{"frozen": ["lora_a"]}])}
         if self.mechanism == "distributed":  # everybody is honest here, and stays
@@ -125,13 +132,13 @@ def epsilon_by_dp_accounting(noise_multiplier):
 
 
 def cells_of(data, args):
-    """Without --full and --mechanisms, distributed noise is held against central's with LoRA alone, where there is noise:
+    """Without --full and --mechanisms, distributed noise is held against central's with one method, where there is noise:
     what it does to a vector is the same whatever the vector means."""
     everything = args.full or args.mechanisms
     return [Cell(method, data, epsilon, mechanism, seed)
             for seed in args.seeds for mechanism in args.mechanisms or MECHANISMS for epsilon in args.epsilons
             for method in args.methods
-            if everything or mechanism == "central" or method == "lora" and not math.isinf(epsilon)]
+            if everything or mechanism == "central" or method == COMPARED and not math.isinf(epsilon)]
 
 
 def report(cells, args):
