@@ -10,11 +10,12 @@
 # training: tests/bench/training.py, side by side with transformers, peft, adapters and opacus; left out, and said so,
 # without FEDPEFT_DATA. rounds: for each cohort size a coordinator runs on loopback with a state folder of its own (SQLite
 # commits included), one process answers for all clients without training, and the time a round and the coordinator's peak
-# memory are printed. Leave the machine alone meanwhile.
+# memory are printed. All results of a run are also in build/bench/summary.json. Leave the machine alone meanwhile.
 #
 # Environment: FEDPEFT_DATA, FEDPEFT_LIBTORCH, FEDPEFT_BASE as for scripts/test.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+readonly OUT=$ROOT/build/bench
 ROUNDS=50
 COHORTS=()
 QUICK=false
@@ -61,7 +62,7 @@ coordination() {
     alive "$server" || die "the coordinator ended (see $state/server.log)"
     sleep 0.05
   done
-  start - "$BUILD/tests/bench/round_bench" "127.0.0.1:$port" "$clients"
+  start - "$BUILD/tests/bench/round_bench" "127.0.0.1:$port" "$clients" "$OUT/rounds-$clients.json"
   bench=$STARTED
   while alive "$bench"; do
     if now=$(awk '/^VmHWM:/ { print $2 }' "/proc/$server/status" 2>/dev/null) && [[ -n $now ]]; then peak=$now; fi
@@ -70,6 +71,7 @@ coordination() {
   wait_child "$bench" || die "the clients failed (see above, and $state/server.log)"
   wait_child "$server" || die "the coordinator failed (see $state/server.log)"
   say "  coordinator's peak memory: $((peak / 1024)) MiB"
+  sed -i "s/}\$/,\"coordinator_peak_mib\":$((peak / 1024))}/" "$OUT/rounds-$clients.json"
 }
 
 training() {
@@ -91,8 +93,20 @@ rounds() {
 
 sums() {
   header "The integer sum, and masks"
-  watched "$BUILD/tests/bench/integer_sum_bench"
-  watched "$BUILD/tests/bench/masks_bench"
+  watched "$BUILD/tests/bench/integer_sum_bench" "--benchmark_out=$OUT/integer_sum.json"
+  watched "$BUILD/tests/bench/masks_bench" "--benchmark_out=$OUT/masks.json"
+}
+
+# summary: what this run measured, as one file; of each part the results as they are.
+summary() {
+  "$VENV/bin/python" - "$OUT" "$(git -C "$ROOT" rev-parse --short HEAD 2>/dev/null || true)" <<'END'
+import json, pathlib, sys
+folder, commit = pathlib.Path(sys.argv[1]), sys.argv[2]
+parts = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+parts.pop("summary", None)
+(folder / "summary.json").write_text(json.dumps({"commit": commit, **parts}, indent=1) + "\n", encoding="utf-8")
+END
+  say "summary: build/bench/summary.json"
 }
 
 wanted() { [[ -z $ONLY || $ONLY == "$1" ]]; }
@@ -103,6 +117,9 @@ needed=()
 if wanted training && ! $QUICK; then needed=(--adapters); fi
 "$ROOT/scripts/setup.sh" "${needed[@]}"
 "$ROOT/scripts/build.sh" fedpeft-server round_bench integer_sum_bench masks_bench training_bench
+mkdir -p "$OUT"
+rm -f "$OUT"/*.json
 for part in training rounds sums; do
   if wanted "$part"; then "$part"; fi
 done
+summary

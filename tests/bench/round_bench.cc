@@ -1,10 +1,11 @@
 // What coordination costs: N virtual clients of one process join a running coordinator and answer every training task
 // with zeros at once, until the run is finished. scripts/bench.sh starts the coordinator.
 //
-//   round_bench HOST:PORT [CLIENTS]     prints seconds a round: median, 90th percentile, largest
+//   round_bench HOST:PORT [CLIENTS [OUT.json]]     prints seconds a round: median, 90th percentile, largest
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "configs/run.h"
 #include "configs/views.h"
 #include "peft/core/clock.h"
+#include "peft/core/files.h"
 #include "proto/limits.h"
 #include "proto/protocol.pb.h"
 #include "proto/run_config.pb.h"
@@ -110,17 +112,23 @@ class ZeroClients {
   std::string fetched_;
 };
 
-void PrintRounds(std::vector<Instant> ends, std::size_t clients, std::uint64_t payload) {
+/// To the standard output, and as JSON to the file, unless that is empty.
+Status Report(std::vector<Instant> ends, std::size_t clients, std::uint64_t payload, const std::string& out) {
   std::vector<double> seconds;
   for (std::size_t i = 1; i < ends.size(); ++i) seconds.push_back(ToSeconds(ends[i] - ends[i - 1]));
   std::sort(seconds.begin(), seconds.end());
-  if (seconds.empty()) return;
+  if (seconds.empty()) return OkStatus();
+  const double median = 1e3 * seconds[seconds.size() / 2], most = 1e3 * seconds[seconds.size() * 9 / 10];
   std::printf("%zu clients, %llu bytes an update, %zu rounds: median %.1f ms, 90 %% %.1f ms, largest %.1f ms\n",
-              clients, static_cast<unsigned long long>(payload), seconds.size(), 1e3 * seconds[seconds.size() / 2],
-              1e3 * seconds[seconds.size() * 9 / 10], 1e3 * seconds.back());
+              clients, static_cast<unsigned long long>(payload), seconds.size(), median, most, 1e3 * seconds.back());
+  if (out.empty()) return OkStatus();
+  const nlohmann::ordered_json json = {{"clients", clients},       {"update_bytes", payload},
+                                       {"rounds", seconds.size()}, {"median_ms", median},
+                                       {"90_percent_ms", most},    {"largest_ms", 1e3 * seconds.back()}};
+  return WriteFileAtomically(out, AsBytes(json.dump()));
 }
 
-Status Run(const std::string& server, std::size_t clients) {
+Status Run(const std::string& server, std::size_t clients, const std::string& out) {
   client::ConnectOptions connect;
   connect.server = server;
   ASSIGN_OR_RETURN(const auto transport, client::Transport::Make(connect));
@@ -128,8 +136,7 @@ Status Run(const std::string& server, std::size_t clients) {
   std::vector<Instant> ends;
   RETURN_IF_ERROR(zero.Join(clients));
   RETURN_IF_ERROR(zero.Work(ends));
-  PrintRounds(std::move(ends), clients, zero.update_bytes());
-  return OkStatus();
+  return Report(std::move(ends), clients, zero.update_bytes(), out);
 }
 
 }  // namespace
@@ -137,10 +144,11 @@ Status Run(const std::string& server, std::size_t clients) {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::fprintf(stderr, "usage: round_bench HOST:PORT [CLIENTS=10]\n");
+    std::fprintf(stderr, "usage: round_bench HOST:PORT [CLIENTS=10 [OUT.json]]\n");
     return 2;
   }
-  const fedpeft::Status status = fedpeft::Run(argv[1], argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 10);
+  const fedpeft::Status status =
+      fedpeft::Run(argv[1], argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 10, argc > 3 ? argv[3] : "");
   if (!status.ok()) std::fprintf(stderr, "round_bench: %s\n", status.ToString().c_str());
   return status.ok() ? 0 : 1;
 }
