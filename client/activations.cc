@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <string>
@@ -16,6 +15,7 @@
 #include "client/batches.h"
 #include "peft/core/bytes.h"
 #include "peft/core/check.h"
+#include "peft/core/fingerprint.h"
 
 namespace fedpeft::client {
 
@@ -33,31 +33,24 @@ std::int64_t RowsOf(const Example& example, bool pooled) {
   return pooled ? 1 : static_cast<std::int64_t>(example.ids.size());
 }
 
-void AddNumber(std::uint64_t value, Sha256& hash) {
-  std::array<std::uint8_t, sizeof(value)> bytes{};
-  StoreLe(value, bytes.data());
-  hash.Update(bytes);
-}
-
 Digest DigestOf(const LowerModel& model) {
-  Sha256 hash;
-  for (const std::size_t number : {model.layer, model.batch_size, model.batch_tokens}) AddNumber(number, hash);
-  hash.Update(model.values_digest);
-  return hash.Finish();
+  Fingerprint of;
+  for (const std::size_t number : {model.layer, model.batch_size, model.batch_tokens}) of.Number(number);
+  of.Text(AsText(model.values_digest));
+  return of.Finish();
 }
 
 /// Of all that a base sees of them.
 Digest DigestOf(std::span<const Example> examples) {
-  Sha256 hash;
+  Fingerprint of;
   for (const Example& example : examples) {
     for (const auto* ids : {&example.ids, &example.type_ids}) {
-      AddNumber(ids->size(), hash);
-      hash.Update(AsBytes(std::span<const std::int32_t>(*ids)));
+      of.Text(AsText(AsBytes(std::span<const std::int32_t>(*ids))));
     }
-    AddNumber(example.documents.size(), hash);
-    for (const Document& document : example.documents) AddNumber(document.length, hash);
+    of.Number(example.documents.size());
+    for (const Document& document : example.documents) of.Number(document.length);
   }
-  return hash.Finish();
+  return of.Finish();
 }
 
 /// A file that ends with this object, and has no name.
@@ -138,26 +131,19 @@ Result<Activations> Activations::Compute(const LowerModel& model, std::span<cons
 }
 
 torch::Tensor Activations::IndexOf(const ExampleBatch& batch) const {
-  std::vector<std::pair<std::int64_t, std::int64_t>> sequences;  // first row and rows, in the caller's order
-  for (const std::uint32_t row : batch.rows) {
-    const Example& example = batch.examples[row];
-    std::int64_t first = first_[row];
-    if (example.documents.empty()) sequences.emplace_back(first, RowsOf(example, pooled_));
-    for (const Document& document : example.documents) {
-      sequences.emplace_back(first, document.length);
-      first += document.length;
-    }
-  }
   std::vector<std::int64_t> index;
   if (pooled_) {  // in the caller's order, as Pool has it
-    for (const auto& [first, rows] : sequences) index.push_back(first);
+    for (const std::uint32_t row : batch.rows) index.push_back(first_[row]);
     return torch::tensor(index);
   }
+  const std::vector<ExampleSequence> sequences = SequencesOf(batch.examples, batch.rows);
   std::vector<std::size_t> packed(sequences.size());
   const std::int64_t* rank = batch.packed.rank.const_data_ptr<std::int64_t>();
   for (std::size_t i = 0; i < packed.size(); ++i) packed[static_cast<std::size_t>(rank[i])] = i;
   for (const std::size_t i : packed) {
-    for (std::int64_t row = 0; row < sequences[i].second; ++row) index.push_back(sequences[i].first + row);
+    const ExampleSequence& sequence = sequences[i];
+    const std::int64_t first = first_[batch.rows[sequence.owner]] + static_cast<std::int64_t>(sequence.first);
+    for (std::size_t t = 0; t < sequence.length; ++t) index.push_back(first + static_cast<std::int64_t>(t));
   }
   return torch::tensor(index);
 }

@@ -1,21 +1,31 @@
 #include "client/example_batch.h"
 
-#include <algorithm>
 #include <utility>
 
 namespace fedpeft::client {
 
+std::vector<ExampleSequence> SequencesOf(std::span<const Example> examples, std::span<const std::uint32_t> rows) {
+  std::vector<ExampleSequence> sequences;
+  for (std::size_t owner = 0; owner < rows.size(); ++owner) {
+    const Example& example = examples[rows[owner]];
+    if (example.documents.empty()) sequences.push_back({owner, 0, example.ids.size()});
+    std::size_t first = 0;
+    for (const Document& document : example.documents) {
+      sequences.push_back({owner, first, document.length});
+      first += document.length;
+    }
+  }
+  return sequences;
+}
+
 Result<ExampleBatch> PackRows(std::span<const Example> examples, std::span<const std::uint32_t> rows,
                               const SequenceLimits& limits, const Lead& lead) {
   std::vector<TokenSequence> sequences;
-  for (const std::uint32_t row : rows) {
-    const Example& example = examples[row];
-    if (example.documents.empty()) sequences.push_back({example.ids, example.type_ids});
-    std::size_t at = 0;
-    for (const Document& document : example.documents) {
-      sequences.push_back({std::span(example.ids).subspan(at, document.length), {}});
-      at += document.length;
-    }
+  for (const ExampleSequence& sequence : SequencesOf(examples, rows)) {
+    const Example& example = examples[rows[sequence.owner]];
+    const std::span<const std::int32_t> ids = std::span(example.ids).subspan(sequence.first, sequence.length);
+    sequences.push_back(
+        {ids, example.documents.empty() ? std::span(example.type_ids) : std::span<const std::int32_t>()});
   }
   ASSIGN_OR_RETURN(PackedBatch packed, Pack(sequences, limits, lead));
   return ExampleBatch{examples, rows, std::move(packed)};
@@ -23,9 +33,8 @@ Result<ExampleBatch> PackRows(std::span<const Example> examples, std::span<const
 
 std::vector<std::int64_t> OwnersOf(std::span<const Example> examples, std::span<const std::uint32_t> rows) {
   std::vector<std::int64_t> owners;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const std::size_t sequences = std::max<std::size_t>(1, examples[rows[i]].documents.size());
-    owners.insert(owners.end(), sequences, static_cast<std::int64_t>(i));
+  for (const ExampleSequence& sequence : SequencesOf(examples, rows)) {
+    owners.push_back(static_cast<std::int64_t>(sequence.owner));
   }
   return owners;
 }

@@ -1,6 +1,7 @@
 // ExampleBatch: some of the examples, packed for the base.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -18,11 +19,21 @@ struct ExampleBatch {
   PackedBatch packed;
 };
 
-/// An example is a sequence, or one for each of its documents. Errors: Pack's.
+/// What passes through the base as one sequence: `length` tokens from `first` on of an example, that of the batch's
+/// `owner`-th row.
+struct ExampleSequence {
+  std::size_t owner = 0;
+  std::size_t first = 0;
+  std::size_t length = 0;
+};
+/// An example is a sequence, or one for each of its documents.
+std::vector<ExampleSequence> SequencesOf(std::span<const Example> examples, std::span<const std::uint32_t> rows);
+
+/// The batch of these sequences. Errors: Pack's.
 Result<ExampleBatch> PackRows(std::span<const Example> examples, std::span<const std::uint32_t> rows,
                               const SequenceLimits& limits, const Lead& lead);
 
-/// For each sequence of PackRows the place in `rows` of its example.
+/// For each sequence its owner.
 std::vector<std::int64_t> OwnersOf(std::span<const Example> examples, std::span<const std::uint32_t> rows);
 
 /// In tokens.

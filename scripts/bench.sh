@@ -97,13 +97,13 @@ sums() {
   watched "$BUILD/tests/bench/masks_bench" "--benchmark_out=$OUT/masks.json"
 }
 
-# summary: what this run measured, as one file; of each part the results as they are.
+# summary PATTERN...: what this run measured, as one file; of each part the results as they are.
 summary() {
-  "$VENV/bin/python" - "$OUT" "$(git -C "$ROOT" rev-parse --short HEAD 2>/dev/null || true)" <<'END'
+  "$VENV/bin/python" - "$OUT" "$(git -C "$ROOT" rev-parse --short HEAD 2>/dev/null || true)" "$@" <<'END'
 import json, pathlib, sys
 folder, commit = pathlib.Path(sys.argv[1]), sys.argv[2]
-parts = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
-parts.pop("summary", None)
+parts = {path.stem: json.loads(path.read_text(encoding="utf-8"))
+         for pattern in sys.argv[3:] for path in sorted(folder.glob(pattern))}
 (folder / "summary.json").write_text(json.dumps({"commit": commit, **parts}, indent=1) + "\n", encoding="utf-8")
 END
   say "summary: build/bench/summary.json"
@@ -118,8 +118,15 @@ if wanted training && ! $QUICK; then needed=(--adapters); fi
 "$ROOT/scripts/setup.sh" "${needed[@]}"
 "$ROOT/scripts/build.sh" fedpeft-server round_bench integer_sum_bench masks_bench training_bench
 mkdir -p "$OUT"
-rm -f "$OUT"/*.json
+declare -A results=([training]="training.json" [rounds]="rounds-*.json" [sums]="integer_sum.json masks.json")
+measured=()
 for part in training rounds sums; do
-  if wanted "$part"; then "$part"; fi
+  if wanted "$part"; then
+    # shellcheck disable=SC2086  # names and patterns
+    (cd "$OUT" && rm -f ${results[$part]})
+    "$part"
+    # shellcheck disable=SC2206
+    measured+=(${results[$part]})
+  fi
 done
-summary
+summary "${measured[@]}"

@@ -3,22 +3,16 @@
 #include <cmath>
 #include <numeric>
 
-#include "peft/core/hash.h"
+#include "peft/core/fingerprint.h"
 
 namespace fedpeft {
 
 RandomStream::RandomStream(std::uint64_t seed, std::string_view purpose, std::initializer_list<std::uint64_t> path) {
-  Sha256 hash;
-  std::array<std::uint8_t, 8> word{};
-  const auto add = [&](std::uint64_t value) {
-    StoreLe(value, word.data());
-    hash.Update(word);
-  };
-  add(seed);
-  add(purpose.size());
-  hash.Update(AsBytes(purpose));
-  for (std::uint64_t part : path) add(part);
-  const Digest digest = hash.Finish();
+  Fingerprint names;
+  names.Number(seed);
+  names.Text(purpose);
+  for (const std::uint64_t part : path) names.Number(part);
+  const Digest digest = names.Finish();
   key_ = {LoadLe<std::uint32_t>(digest, 0), LoadLe<std::uint32_t>(digest, 4)};
   counter_ = {0, 0, LoadLe<std::uint32_t>(digest, 8), LoadLe<std::uint32_t>(digest, 12)};
 }

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "peft/core/fingerprint.h"
 #include "peft/core/status.h"
-#include "peft/text/fingerprint.h"
 #include "peft/text/normalizer.h"
 #include "peft/text/vocabulary.h"
 

@@ -5,8 +5,8 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "peft/core/fingerprint.h"
 #include "peft/core/status.h"
-#include "peft/text/fingerprint.h"
 
 namespace fedpeft::text {
 

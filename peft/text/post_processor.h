@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "peft/core/fingerprint.h"
 #include "peft/core/status.h"
-#include "peft/text/fingerprint.h"
 
 namespace fedpeft::text {
 

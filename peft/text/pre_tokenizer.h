@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "peft/core/fingerprint.h"
 #include "peft/core/status.h"
-#include "peft/text/fingerprint.h"
 #include "peft/text/regex.h"
 
 namespace fedpeft::text {

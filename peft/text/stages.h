@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "peft/text/fingerprint.h"
+#include "peft/core/fingerprint.h"
 #include "peft/text/json_object.h"
 
 namespace fedpeft::text {

@@ -100,7 +100,7 @@ void Tokenizer::Parts::Seal() {
   for (const text::AddedToken& token : added.tokens()) largest = std::max(largest, token.id);
   vocab_size = static_cast<std::size_t>(largest) + 1;
 
-  text::Fingerprint fingerprint;
+  Fingerprint fingerprint;
   fingerprint.Text("fedpeft tokenizer 1");
   fingerprint.Number(normalizer != nullptr);
   if (normalizer) normalizer->AddTo(fingerprint);

@@ -149,7 +149,7 @@ def report(cells, args):
     for data in args.data:
         chosen = cells_of(data, args)
         columns = list(dict.fromkeys((cell.mechanism, cell.epsilon) for cell in chosen))
-        print(f"\n{data.title}, seeds {', '.join(map(str, args.seeds))}: test accuracy in %\n")
+        print(f"\n{data.title}: test accuracy in %, of several seeds the mean ± half the range\n")
         print(f"| method | values | {' | '.join(f'{mechanism}, ε = {epsilon:g}' for mechanism, epsilon in columns)} |")
         print(f"| --- | ---: | {' | '.join('---:' for _ in columns)} |")
         table = {method: {column: [] for column in columns} for method in args.methods}

@@ -233,7 +233,11 @@ TEST_F(ActivationsTest, StopsBeforeABatch) {
   UseViews({{.layers = {1}}});
   const std::atomic<bool> stop = true;
   const auto trainer = MakeTrainer(kPlenty);
-  EXPECT_EQ(trainer->Evaluate(Shaken(layout_), examples_, &stop).status().message(), "activations: was stopped");
+  ParamVector params = Shaken(layout_);
+  EXPECT_EQ(trainer->Evaluate(params, examples_, &stop).status().message(), "activations: was stopped");
+  const auto trained =
+      trainer->TrainRound(params, examples_, {.learning_rate = 0.01, .round = 1, .client = "a"}, &stop);
+  EXPECT_EQ(trained.status().message(), "activations: was stopped");
 }
 
 /// The head is trained first, and virtual tokens stay: they are in front of every sequence, in all layers.

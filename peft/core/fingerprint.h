@@ -1,5 +1,5 @@
-// What a tokenizer's hash is computed over: a stream of tagged, length-prefixed values, so that two different sequences
-// of calls never give the same bytes.
+// SHA-256 over a stream of numbers and length-prefixed texts, so that two different sequences of calls of one pattern
+// never give the same bytes.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 #include "peft/core/hash.h"
 
-namespace fedpeft::text {
+namespace fedpeft {
 
 class Fingerprint {
  public:
@@ -26,4 +26,4 @@ class Fingerprint {
   Sha256 hash_;
 };
 
-}  // namespace fedpeft::text
+}  // namespace fedpeft
