@@ -16,7 +16,10 @@ void UseThreads(int threads);
 /// The base's weights in that number format.
 Result<std::shared_ptr<const BaseModel>> LoadBaseAs(const BaseInfo& base, BaseDtype dtype);
 
-/// The base in the run's number format.
+/// The run's number format; where it leaves that open, what is fastest with the threads that there are, measured now.
+BaseDtype DtypeOf(const RunSpec& run);
+
+/// The base in the run's number format (DtypeOf).
 Result<std::shared_ptr<const BaseModel>> LoadRunBase(const BaseInfo& base, const RunSpec& run);
 
 }  // namespace fedpeft::client

@@ -57,7 +57,9 @@ Result<MemoryForecast> ForecastMemory(const BaseInfo& base, const RunSpec& run) 
   ASSIGN_OR_RETURN(const std::vector<Site> adapted, AdaptedLinears(run.plan));
   ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
   const bool language = run.problem.type == ProblemType::kLanguageModelling;
-  const std::uint64_t number_bytes = run.train.base_dtype == TrainSpec::BaseDtype::kBfloat16 ? 2 : 4;
+  using BaseDtype = TrainSpec::BaseDtype;
+  const BaseDtype dtype = run.train.base_dtype;
+  const std::uint64_t number_bytes = dtype == BaseDtype::kBfloat16 ? 2 : 4;
 
   std::int64_t kept = 0;
   // Of the last layer a classifier needs one token's output.
@@ -70,6 +72,9 @@ Result<MemoryForecast> ForecastMemory(const BaseInfo& base, const RunSpec& run) 
   forecast.weights = number_bytes * static_cast<std::uint64_t>(base.parameters);
   // Weights of another format in the folder are read first; of the same one, the file itself is in memory.
   if (forecast.weights != base.stored_bytes) forecast.weights += base.stored_bytes;
+  if (dtype == BaseDtype::kInt8 || dtype == BaseDtype::kAuto) {  // which may become int8: what takes most
+    for (const Site& site : sites.linears) forecast.weights += static_cast<std::uint64_t>(site.in * site.out);
+  }
   ASSIGN_OR_RETURN(const RunViews views, RunViews::Make(run.plan, run.schedule, layout));
   forecast.trained = CopiesOfTrained(run, views) * sizeof(float) * static_cast<std::uint64_t>(layout->size());
   forecast.activations = static_cast<std::uint64_t>(kHeldForEachKept * static_cast<double>(kept * tokens) *

@@ -145,7 +145,7 @@ std::vector<Metric> MetricsFor(const v1::Problem& problem) {
 namespace {
 
 static_assert(static_cast<int>(TrainSpec::Optimizer::kSgd) + 1 == v1::Train::SGD);
-static_assert(static_cast<int>(TrainSpec::BaseDtype::kBfloat16) + 1 == v1::Train::BFLOAT16);
+static_assert(static_cast<int>(TrainSpec::BaseDtype::kAuto) + 1 == v1::Train::AUTO);
 static_assert(static_cast<int>(TrainSpec::Schedule::kCosine) + 1 == v1::LearningRateSchedule::COSINE);
 static_assert(static_cast<int>(ReducerSpec::Weights::kUniform) + 1 == v1::Reducer::UNIFORM);
 static_assert(static_cast<int>(ServerOptimizerSpec::Kind::kFedYogi) + 1 == v1::ServerOptimizer::FEDYOGI);

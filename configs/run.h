@@ -40,7 +40,8 @@ struct ProblemSpec {
 
 struct TrainSpec {
   enum class Optimizer { kAdamW, kSgd } optimizer = Optimizer::kAdamW;
-  enum class BaseDtype { kFloat32, kBfloat16 } base_dtype = BaseDtype::kFloat32;
+  /// kAuto: what is fastest on the client's processor.
+  enum class BaseDtype { kFloat32, kBfloat16, kInt8, kAuto } base_dtype = BaseDtype::kFloat32;
   enum class Schedule { kConstant, kLinear, kCosine } schedule = Schedule::kConstant;
   double learning_rate = 0;
   double weight_decay = 0;

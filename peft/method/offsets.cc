@@ -57,8 +57,10 @@ Tensor OffsetHook::Linear(std::size_t site, const Tensor& x, const FrozenLinear&
     const Tensor y = base(x);
     return base.bias.defined() ? Sum(y, offset.bias.OfRows(y)) : y;
   }
-  return FrozenLinear{Sum(base.weight, offset.weight.value()),
-                      base.bias.defined() ? Sum(base.bias, offset.bias.value()) : Tensor()}(x);
+  FrozenLinear sum = base;
+  if (offset.weight.defined()) sum = {Sum(base.weight, offset.weight.value()), base.bias};
+  if (base.bias.defined()) sum.bias = Sum(base.bias, offset.bias.value());
+  return sum(x);
 }
 
 }  // namespace fedpeft

@@ -7,7 +7,7 @@
 namespace fedpeft {
 
 torch::Tensor FrozenLinear::operator()(const torch::Tensor& x) const {
-  return torch::linear(x, weight, bias);
+  return int8.defined() ? Int8Linear(x, int8, bias) : torch::linear(x, weight, bias);
 }
 
 torch::Tensor FrozenNorm::operator()(const torch::Tensor& x) const {

@@ -5,6 +5,7 @@
 #include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 
+#include "peft/model/int8_linear.h"
 #include "peft/plan/base_config.h"
 
 namespace fedpeft {
@@ -13,6 +14,8 @@ namespace fedpeft {
 struct FrozenLinear {
   at::Tensor weight;
   at::Tensor bias;
+  /// Undefined: products are of the weight's own type.
+  Int8Weight int8 = {};
 
   at::Tensor operator()(const at::Tensor& x) const;
 };

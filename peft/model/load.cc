@@ -28,16 +28,16 @@ constexpr std::array<Family, 8> kFamilies = {{{"bert", MakeBert},
                                               {"qwen2", MakeLlama},
                                               {"qwen3", MakeLlama}}};
 
-torch::ScalarType ScalarTypeOf(BaseDtype dtype) {
-  return dtype == BaseDtype::kFloat32 ? torch::kFloat32 : torch::kBFloat16;
-}
-
 Result<std::shared_ptr<const BaseModel>> Load(const std::string& path, BaseDtype dtype) {
+  if (dtype == BaseDtype::kInt8 && !Int8IsExact()) {
+    return FailedPrecondition(
+        "train.base_dtype: this processor's products of int8 are not exact (want float32 or bfloat16)");
+  }
   ASSIGN_OR_RETURN(ModelFolder opened, ModelFolder::Open(path));
   const auto folder = std::make_shared<const ModelFolder>(std::move(opened));
   const Result<BaseConfig> config = ReadBaseConfig(folder->config_json());
   if (!config.ok()) return config.status().Annotate(path);
-  WeightReader weights(folder, config->shape, ScalarTypeOf(dtype));
+  WeightReader weights(folder, config->shape, dtype);
   for (const Family& family : kFamilies) {
     if (family.model_type == config->shape.model_type) return family.make(*config, weights);
   }
@@ -45,6 +45,18 @@ Result<std::shared_ptr<const BaseModel>> Load(const std::string& path, BaseDtype
 }
 
 }  // namespace
+
+const char* NameOf(BaseDtype dtype) {
+  switch (dtype) {
+    case BaseDtype::kFloat32:
+      return "float32";
+    case BaseDtype::kBfloat16:
+      return "bfloat16";
+    case BaseDtype::kInt8:
+      return "int8";
+  }
+  FEDPEFT_CHECK(false);
+}
 
 Result<std::shared_ptr<const BaseModel>> LoadBaseModel(const std::string& folder, BaseDtype dtype) {
   const torch::NoGradGuard no_grad;

@@ -23,8 +23,11 @@ bool IsFloat(Dtype dtype) {
 
 }  // namespace
 
-WeightReader::WeightReader(std::shared_ptr<const ModelFolder> folder, const BaseShape& shape, torch::ScalarType dtype)
-    : folder_(std::move(folder)), sites_(SitesOf(shape)), dtype_(dtype) {
+WeightReader::WeightReader(std::shared_ptr<const ModelFolder> folder, const BaseShape& shape, BaseDtype dtype)
+    : folder_(std::move(folder)),
+      sites_(SitesOf(shape)),
+      dtype_(dtype == BaseDtype::kBfloat16 ? torch::kBFloat16 : torch::kFloat32),
+      int8_linears_(dtype == BaseDtype::kInt8) {
   for (std::size_t i = 0; i < sites_.linears.size(); ++i) linear_of_path_[sites_.linears[i].path] = i;
   for (std::size_t i = 0; i < sites_.norms.size(); ++i) norm_of_path_[sites_.norms[i].path] = i;
 }
@@ -59,6 +62,7 @@ Result<SiteLinear> WeightReader::Linear(const std::string& path) {
   const Shape shape = site.transposed ? Shape{site.in, site.out} : Shape{site.out, site.in};
   ASSIGN_OR_RETURN(result.linear.weight, Take(path + ".weight", shape));
   if (site.transposed) result.linear.weight = result.linear.weight.t();
+  if (int8_linears_) result.linear.int8 = ToInt8(result.linear.weight);
   if (site.bias) {
     ASSIGN_OR_RETURN(result.linear.bias, Take(path + ".bias", {site.out}));
   }

@@ -13,6 +13,7 @@
 #include "peft/io/model_folder.h"
 #include "peft/model/base_model.h"
 #include "peft/model/layers.h"
+#include "peft/model/load.h"
 #include "peft/plan/sites.h"
 
 namespace fedpeft {
@@ -40,7 +41,7 @@ struct SiteNorm {
 class WeightReader {
  public:
   /// Tensors that are used in place keep the folder alive. Pre: `shape` is that of the folder's config.json, checked.
-  WeightReader(std::shared_ptr<const ModelFolder> folder, const BaseShape& shape, at::ScalarType dtype);
+  WeightReader(std::shared_ptr<const ModelFolder> folder, const BaseShape& shape, BaseDtype dtype);
 
   /// By canonical name (ModelFolder). A float32 tensor asked for as float32 borrows the file's memory.
   /// Errors: kInvalidArgument for a missing tensor or another shape, kUnimplemented for numbers that are not floats.
@@ -61,6 +62,7 @@ class WeightReader {
   std::map<std::string, std::size_t> linear_of_path_;
   std::map<std::string, std::size_t> norm_of_path_;
   at::ScalarType dtype_;
+  bool int8_linears_;
   std::set<std::string> taken_;
 };
 

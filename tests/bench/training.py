@@ -179,7 +179,7 @@ class Bench:
         language = row.texts == "language"
         base = small_llama(ROOT / "build/bench/llama") if language else self.args.base
         return {"base": str(base), "method": row.method, "labels": labels, "language": language,
-                "private": row.private, "threads": self.args.threads, "rate": 1e-3,
+                "private": row.private, "threads": self.args.threads, "dtype": self.args.dtype, "rate": 1e-3,
                 "autocast": bool(peer and peer.autocast),
                 "batches": batches_of(rows, row.batch, bool(peer and peer.grouped))}
 
@@ -282,6 +282,7 @@ def main():
     parser.add_argument("--rows", nargs="+", choices=names, default=names)
     parser.add_argument("--turns", type=int, default=40)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "int8"), default="float32", help="ours, of the base")
     parser.add_argument("--quick", action="store_true", help="8 turns a row")
     parser.add_argument("--cpu-time", action="store_true", help="seconds of processor time, on a machine that is busy")
     parser.add_argument("--tolerance", type=float, default=0.1, help="of mean losses (default 0.1)")

@@ -1,6 +1,7 @@
 // training_bench JOB: what training takes, a step at a time, as training.py asks for it. JOB is a JSON file:
-// {"base": folder, "method": "lora", "labels": 77, "language": false, "private": false, "threads": 2, "rate": 0.001,
-// "batches": [[{"ids": […], "label": 3}, …], …]}. Each line of standard input is a command, answered by a line of JSON:
+// {"base": folder, "method": "lora", "labels": 77, "language": false, "private": false, "threads": 2, "dtype": "int8",
+// "rate": 0.001, "batches": [[{"ids": […], "label": 3}, …], …]}. Each line of standard input is a command, answered by
+// a line of JSON:
 //   step I      one optimiser step on batch I: {"seconds": of the clock, "cpu": of processor time, "loss": …}
 //   evaluate I  the same of an evaluation
 //   roof I      the matrix products of such a step alone
@@ -48,6 +49,13 @@ Result<MethodConfig> MethodOf(const std::string& name) {
   return found->second;
 }
 
+BaseDtype DtypeOf(const std::string& name) {
+  for (const BaseDtype dtype : {BaseDtype::kBfloat16, BaseDtype::kInt8}) {
+    if (name == NameOf(dtype)) return dtype;
+  }
+  return BaseDtype::kFloat32;
+}
+
 Example ExampleOf(const json& row, bool language) {
   Example example{row.at("ids").get<std::vector<std::int32_t>>(), {}, row.value("label", 0)};
   if (language) example.documents = {{static_cast<std::uint32_t>(example.ids.size()), 0}};
@@ -64,7 +72,8 @@ class Bench {
       bench.batches_.emplace_back();
       for (const json& row : rows) bench.batches_.back().push_back(ExampleOf(row, bench.language_));
     }
-    ASSIGN_OR_RETURN(const std::shared_ptr<const BaseModel> base, LoadBaseModel(folder, BaseDtype::kFloat32));
+    ASSIGN_OR_RETURN(const std::shared_ptr<const BaseModel> base,
+                     LoadBaseModel(folder, DtypeOf(job.value("dtype", "float32"))));
     ASSIGN_OR_RETURN(const std::string config, ReadFile(JoinPath(folder, "config.json"), kMaxBytes));
     ASSIGN_OR_RETURN(const BaseConfig base_config, ReadBaseConfig(config));
     RunSpec run;

@@ -51,6 +51,17 @@ TEST_F(MemoryTest, AnotherFormatThanTheFilesTakesBoth) {
   EXPECT_NEAR(static_cast<double>(half.activations), 0.5 * static_cast<double>(full.activations), 1);
 }
 
+TEST_F(MemoryTest, Int8HasItsBytesBesideTheFloats) {
+  const MemoryForecast full = Forecast();
+  std::uint64_t bytes = 0;
+  for (const Site& site : SitesOf(run_.plan.base).linears) bytes += static_cast<std::uint64_t>(site.in * site.out);
+  for (const auto dtype : {TrainSpec::BaseDtype::kInt8, TrainSpec::BaseDtype::kAuto}) {
+    run_.train.base_dtype = dtype;
+    EXPECT_EQ(Forecast().weights, full.weights + bytes);
+    EXPECT_EQ(Forecast().activations, full.activations);
+  }
+}
+
 TEST_F(MemoryTest, WhatCannotBePlannedHasNoForecast) {
   std::get<LoraConfig>(run_.plan.method).target_modules = {"quarry"};
   EXPECT_EQ(ForecastMemory(*base_, run_).status().code(), Code::kInvalidArgument);

@@ -67,6 +67,14 @@ TEST(EncoderTest, Bfloat16IsNearFloat32) {
   EXPECT_LT((exact - narrow.to(torch::kFloat32)).abs().mean().item<float>(), 0.03);
 }
 
+TEST(EncoderTest, Int8IsNearFloat32) {
+  const torch::Tensor exact = Pool(*LoadTiny(), MixedTexts());
+  const torch::Tensor bytes = Pool(*LoadTiny(BaseDtype::kInt8), MixedTexts());
+  EXPECT_EQ(bytes.scalar_type(), torch::kFloat32);
+  EXPECT_FALSE(torch::equal(exact, bytes));
+  EXPECT_LT((exact - bytes).abs().mean().item<float>(), 0.015);
+}
+
 TEST(EncoderTest, DropoutDrawsFromTheGivenGenerator) {
   const auto base = LoadTiny();
   const auto run = [&](std::uint64_t seed) {
