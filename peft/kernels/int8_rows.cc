@@ -41,16 +41,24 @@ template <typename Value>
   return QuantiseValues([=](std::int64_t i) { return x[i] * by[i]; }, n, q);
 }
 
-[[gnu::always_inline]] inline void Widen(const std::int32_t* __restrict sums, float worth,
-                                         const float* __restrict scales, const float* __restrict bias, std::int64_t n,
-                                         float* __restrict y) {
-  if (scales == nullptr) {
-    for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(sums[i]) * worth;
-  } else {
-    for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(sums[i]) * (worth * scales[i]);
+template <bool kScales, bool kBias>
+[[gnu::always_inline]] inline void WidenWith(const std::int32_t* __restrict sums, float worth,
+                                             const float* __restrict scales, const float* __restrict bias,
+                                             std::int64_t n, float* __restrict y) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float product = static_cast<float>(sums[i]) * (kScales ? worth * scales[i] : worth);
+    y[i] = kBias ? product + bias[i] : product;
   }
-  if (bias == nullptr) return;
-  for (std::int64_t i = 0; i < n; ++i) y[i] += bias[i];
+}
+
+[[gnu::always_inline]] inline void Widen(const std::int32_t* sums, float worth, const float* scales, const float* bias,
+                                         std::int64_t n, float* y) {
+  if (scales == nullptr) {
+    if (bias == nullptr) return WidenWith<false, false>(sums, worth, scales, bias, n, y);
+    return WidenWith<false, true>(sums, worth, scales, bias, n, y);
+  }
+  if (bias == nullptr) return WidenWith<true, false>(sums, worth, scales, bias, n, y);
+  return WidenWith<true, true>(sums, worth, scales, bias, n, y);
 }
 
 #define FEDPEFT_INT8_ROWS(set, attributes)                                                                  \

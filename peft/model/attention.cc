@@ -1,8 +1,11 @@
 #include "peft/model/attention.h"
 
+#include <ATen/Parallel.h>
 #include <torch/torch.h>
 
-#include <limits>
+#include <optional>
+#include <utility>
+#include <vector>
 
 namespace fedpeft {
 
@@ -12,186 +15,158 @@ using torch::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 
-/// Rows [n, C] → places [B·T, C]. Padding copies row 0 and receives no gradient: it is masked as a key, and dropped as
-/// a query. A gather both ways, where index_select's own backward would add up row by row.
-struct PadRows : torch::autograd::Function<PadRows> {
-  static Tensor forward(AutogradContext* context, const Tensor& rows, const Tensor& row_of_place,
-                        const Tensor& place_of_row) {
-    context->save_for_backward({place_of_row});
-    return rows.index_select(0, row_of_place);
+/// Float32 rows whose numbers are neighbours; the rows themselves may be parts of longer ones.
+Tensor InRows(const Tensor& values) {
+  const Tensor floats = values.to(torch::kFloat32);
+  return floats.stride(-1) == 1 ? floats : floats.contiguous();
+}
+
+RowsOf<const float> Reading(const Tensor& rows) {
+  return rows.defined() ? RowsOf<const float>{rows.const_data_ptr<float>(), rows.stride(-2)} : RowsOf<const float>{};
+}
+
+RowsOf<float> Writing(const Tensor& rows) {
+  return rows.defined() ? RowsOf<float>{rows.mutable_data_ptr<float>(), rows.stride(-2)} : RowsOf<float>{};
+}
+
+/// What attention is about besides numbers.
+struct Layout : torch::CustomClassHolder {
+  AttentionSpec spec;
+  std::vector<AttentionSequence> sequences;
+  float dropout = 0;
+  std::uint32_t seed = 0;
+};
+
+/// Everything but results. The tensors have to outlive it.
+AttentionCall CallOf(const Layout& layout, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& prefix_k,
+                     const Tensor& prefix_v) {
+  AttentionCall call;
+  call.spec = layout.spec;
+  call.width = q.size(1) / layout.spec.heads;
+  call.sequences = layout.sequences;
+  call.q = Reading(q);
+  call.k = Reading(k);
+  call.v = Reading(v);
+  call.prefix_k = Reading(prefix_k);
+  call.prefix_v = Reading(prefix_v);
+  if (prefix_k.defined()) {
+    call.prefix = prefix_k.size(-2);
+    call.prefix_step = prefix_k.dim() == 3 ? call.prefix : 0;
   }
-  static tensor_list backward(AutogradContext* context, tensor_list grads) {
-    return {grads[0].index_select(0, context->get_saved_variables()[0]), Tensor(), Tensor()};
+  call.dropout = layout.dropout;
+  call.seed = layout.seed;
+  return call;
+}
+
+void RunTasks(const AttentionCall& call, void (*run)(const AttentionCall&, std::int64_t)) {
+  // Of each sequence, which may be long or short, every thread gets some heads.
+  const std::int64_t shares = at::get_num_threads();
+  at::parallel_for(0, shares, /*grain_size=*/1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t share = begin; share < end; ++share) {
+      for (std::int64_t t = share; t < call.tasks(); t += shares) run(call, t);
+    }
+  });
+}
+
+const AttentionKernel& Kernel() {
+  return AttentionKernelsOfProcessor().front();
+}
+
+class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
+ public:
+  static Tensor forward(AutogradContext* context, const Tensor& q, const Tensor& k, const Tensor& v,
+                        const std::optional<Tensor>& prefix_k, const std::optional<Tensor>& prefix_v,
+                        const c10::intrusive_ptr<Layout>& layout) {
+    const Tensor out = torch::empty(q.sizes()), log_sums = torch::empty({q.size(0), layout->spec.heads});
+    const Tensor before_k = prefix_k.value_or(Tensor()), before_v = prefix_v.value_or(Tensor());
+    AttentionCall call = CallOf(*layout, q, k, v, before_k, before_v);
+    call.out = Writing(out);
+    call.log_sums = Writing(log_sums);
+    RunTasks(call, Kernel().forward);
+    context->save_for_backward({q, k, v, before_k, before_v, out, log_sums});
+    context->saved_data["layout"] = c10::IValue::make_capsule(layout);
+    return out;
+  }
+
+  static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
+    const tensor_list saved = context->get_saved_variables();
+    const Tensor &q = saved[0], &k = saved[1], &v = saved[2], &prefix_k = saved[3], &prefix_v = saved[4];
+    const auto layout = c10::static_intrusive_pointer_cast<Layout>(context->saved_data["layout"].toCapsule());
+    AttentionCall call = CallOf(*layout, q, k, v, prefix_k, prefix_v);
+    const Tensor d_out = InRows(gradients[0]);
+    tensor_list results(6);
+    for (const std::size_t i : {0, 1, 2}) results[i] = torch::empty(saved[i].sizes());
+    for (const std::size_t i : {3, 4}) {
+      if (!saved[i].defined()) continue;
+      results[i] = torch::empty({std::ssize(layout->sequences), call.prefix, k.size(1)});
+    }
+    call.out = Writing(saved[5]);
+    call.log_sums = Writing(saved[6]);
+    call.d_out = Reading(d_out);
+    call.d_q = Writing(results[0]);
+    call.d_k = Writing(results[1]);
+    call.d_v = Writing(results[2]);
+    call.d_prefix_k = Writing(results[3]);
+    call.d_prefix_v = Writing(results[4]);
+    RunTasks(call, Kernel().backward);
+    for (const std::size_t i : {3, 4}) {
+      if (saved[i].defined() && saved[i].dim() == 2) results[i] = results[i].sum(0);
+    }
+    return results;
   }
 };
 
-/// Places [B·T, C] → rows [n, C].
-struct DropPadding : torch::autograd::Function<DropPadding> {
-  static Tensor forward(AutogradContext* context, const Tensor& places, const Tensor& place_of_row) {
-    context->save_for_backward({place_of_row});
-    context->saved_data["places"] = places.size(0);
-    return places.index_select(0, place_of_row);
+/// Shapes: q [Nq, H·D], k, v [N, Hkv·D]; the result as q, of its type.
+Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, const KeyValues& prefix, const AttentionSpec& spec,
+              std::vector<AttentionSequence> sequences, const ForwardMode& mode) {
+  auto layout = c10::make_intrusive<Layout>();
+  layout->spec = spec;
+  layout->sequences = std::move(sequences);
+  if (mode.base_dropout > 0) {
+    layout->dropout = static_cast<float>(mode.base_dropout);
+    const Tensor drawn = torch::empty({}, torch::kInt64).random_(std::int64_t{1} << 32, mode.generator);
+    layout->seed = static_cast<std::uint32_t>(drawn.item<std::int64_t>());
   }
-  static tensor_list backward(AutogradContext* context, tensor_list grads) {
-    const Tensor grad = torch::zeros({context->saved_data["places"].toInt(), grads[0].size(1)}, grads[0].options());
-    return {grad.index_copy(0, context->get_saved_variables()[0], grads[0]), Tensor()};
+  std::optional<Tensor> prefix_k, prefix_v;
+  if (prefix.keys.defined()) {
+    prefix_k = InRows(prefix.keys).contiguous();
+    prefix_v = InRows(prefix.values).contiguous();
   }
-};
-
-/// [rows, heads·D] of a group → [B, heads, T, D].
-Tensor Heads(const Tensor& rows, const AttentionGroup& group, std::int64_t heads) {
-  const Tensor padded = group.mask.defined() ? PadRows::apply(rows, group.row_of_place, group.place_of_row) : rows;
-  return padded.view({group.sequences, group.length, heads, -1}).transpose(1, 2);
-}
-
-/// The part of a prefix that stands before a group's sequences, of which `first` is the first.
-Tensor OfGroup(const Tensor& prefix, std::int64_t first, const AttentionGroup& group) {
-  return prefix.defined() && prefix.dim() == 3 ? prefix.narrow(0, first, group.sequences) : prefix;
-}
-
-/// Keys or values of a group after those of the prefix, one head for each head of queries: [B, H, P + T, D].
-Tensor SharedHeads(const Tensor& prefix, const Tensor& rows, const AttentionGroup& group, const AttentionSpec& spec) {
-  Tensor heads = Heads(rows, group, spec.kv_heads);
-  if (prefix.defined()) {
-    const std::int64_t different = prefix.dim() == 3 ? prefix.size(0) : 1;
-    const Tensor before = prefix.view({different, prefix.size(-2), spec.kv_heads, -1}).transpose(1, 2);
-    heads = torch::cat({before.to(heads.scalar_type()).expand({group.sequences, -1, -1, -1}), heads}, /*dim=*/2);
-  }
-  return spec.kv_heads == spec.heads ? heads : heads.repeat_interleave(spec.heads / spec.kv_heads, /*dim=*/1);
-}
-
-/// [n, T] 0 where the n last of T tokens may see key s, else −∞: t − window < s ≤ t.
-Tensor CausalMask(std::int64_t n, std::int64_t length, std::int64_t window, torch::ScalarType dtype) {
-  const std::int64_t before = length - n;
-  Tensor seen = torch::ones({n, length}, torch::kBool).tril(before);
-  if (window > 0) seen = seen.triu(before + 1 - window);
-  return torch::zeros({n, length}, dtype).masked_fill(seen.logical_not(), -std::numeric_limits<double>::infinity());
-}
-
-/// The group's mask of padding, nothing being masked of `before` keys in front: [B, 1, 1, before + T], or undefined.
-Tensor PaddingMask(const AttentionGroup& group, std::int64_t before, torch::ScalarType dtype) {
-  if (!group.mask.defined()) return {};
-  return torch::constant_pad_nd(group.mask.to(dtype), {before, 0});
-}
-
-/// What to add to all scores of a group; undefined: nothing. Padding stands after the tokens, where no causal query of
-/// a token looks. `plainly_causal` says that the fused kernel may do the masking itself.
-Tensor GroupMask(const AttentionGroup& group, std::int64_t before, const AttentionSpec& spec, torch::ScalarType dtype,
-                 bool plainly_causal) {
-  if (plainly_causal) return {};
-  if (spec.causal) return CausalMask(group.length, before + group.length, spec.window, dtype);
-  return PaddingMask(group, before, dtype);
-}
-
-/// The same for the queries of the last tokens, [B, 1, 1, before + T]: of the keys only the last `window` are seen.
-Tensor LastTokenMask(const AttentionGroup& group, std::int64_t before, const AttentionSpec& spec,
-                     torch::ScalarType dtype) {
-  const std::int64_t keys = before + group.length;
-  Tensor mask = PaddingMask(group, before, dtype);
-  if (spec.window == 0 || spec.window >= keys) return mask;
-  if (!mask.defined()) mask = torch::zeros({group.sequences, 1, 1, keys}, dtype);
-  const Tensor lengths = (mask == 0).sum(-1, /*keepdim=*/true);
-  const Tensor too_far = torch::arange(keys) < lengths - spec.window;
-  return mask.masked_fill(too_far, -std::numeric_limits<double>::infinity());
-}
-
-std::int64_t LengthOf(const KeyValues& prefix) {
-  return prefix.keys.defined() ? prefix.keys.size(-2) : 0;
-}
-
-/// Shapes: q [B, H, Tq, D], k, v [B, H, T, D]; result as q. LibTorch's fused kernel, except that its dropout would draw
-/// from the process-wide generator. `causal` goes without a mask.
-Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, bool causal, double scale,
-              const ForwardMode& mode) {
-  if (mode.base_dropout == 0) {
-    return at::scaled_dot_product_attention(q, k, v, mask.defined() ? std::optional<Tensor>(mask) : std::nullopt,
-                                            /*dropout_p=*/0, causal, scale);
-  }
-  Tensor scores = q.matmul(k.transpose(2, 3)) * scale;
-  if (mask.defined()) scores = scores + mask;
-  return Dropout(scores.softmax(-1), mode.base_dropout, mode.generator).matmul(v);
-}
-
-/// [B, H, T, D] → [B·T, H·D].
-Tensor Rows(const Tensor& heads) {
-  return heads.transpose(1, 2).reshape({heads.size(0) * heads.size(2), heads.size(1) * heads.size(3)});
-}
-
-/// The rows of each group. One split, whose backward is one concatenation.
-std::vector<Tensor> ByGroup(const Tensor& rows, const PackedBatch& batch) {
-  if (batch.groups.size() == 1) return {rows};
-  std::vector<std::int64_t> sizes;
-  for (const AttentionGroup& group : batch.groups) sizes.push_back(group.rows);
-  return rows.split_with_sizes(sizes);
-}
-
-Tensor Join(std::vector<Tensor> parts) {
-  return parts.size() == 1 ? std::move(parts[0]) : torch::cat(parts);
-}
-
-/// n queries of one sequence over T keys. `mask` undefined, or [n, T]. Shapes: q and the result [n, H·D]; k, v
-/// [T, Hkv·D].
-Tensor AttendTo(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, const AttentionSpec& spec) {
-  const std::int64_t n = q.size(0), length = k.size(0), shared = spec.heads / spec.kv_heads;
-  // The queries that share a head of keys stand below each other, so that keys are not copied: [1, Hkv, n·shared, D].
-  const Tensor queries = q.view({n, spec.kv_heads, shared, -1}).transpose(0, 1).flatten(1, 2).unsqueeze(0);
-  const auto heads = [&](const Tensor& rows) {
-    return rows.view({length, spec.kv_heads, -1}).transpose(0, 1).unsqueeze(0);
-  };
-  const Tensor all = mask.defined() ? mask.repeat_interleave(shared, /*dim=*/0) : mask;
-  const Tensor attended = Attend(queries, heads(k), heads(v), all, /*causal=*/false, spec.scale, {});
-  return attended.reshape({spec.kv_heads, n, shared, -1}).transpose(0, 1).reshape({n, q.size(1)});
+  return AttentionFunction::apply(InRows(q), InRows(k), InRows(v), prefix_k, prefix_v, layout).to(q.scalar_type());
 }
 
 }  // namespace
 
 Tensor PackedAttention(const Tensor& q, const Tensor& k, const Tensor& v, const KeyValues& prefix,
                        const PackedBatch& batch, const AttentionSpec& spec, const ForwardMode& mode) {
-  const std::int64_t before = LengthOf(prefix);
-  const std::vector<Tensor> qs = ByGroup(q, batch), ks = ByGroup(k, batch), vs = ByGroup(v, batch);
-  std::vector<Tensor> parts;
-  std::int64_t sequence = 0;
-  for (std::size_t i = 0; i < batch.groups.size(); ++i) {
-    const AttentionGroup& group = batch.groups[i];
-    const KeyValues own{OfGroup(prefix.keys, sequence, group), OfGroup(prefix.values, sequence, group)};
-    const bool fused =
-        spec.causal && before == 0 && (spec.window == 0 || spec.window >= group.length) && mode.base_dropout == 0;
-    const Tensor places = Rows(Attend(Heads(qs[i], group, spec.heads), SharedHeads(own.keys, ks[i], group, spec),
-                                      SharedHeads(own.values, vs[i], group, spec),
-                                      GroupMask(group, before, spec, q.scalar_type(), fused), fused, spec.scale, mode));
-    parts.push_back(group.mask.defined() ? DropPadding::apply(places, group.place_of_row) : places);
-    sequence += group.sequences;
+  std::vector<AttentionSequence> sequences;
+  std::int64_t row = 0;
+  for (const std::int64_t length : batch.lengths) {
+    sequences.push_back({row, length, row, length});
+    row += length;
   }
-  return Join(std::move(parts));
+  return Attend(q, k, v, prefix, spec, std::move(sequences), mode);
 }
 
 Tensor PooledAttention(const Tensor& q, const Tensor& k, const Tensor& v, const KeyValues& prefix,
                        const PackedBatch& batch, const AttentionSpec& spec, const ForwardMode& mode) {
-  const std::int64_t before = LengthOf(prefix);
-  const std::vector<Tensor> ks = ByGroup(k, batch), vs = ByGroup(v, batch);
-  std::vector<Tensor> parts;
-  std::int64_t sequence = 0;
-  for (std::size_t i = 0; i < batch.groups.size(); ++i) {
-    const AttentionGroup& group = batch.groups[i];
-    const KeyValues own{OfGroup(prefix.keys, sequence, group), OfGroup(prefix.values, sequence, group)};
-    const Tensor rows = q.narrow(0, sequence, group.sequences);
-    const Tensor query = rows.view({group.sequences, 1, spec.heads, -1}).transpose(1, 2);
-    parts.push_back(
-        Rows(Attend(query, SharedHeads(own.keys, ks[i], group, spec), SharedHeads(own.values, vs[i], group, spec),
-                    LastTokenMask(group, before, spec, q.scalar_type()), /*causal=*/false, spec.scale, mode)));
-    sequence += group.sequences;
+  std::vector<AttentionSequence> sequences;
+  std::int64_t row = 0;
+  for (const std::int64_t length : batch.lengths) {
+    sequences.push_back({std::ssize(sequences), 1, row, length});
+    row += length;
   }
-  return Join(std::move(parts));
+  return Attend(q, k, v, prefix, spec, std::move(sequences), mode);
 }
 
 Tensor ContinuedAttention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec) {
-  const std::int64_t n = q.size(0), length = k.size(0);
-  const bool sees_all = n == 1 && (spec.window == 0 || length <= spec.window);
-  return AttendTo(q, k, v, sees_all ? Tensor() : CausalMask(n, length, spec.window, q.scalar_type()), spec);
+  return Attend(q, k, v, {}, spec, {{0, q.size(0), 0, k.size(0)}}, {});
 }
 
 Tensor OpenAttention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec) {
-  return AttendTo(q, k, v, {}, spec);
+  AttentionSpec open = spec;
+  open.causal = false;
+  return Attend(q, k, v, {}, open, {{0, q.size(0), 0, k.size(0)}}, {});
 }
 
 }  // namespace fedpeft

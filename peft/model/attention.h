@@ -3,24 +3,11 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <optional>
-
+#include "peft/kernels/attention.h"
 #include "peft/model/layers.h"
 #include "peft/model/packed_batch.h"
 
 namespace fedpeft {
-
-/// H heads of queries over Hkv heads of keys and values, each of which serves H / Hkv neighbouring queries.
-struct AttentionSpec {
-  std::int64_t heads = 1;
-  std::int64_t kv_heads = 1;
-  /// A token sees itself and those before it, instead of all.
-  bool causal = false;
-  /// With `causal`: how many tokens it sees, itself included; 0: no limit.
-  std::int64_t window = 0;
-  /// What scores are multiplied by.
-  double scale = 1;
-};
 
 /// Keys and values of T tokens. Shapes: [T, Hkv·D] each; as a prefix also [S, T, Hkv·D], for each sequence of a batch,
 /// in packed order, its own; undefined: none.

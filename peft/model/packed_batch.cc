@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <numeric>
 #include <string>
+#include <utility>
 
 namespace fedpeft {
 
@@ -40,50 +40,6 @@ Status Check(const TokenSequence& sequence, const SequenceLimits& limits, const 
 
 torch::Tensor ToTensor(const Index& values) {
   return torch::tensor(at::ArrayRef<std::int64_t>(values), torch::kInt64);
-}
-
-/// A group may be padded by a quarter and four tokens: attention is a small part of the work at short lengths, and
-/// every group costs a fixed number of kernel calls.
-bool Fits(std::int64_t length, std::int64_t shortest) {
-  return length <= shortest + shortest / 4 + 4;
-}
-
-/// `lengths` ascend.
-AttentionGroup MakeGroup(std::int64_t begin, std::span<const std::int64_t> lengths) {
-  AttentionGroup group;
-  group.begin = begin;
-  group.rows = std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0});
-  group.sequences = static_cast<std::int64_t>(lengths.size());
-  group.length = lengths.back();
-  if (lengths.front() == lengths.back()) return group;
-  Index row_of_place(static_cast<std::size_t>(group.sequences * group.length), 0);
-  Index place_of_row;
-  std::vector<float> mask(row_of_place.size(), -std::numeric_limits<float>::infinity());
-  for (std::size_t b = 0; b < lengths.size(); ++b) {
-    for (std::int64_t t = 0; t < lengths[b]; ++t) {
-      const auto place = static_cast<std::int64_t>(b) * group.length + t;
-      row_of_place[static_cast<std::size_t>(place)] = static_cast<std::int64_t>(place_of_row.size());
-      mask[static_cast<std::size_t>(place)] = 0;
-      place_of_row.push_back(place);
-    }
-  }
-  group.row_of_place = ToTensor(row_of_place);
-  group.place_of_row = ToTensor(place_of_row);
-  group.mask = torch::tensor(at::ArrayRef<float>(mask)).view({group.sequences, 1, 1, group.length});
-  return group;
-}
-
-std::vector<AttentionGroup> MakeGroups(const Index& lengths) {
-  std::vector<AttentionGroup> groups;
-  std::int64_t row = 0;
-  for (std::size_t begin = 0; begin < lengths.size();) {
-    std::size_t end = begin + 1;
-    while (end < lengths.size() && Fits(lengths[end], lengths[begin])) ++end;
-    groups.push_back(MakeGroup(row, std::span(lengths).subspan(begin, end - begin)));
-    row += groups.back().rows;
-    begin = end;
-  }
-  return groups;
 }
 
 }  // namespace
@@ -122,7 +78,7 @@ Result<PackedBatch> Pack(std::span<const TokenSequence> sequences, const Sequenc
                      ToTensor(first_rows),
                      ToTensor(last_rows),
                      ToTensor(rank),
-                     MakeGroups(lengths)};
+                     std::move(lengths)};
 }
 
 Result<PackedBatch> PackNext(std::span<const std::int32_t> ids, std::int64_t before, const SequenceLimits& limits,

@@ -1,6 +1,5 @@
 // PackedBatch: token sequences of different lengths as one list of N rows without padding. Linears, norms and
-// activations run over the rows; only attention needs to know where a sequence begins, and gets groups of sequences of
-// near lengths.
+// activations run over the rows; only attention needs to know where a sequence begins.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -29,22 +28,6 @@ struct SequenceLimits {
   std::int64_t length = 0;
 };
 
-/// Sequences that attend side by side, padded to the longest of them: rows [begin, begin + rows) of the batch.
-struct AttentionGroup {
-  std::int64_t begin = 0;
-  std::int64_t rows = 0;
-  /// B and T of the padded form.
-  std::int64_t sequences = 0;
-  std::int64_t length = 0;
-  /// Undefined when all lengths are equal, as nothing is padded then.
-  /// [B·T] row within the group of each padded place; padding points to row 0 and is masked.
-  at::Tensor row_of_place;
-  /// [rows] padded place of each row.
-  at::Tensor place_of_row;
-  /// [B, 1, 1, T] 0, or −∞ for padding; float32.
-  at::Tensor mask;
-};
-
 /// Where a batch enters a base whose lower layers are known to have made something of it.
 struct Entry {
   std::size_t layer = 0;
@@ -65,7 +48,8 @@ struct PackedBatch {
   at::Tensor last_rows;
   /// int64 [B]: where the caller's i-th sequence is in packed order.
   at::Tensor rank;
-  std::vector<AttentionGroup> groups;
+  /// Rows of each sequence, in packed order.
+  std::vector<std::int64_t> lengths;
   /// None: at the bottom, with its ids.
   std::optional<Entry> entry = {};
 };

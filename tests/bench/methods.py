@@ -81,7 +81,7 @@ class Runner:
         parameters, sent = self._sizes(cell)
         work = self.cells.folder / f"{cell.name}.run"
         shutil.rmtree(work, ignore_errors=True)  # of a cell that was cut off
-        rounds = (self._train if cell.place == CENTRALISED else self._federate)(cell, work)
+        rounds = (self.train if cell.place == CENTRALISED else self._federate)(cell, work)
         shutil.rmtree(work)
         result = {
             "method": cell.method, "data": cell.data.name, "place": cell.place, "seed": cell.seed, "commit": commit(),
@@ -101,7 +101,7 @@ class Runner:
         sent = re.search(r"an update +(\d+) bytes", output)[1]
         return int(trained), int(sent) // 4
 
-    def _train(self, cell, work):
+    def train(self, cell, work):
         output = self.programs.run_client("train", cell.run, work, "--data", self.data / cell.data.train, "--eval-data",
                                           self.data / cell.data.test, "--threads", self.threads,
                                           *setting_options(cell.settings()))

@@ -27,18 +27,7 @@ TEST(PackedBatchTest, PacksByAscendingLengthAndRemembersWhoIsWhere) {
   EXPECT_THAT(Values(batch->positions), ElementsAre(0, 0, 1, 2));
   EXPECT_THAT(Values(batch->first_rows), ElementsAre(0, 1));
   EXPECT_THAT(Values(batch->rank), ElementsAre(1, 0));
-}
-
-TEST(PackedBatchTest, PadsOnlyAmongNearLengths) {
-  const Ids two(2, 1), three(3, 1), sixty(60, 1);
-  const std::vector<TokenSequence> sequences = {{sixty, {}}, {two, {}}, {three, {}}};
-  const auto batch = Pack(sequences, kLimits);
-  ASSERT_TRUE(batch.ok());
-  ASSERT_EQ(batch->groups.size(), 2u);
-  EXPECT_EQ(batch->groups[0].rows, 5);
-  EXPECT_THAT(Values(batch->groups[0].place_of_row), ElementsAre(0, 1, 3, 4, 5));
-  EXPECT_EQ(batch->groups[1].begin, 5);
-  EXPECT_FALSE(batch->groups[1].mask.defined());
+  EXPECT_THAT(batch->lengths, ElementsAre(1, 3));
 }
 
 TEST(PackedBatchTest, APromptsTokensStandBeforeEverySequence) {
