@@ -1,11 +1,12 @@
 #include "peft/kernels/attention.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <cstring>
 #include <memory>
 #include <vector>
+
+#include "peft/kernels/floats.h"
+#include "peft/kernels/processor.h"
 
 namespace fedpeft {
 
@@ -17,11 +18,6 @@ constexpr std::int64_t kPad = 16;
 constexpr std::int64_t kBlock = 24;
 /// A score that is none: its exponential is 0.
 constexpr float kUnseen = -1e30f;
-
-// All is compiled into the functions of an instruction set, so that no vector is ever passed.
-#pragma GCC diagnostic ignored "-Wpsabi"
-#define FEDPEFT_INLINE [[gnu::always_inline]] inline
-#define FEDPEFT_LAMBDA __attribute__((always_inline))
 
 constexpr std::int64_t Padded(std::int64_t n) {
   return (n + kPad - 1) / kPad * kPad;
@@ -36,30 +32,25 @@ struct Factor {
   std::int64_t step;
 };
 
-template <int kLanes>
-struct Vector {
-  using Type [[gnu::vector_size(sizeof(float) * kLanes)]] = float;
-};
-
 /// c[r][j] (+)= Σ_t a[r][t]·b[t][j] for kRows rows and kVectors·kLanes columns, in registers.
 template <int kLanes, int kRows, int kVectors, bool kAdd>
 FEDPEFT_INLINE void Tile(Factor a, const float* b, std::int64_t b_row, float* c, std::int64_t c_row,
                          std::int64_t depth) {
-  using V = typename Vector<kLanes>::Type;
+  using V = Floats<kLanes>;
   V sums[kRows][kVectors];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
     for (int i = 0; i < kVectors; ++i) {
       sums[r][i] = V{};
-      if (kAdd) std::memcpy(&sums[r][i], c + r * c_row + i * kLanes, sizeof(V));
+      if (kAdd) sums[r][i] = Load<V>(c + r * c_row + i * kLanes);
     }
   }
   const float *low = a.data, *high = a.data + 3 * a.row;
   for (std::int64_t t = 0; t < depth; ++t) {
     V terms[kVectors];
 #pragma GCC unroll 8
-    for (int i = 0; i < kVectors; ++i) std::memcpy(&terms[i], b + i * kLanes, sizeof(V));
+    for (int i = 0; i < kVectors; ++i) terms[i] = Load<V>(b + i * kLanes);
     b += b_row;
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
@@ -74,7 +65,7 @@ FEDPEFT_INLINE void Tile(Factor a, const float* b, std::int64_t b_row, float* c,
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
-    for (int i = 0; i < kVectors; ++i) std::memcpy(c + r * c_row + i * kLanes, &sums[r][i], sizeof(V));
+    for (int i = 0; i < kVectors; ++i) Store<V>(sums[r][i], c + r * c_row + i * kLanes);
   }
 }
 
@@ -116,51 +107,11 @@ Range Seen(const AttentionSpec& spec, const AttentionSequence& sequence, std::in
   return {spec.window > 0 ? std::max<std::int64_t>(0, end - spec.window) : 0, end};
 }
 
-/// So many numbers of a row; compiled to the registers that there are.
-using Floats = Vector<kPad>::Type;
-using Bits [[gnu::vector_size(sizeof(float) * kPad)]] = std::int32_t;
-
-FEDPEFT_INLINE Floats Load(const float* from) {
-  Floats values;
-  std::memcpy(&values, from, sizeof(values));
-  return values;
-}
-
-/// Of two rows of numbers by a mask of all or no bits.
-FEDPEFT_INLINE Floats Choose(Bits mask, Floats yes, Floats no) {
-  return reinterpret_cast<Floats>((mask & reinterpret_cast<Bits>(yes)) | (~mask & reinterpret_cast<Bits>(no)));
-}
-
-/// e^x for x ≤ 0, within 2 units in the last place; 0 below −87, where floats end. Source: the reduction of Cody and
-/// Waite, and the Taylor polynomial of the rest, |r| ≤ ln 2 / 2.
-FEDPEFT_INLINE Floats Exponential(Floats x) {
-  constexpr float kLog2E = 1.44269504f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f, kShift = 0x1.8p23f;
-  constexpr float kLeast = -87.0f;
-  constexpr std::int32_t kOne = 0x3f800000;
-  const Bits too_small = x < kLeast;
-  const Floats y = Choose(too_small, Floats{} + kLeast, x);
-  const Floats shifted = y * kLog2E + kShift;
-  const Floats n = shifted - kShift;
-  const Floats r = (y - n * kLn2High) - n * kLn2Low;
-  Floats p = r * (1.0f / 5040) + 1.0f / 720;
-  p = p * r + 1.0f / 120;
-  p = p * r + 1.0f / 24;
-  p = p * r + 1.0f / 6;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  // n is in the low bits of `shifted`; its place in a float is 23 bits higher.
-  const Floats power = reinterpret_cast<Floats>((reinterpret_cast<Bits>(shifted) << 23) + kOne);
-  return Choose(too_small, Floats{}, p * power);
-}
-
 /// Numbers of a row at a time: row[j …] = f(row[j …], j). Pre: columns are a multiple of kPad.
-template <typename F>
+template <typename V, typename F>
 FEDPEFT_INLINE void ForEach(float* row, std::int64_t columns, F f) {
-  for (std::int64_t j = 0; j < columns; j += kPad) {
-    const Floats values = f(Load(row + j), j);
-    std::memcpy(row + j, &values, sizeof(values));
-  }
+  constexpr std::int64_t kStep = sizeof(V) / sizeof(float);
+  for (std::int64_t j = 0; j < columns; j += kStep) Store<V>(f(Load<V>(row + j), j), row + j);
 }
 
 FEDPEFT_INLINE void HideUnseen(float* row, std::int64_t columns, Range seen) {
@@ -168,21 +119,34 @@ FEDPEFT_INLINE void HideUnseen(float* row, std::int64_t columns, Range seen) {
   for (std::int64_t j = seen.end; j < columns; ++j) row[j] = kUnseen;
 }
 
-FEDPEFT_INLINE float Largest(const float* row, std::int64_t columns) {
-  Floats most = Load(row);
-  for (std::int64_t j = kPad; j < columns; j += kPad) {
-    const Floats values = Load(row + j);
-    most = Choose(values > most, values, most);
+/// All numbers of a vector as one, by halves.
+template <typename V, typename F>
+FEDPEFT_INLINE float Reduce(V values, F f) {
+  constexpr std::int64_t kStep = sizeof(V) / sizeof(float);
+  float parts[kStep];
+  Store<V>(values, parts);
+#pragma GCC unroll 4
+  for (std::int64_t half = kStep / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+    for (std::int64_t i = 0; i < half; ++i) parts[i] = f(parts[i], parts[i + half]);
   }
-  float largest = most[0];
-  for (int i = 1; i < kPad; ++i) largest = most[i] > largest ? most[i] : largest;
-  return largest;
+  return parts[0];
 }
 
-FEDPEFT_INLINE float SumOf(Floats values) {
-  float sum = 0;
-  for (int i = 0; i < kPad; ++i) sum += values[i];
-  return sum;
+template <typename V>
+FEDPEFT_INLINE float Largest(const float* row, std::int64_t columns) {
+  constexpr std::int64_t kStep = sizeof(V) / sizeof(float);
+  V most = Load<V>(row);
+  for (std::int64_t j = kStep; j < columns; j += kStep) {
+    const V values = Load<V>(row + j);
+    most = Choose<V>(values > most, values, most);
+  }
+  return Reduce<V>(most, [](float a, float b) FEDPEFT_LAMBDA { return a > b ? a : b; });
+}
+
+template <typename V>
+FEDPEFT_INLINE float SumOf(V values) {
+  return Reduce<V>(values, [](float a, float b) FEDPEFT_LAMBDA { return a + b; });
 }
 
 /// Source: C. Wellons, Prospecting for hash functions (lowbias32).
@@ -348,6 +312,7 @@ FEDPEFT_INLINE void Drop(const Task& task, const Block& block, const Dropout& dr
 
 template <int kLanes>
 FEDPEFT_INLINE void Forward(const AttentionCall& call, std::int64_t t) {
+  using V = Floats<kLanes>;
   const Task task(call, t);
   const Dropout dropout(call);
   scratch.Begin(task.columns * (2 * task.width + call.width + kBlock) + 2 * kBlock * task.width);
@@ -366,14 +331,14 @@ FEDPEFT_INLINE void Forward(const AttentionCall& call, std::int64_t t) {
     float inverses[kBlock];
     for (std::int64_t r = 0; r < block.rows; ++r) {
       float* const row = scores + r * task.columns + block.seen.begin;
-      const float most = Largest(row, block.columns());
-      Floats sums = {};
-      ForEach(row, block.columns(), [&](Floats x, std::int64_t) FEDPEFT_LAMBDA {
-        const Floats weights = Exponential(x - most);
+      const float most = Largest<V>(row, block.columns());
+      V sums = {};
+      ForEach<V>(row, block.columns(), [&](V x, std::int64_t) FEDPEFT_LAMBDA {
+        const V weights = Exponential<V>(x - most);
         sums += weights;
         return weights;
       });
-      const float sum = SumOf(sums);
+      const float sum = SumOf<V>(sums);
       inverses[r] = 1 / sum;
       call.log_sums[task.sequence.first_query + block.begin + r][block.head] = most + std::log(sum);
       if (dropout.on()) Drop(task, block, dropout, r, row);
@@ -400,6 +365,7 @@ FEDPEFT_INLINE void CopyBack(const Task& task, const float* from, RowsOf<float> 
 
 template <int kLanes>
 FEDPEFT_INLINE void Backward(const AttentionCall& call, std::int64_t t) {
+  using V = Floats<kLanes>;
   const Task task(call, t);
   const Dropout dropout(call);
   const auto scale = static_cast<float>(call.spec.scale);
@@ -433,7 +399,7 @@ FEDPEFT_INLINE void Backward(const AttentionCall& call, std::int64_t t) {
       float* const row = weights + r * task.columns + block.seen.begin;
       float* const d_row = d_scores + r * task.columns + block.seen.begin;
       const float log_sum = call.log_sums[query][block.head];
-      ForEach(row, block.columns(), [&](Floats x, std::int64_t) FEDPEFT_LAMBDA { return Exponential(x - log_sum); });
+      ForEach<V>(row, block.columns(), [&](V x, std::int64_t) FEDPEFT_LAMBDA { return Exponential<V>(x - log_sum); });
       if (dropout.on()) {
         float* const dropped_row = dropped + r * task.columns + block.seen.begin;
         std::copy_n(row, block.columns(), dropped_row);
@@ -444,8 +410,8 @@ FEDPEFT_INLINE void Backward(const AttentionCall& call, std::int64_t t) {
       const float* const out = call.out[query] + block.head * call.width;
       float sum = 0;
       for (std::int64_t i = 0; i < call.width; ++i) sum += out[i] * d_out[r * task.width + i];
-      ForEach(d_row, block.columns(),
-              [&](Floats x, std::int64_t j) FEDPEFT_LAMBDA { return Load(row + j) * (x - sum); });
+      ForEach<V>(d_row, block.columns(),
+                 [&](V x, std::int64_t j) FEDPEFT_LAMBDA { return Load<V>(row + j) * (x - sum); });
     }
     Multiply<kLanes, false>({d_scores + block.seen.begin, task.columns, 1}, keys + block.seen.begin * task.width,
                             task.width, d_queries, task.width, block.rows, block.columns(), task.width);
@@ -471,33 +437,19 @@ FEDPEFT_INLINE void Backward(const AttentionCall& call, std::int64_t t) {
     Backward<lanes>(call, t);                                                \
   }
 
+FEDPEFT_ATTENTION(Avx512, 16, FEDPEFT_AVX512)
+FEDPEFT_ATTENTION(Avx2, 8, FEDPEFT_AVX2)
 FEDPEFT_ATTENTION(Plain, 4, )
-#if defined(__x86_64__)
-FEDPEFT_ATTENTION(Avx2, 8, __attribute__((target("avx2,fma"))))
-FEDPEFT_ATTENTION(Avx512, 16, __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma"))))
-#endif
 
 #undef FEDPEFT_ATTENTION
-
-std::vector<AttentionKernel> Runnable() {
-  std::vector<AttentionKernel> sets;
-#if defined(__x86_64__)
-  const bool fma = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (fma && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
-    sets.push_back({"avx512", ForwardAvx512, BackwardAvx512});
-  }
-  if (fma) sets.push_back({"avx2", ForwardAvx2, BackwardAvx2});
-#endif
-  sets.push_back({"plain", ForwardPlain, BackwardPlain});
-  return sets;
-}
 
 }  // namespace
 
 std::span<const AttentionKernel> AttentionKernelsOfProcessor() {
-  static const std::vector<AttentionKernel> sets = Runnable();
-  return sets;
+  static const std::vector<AttentionKernel> kernels =
+      RunnableOf<AttentionKernel>({"avx512", ForwardAvx512, BackwardAvx512}, {"avx2", ForwardAvx2, BackwardAvx2},
+                                  {"plain", ForwardPlain, BackwardPlain});
+  return kernels;
 }
 
 }  // namespace fedpeft

@@ -3,6 +3,8 @@
 #include <bit>
 #include <vector>
 
+#include "peft/kernels/processor.h"
+
 namespace fedpeft {
 
 namespace {
@@ -70,31 +72,17 @@ template <bool kScales, bool kBias>
     Widen(sums, worth, scales, bias, n, y);                                                                 \
   }
 
+FEDPEFT_INT8_ROWS(Avx512, FEDPEFT_AVX512)
+FEDPEFT_INT8_ROWS(Avx2, FEDPEFT_AVX2)
 FEDPEFT_INT8_ROWS(Plain, )
-#if defined(__x86_64__)
-FEDPEFT_INT8_ROWS(Avx2, __attribute__((target("avx2"))))
-FEDPEFT_INT8_ROWS(Avx512, __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq"))))
-#endif
 
 #undef FEDPEFT_INT8_ROWS
-
-std::vector<Int8Rows> Runnable() {
-  std::vector<Int8Rows> sets;
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512dq")) {
-    sets.push_back({"avx512", QuantiseAvx512, WidenAvx512});
-  }
-  if (__builtin_cpu_supports("avx2")) sets.push_back({"avx2", QuantiseAvx2, WidenAvx2});
-#endif
-  sets.push_back({"plain", QuantisePlain, WidenPlain});
-  return sets;
-}
 
 }  // namespace
 
 std::span<const Int8Rows> Int8RowsOfProcessor() {
-  static const std::vector<Int8Rows> sets = Runnable();
+  static const std::vector<Int8Rows> sets = RunnableOf<Int8Rows>(
+      {"avx512", QuantiseAvx512, WidenAvx512}, {"avx2", QuantiseAvx2, WidenAvx2}, {"plain", QuantisePlain, WidenPlain});
   return sets;
 }
 

@@ -1,5 +1,5 @@
 // The kernels of a training step, one thread, in every instruction set that the processor has: attention (with
-// FLOP/s of its products alone) and the loops around products of bytes.
+// FLOP/s of its products alone), GELU and the loops around products of bytes.
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "peft/kernels/attention.h"
+#include "peft/kernels/gelu.h"
 #include "peft/kernels/int8_rows.h"
 
 namespace fedpeft {
@@ -86,6 +87,20 @@ void Widen(benchmark::State& state, const Int8Rows& rows) {
   state.SetItemsProcessed(state.iterations() * std::ssize(sums));
 }
 
+void Gelu(benchmark::State& state, const GeluKernel& kernel, bool backward) {
+  const std::vector<float> x(4096, 0.7f);
+  std::vector<float> y(x.size());
+  for (auto _ : state) {
+    if (backward) {
+      kernel.backward(x.data(), x.data(), std::ssize(x), y.data());
+    } else {
+      kernel.forward(x.data(), std::ssize(x), y.data());
+    }
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * std::ssize(x));
+}
+
 void RegisterAll() {
   for (const AttentionKernel& kernel : AttentionKernelsOfProcessor()) {
     for (const Shape& shape : kShapes) {
@@ -97,6 +112,11 @@ void RegisterAll() {
         })->Unit(benchmark::kMicrosecond);
       }
     }
+  }
+  for (const GeluKernel& kernel : GeluKernelsOfProcessor()) {
+    const std::string end = std::string("/") + kernel.name;
+    benchmark::RegisterBenchmark(("gelu_forward" + end).c_str(), [&](benchmark::State& s) { Gelu(s, kernel, false); });
+    benchmark::RegisterBenchmark(("gelu_backward" + end).c_str(), [&](benchmark::State& s) { Gelu(s, kernel, true); });
   }
   for (const Int8Rows& rows : Int8RowsOfProcessor()) {
     const std::string end = std::string("/") + rows.name;
