@@ -54,7 +54,7 @@ TEST(GeluTest, EndsAreExactAndWhatIsNoNumberStaysNone) {
     EXPECT_NEAR(d_x[0], 0.5, 1e-7);
     EXPECT_EQ(d_x[1], 1);
     EXPECT_EQ(d_x[2], 0);
-    for (const std::size_t i : {3, 4, 5}) EXPECT_FALSE(std::isfinite(y[i]) && std::isfinite(d_x[i])) << x[i];
+    for (std::size_t i = 3; i < 6; ++i) EXPECT_FALSE(std::isfinite(y[i]) && std::isfinite(d_x[i])) << x[i];
   }
 }
 
