@@ -25,8 +25,7 @@ std::uint64_t CopiesOfTrained(const RunSpec& run, const RunViews& views) {
 }
 
 /// Numbers that a layer's forward pass keeps for each token: the outputs of its linears, which attention, activation
-/// and norms need; what goes into adapted ones; the product of a gated feed-forward; and attention's own output, with
-/// keys and values for all heads.
+/// and norms need; what goes into adapted ones; the product of a gated feed-forward; and attention's own output.
 std::int64_t KeptInLayer(int layer, const BaseSites& sites, const std::vector<Site>& adapted, const BaseShape& shape) {
   const std::int64_t wide = shape.intermediate_size;
   std::int64_t kept = 0, wide_linears = 0;
@@ -45,7 +44,7 @@ std::int64_t KeptInLayer(int layer, const BaseSites& sites, const std::vector<Si
   }
   kept += (reads_stream ? shape.hidden_size : 0) + (widens ? shape.hidden_size : 0) + (narrows ? wide : 0);
   for (const AttentionSite& attention : sites.attentions) {
-    if (attention.layer == layer) kept += (3 * attention.heads - 2 * attention.kv_heads) * attention.width;
+    if (attention.layer == layer) kept += attention.heads * attention.width;
   }
   return kept;
 }

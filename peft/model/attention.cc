@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <torch/torch.h>
 
+#include <array>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -14,6 +15,8 @@ namespace {
 using torch::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
+
+constexpr const char* kLayout = "layout";
 
 /// Float32 rows whose numbers are neighbours; the rows themselves may be parts of longer ones.
 Tensor InRows(const Tensor& values) {
@@ -37,9 +40,21 @@ struct Layout : torch::CustomClassHolder {
   std::uint32_t seed = 0;
 };
 
-/// Everything but results. The tensors have to outlive it.
-AttentionCall CallOf(const Layout& layout, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& prefix_k,
-                     const Tensor& prefix_v) {
+/// q, k, v, and keys and values of the prefix, or undefined ones; of any type.
+using Inputs = std::array<Tensor, 5>;
+
+/// As the kernel reads them.
+Inputs InRows(const Inputs& inputs) {
+  Inputs rows;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].defined()) rows[i] = InRows(inputs[i]);
+  }
+  return rows;
+}
+
+/// Everything but results. The rows have to outlive it.
+AttentionCall CallOf(const Layout& layout, const Inputs& rows) {
+  const auto& [q, k, v, prefix_k, prefix_v] = rows;
   AttentionCall call;
   call.spec = layout.spec;
   call.width = q.size(1) / layout.spec.heads;
@@ -77,31 +92,34 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
   static Tensor forward(AutogradContext* context, const Tensor& q, const Tensor& k, const Tensor& v,
                         const std::optional<Tensor>& prefix_k, const std::optional<Tensor>& prefix_v,
                         const c10::intrusive_ptr<Layout>& layout) {
+    const Inputs inputs = {q, k, v, prefix_k.value_or(Tensor()), prefix_v.value_or(Tensor())};
+    const Inputs rows = InRows(inputs);
     const Tensor out = torch::empty(q.sizes()), log_sums = torch::empty({q.size(0), layout->spec.heads});
-    const Tensor before_k = prefix_k.value_or(Tensor()), before_v = prefix_v.value_or(Tensor());
-    AttentionCall call = CallOf(*layout, q, k, v, before_k, before_v);
+    AttentionCall call = CallOf(*layout, rows);
     call.out = Writing(out);
     call.log_sums = Writing(log_sums);
     RunTasks(call, Kernel().forward);
-    context->save_for_backward({q, k, v, before_k, before_v, out, log_sums});
-    context->saved_data["layout"] = c10::IValue::make_capsule(layout);
-    return out;
+    const Tensor result = out.to(q.scalar_type());
+    context->save_for_backward({q, k, v, inputs[3], inputs[4], result, log_sums});
+    context->saved_data[kLayout] = c10::IValue::make_capsule(layout);
+    return result;
   }
 
   static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
     const tensor_list saved = context->get_saved_variables();
-    const Tensor &q = saved[0], &k = saved[1], &v = saved[2], &prefix_k = saved[3], &prefix_v = saved[4];
-    const auto layout = c10::static_intrusive_pointer_cast<Layout>(context->saved_data["layout"].toCapsule());
-    AttentionCall call = CallOf(*layout, q, k, v, prefix_k, prefix_v);
-    const Tensor d_out = InRows(gradients[0]);
-    tensor_list results(6);
-    for (const std::size_t i : {0, 1, 2}) results[i] = torch::empty(saved[i].sizes());
-    for (const std::size_t i : {3, 4}) {
-      if (!saved[i].defined()) continue;
-      results[i] = torch::empty({std::ssize(layout->sequences), call.prefix, k.size(1)});
+    const auto layout = c10::static_intrusive_pointer_cast<Layout>(context->saved_data[kLayout].toCapsule());
+    const Inputs rows = InRows(Inputs{saved[0], saved[1], saved[2], saved[3], saved[4]});
+    const Tensor out = InRows(saved[5]), log_sums = saved[6], d_out = InRows(gradients[0]);
+    AttentionCall call = CallOf(*layout, rows);
+    tensor_list results(rows.size() + 1);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (!rows[i].defined()) continue;
+      const bool is_prefix = i >= 3;  // each sequence has its own gradient of it
+      results[i] = is_prefix ? torch::empty({std::ssize(layout->sequences), call.prefix, rows[i].size(-1)})
+                             : torch::empty(rows[i].sizes());
     }
-    call.out = Writing(saved[5]);
-    call.log_sums = Writing(saved[6]);
+    call.out = Writing(out);
+    call.log_sums = Writing(log_sums);
     call.d_out = Reading(d_out);
     call.d_q = Writing(results[0]);
     call.d_k = Writing(results[1]);
@@ -109,14 +127,14 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
     call.d_prefix_k = Writing(results[3]);
     call.d_prefix_v = Writing(results[4]);
     RunTasks(call, Kernel().backward);
-    for (const std::size_t i : {3, 4}) {
-      if (saved[i].defined() && saved[i].dim() == 2) results[i] = results[i].sum(0);
+    for (std::size_t i = 3; i < rows.size(); ++i) {
+      if (rows[i].defined() && rows[i].dim() == 2) results[i] = results[i].sum(0);
     }
     return results;
   }
 };
 
-/// Shapes: q [Nq, H·D], k, v [N, Hkv·D]; the result as q, of its type.
+/// Shapes: q [Nq, H·D], k, v [N, Hkv·D]; the result as q, of its type. Computed in float32.
 Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, const KeyValues& prefix, const AttentionSpec& spec,
               std::vector<AttentionSequence> sequences, const ForwardMode& mode) {
   auto layout = c10::make_intrusive<Layout>();
@@ -129,10 +147,10 @@ Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, const KeyValues
   }
   std::optional<Tensor> prefix_k, prefix_v;
   if (prefix.keys.defined()) {
-    prefix_k = InRows(prefix.keys).contiguous();
-    prefix_v = InRows(prefix.values).contiguous();
+    prefix_k = prefix.keys.contiguous();  // the kernel knows no distance between sequences but that of rows
+    prefix_v = prefix.values.contiguous();
   }
-  return AttentionFunction::apply(InRows(q), InRows(k), InRows(v), prefix_k, prefix_v, layout).to(q.scalar_type());
+  return AttentionFunction::apply(q, k, v, prefix_k, prefix_v, layout);
 }
 
 }  // namespace
