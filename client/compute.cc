@@ -3,11 +3,16 @@
 #include <algorithm>
 #include <thread>
 
+#include "peft/core/check.h"
 #include "peft/core/clock.h"
 #include "peft/core/log.h"
 #include "peft/model/fastest.h"
 
 namespace fedpeft::client {
+
+static_assert(static_cast<int>(TrainSpec::BaseDtype::kFloat32) == static_cast<int>(BaseDtype::kFloat32));
+static_assert(static_cast<int>(TrainSpec::BaseDtype::kBfloat16) == static_cast<int>(BaseDtype::kBfloat16));
+static_assert(static_cast<int>(TrainSpec::BaseDtype::kInt8) == static_cast<int>(BaseDtype::kInt8));
 
 void UseThreads(int threads) {
   const int chosen = threads > 0 ? threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
@@ -23,24 +28,19 @@ Result<std::shared_ptr<const BaseModel>> LoadBaseAs(const BaseInfo& base, BaseDt
   return model;
 }
 
-BaseDtype DtypeOf(const RunSpec& run) {
-  switch (run.train.base_dtype) {
-    case TrainSpec::BaseDtype::kFloat32:
-      return BaseDtype::kFloat32;
-    case TrainSpec::BaseDtype::kBfloat16:
-      return BaseDtype::kBfloat16;
-    case TrainSpec::BaseDtype::kInt8:
-      return BaseDtype::kInt8;
-    case TrainSpec::BaseDtype::kAuto:
-      break;
-  }
+void ResolveDtype(RunSpec& run) {
+  if (run.train.base_dtype != TrainSpec::BaseDtype::kAuto) return;
   const DtypeTimes times = MeasureDtypes(run.plan.base);
-  const BaseDtype fastest = times.Fastest();
-  LogInfo("base_dtype.measured", {{"fastest", NameOf(fastest)},
+  run.train.base_dtype = static_cast<TrainSpec::BaseDtype>(times.Fastest());
+  LogInfo("base_dtype.measured", {{"fastest", NameOf(times.Fastest())},
                                   {"float32_ms", times.float32 * 1e3},
                                   {"bfloat16_ms", times.bfloat16 * 1e3},
                                   {"int8_ms", times.int8 * 1e3}});
-  return fastest;
+}
+
+BaseDtype DtypeOf(const RunSpec& run) {
+  FEDPEFT_CHECK(run.train.base_dtype != TrainSpec::BaseDtype::kAuto);
+  return static_cast<BaseDtype>(run.train.base_dtype);
 }
 
 Result<std::shared_ptr<const BaseModel>> LoadRunBase(const BaseInfo& base, const RunSpec& run) {

@@ -16,10 +16,14 @@ void UseThreads(int threads);
 /// The base's weights in that number format.
 Result<std::shared_ptr<const BaseModel>> LoadBaseAs(const BaseInfo& base, BaseDtype dtype);
 
-/// The run's number format; where it leaves that open, what is fastest with the threads that there are, measured now.
+/// Where the run leaves the base's number format open, the one that is fastest with the threads that there are, measured
+/// now, becomes the run's.
+void ResolveDtype(RunSpec& run);
+
+/// The run's number format. Pre: ResolveDtype.
 BaseDtype DtypeOf(const RunSpec& run);
 
-/// The base in the run's number format (DtypeOf).
+/// The base in that format.
 Result<std::shared_ptr<const BaseModel>> LoadRunBase(const BaseInfo& base, const RunSpec& run);
 
 }  // namespace fedpeft::client

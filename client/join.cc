@@ -230,6 +230,7 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
   RETURN_IF_ERROR(CheckBaseIsRuns(base, agreed.spec));
   RETURN_IF_ERROR(ResolvePrompt(base.tokenizer, agreed.spec.plan));
   UseThreads(options.compute.threads);
+  ResolveDtype(agreed.spec);
   ASSIGN_OR_RETURN(const auto runner, MakeRunner(options, base, agreed.spec, stop));
   runner->KeepActivations(options.compute.activations_mib << 20);
 
@@ -249,6 +250,7 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
   SessionOptions session_options;
   session_options.run_id = agreed.id;
   session_options.name = name;
+  session_options.software = std::string("fedpeft-client, base in ") + NameOf(DtypeOf(agreed.spec));
   session_options.evaluator = options.evaluator;
   session_options.weights = base.weights;
   session_options.tokenizer = base.tokenizer.hash();

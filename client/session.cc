@@ -109,7 +109,7 @@ Status Session::Impl::JoinOnce() {
     request.add_examples(told ? runner.examples(i) : 0);
     if (!options.evaluator) request.add_held_out(runner.held_out(i));
   }
-  request.set_software("fedpeft-client");
+  request.set_software(options.software);
   ASSIGN_OR_RETURN(const v1::JoinReply reply, transport.Join(request));
   // Under another name this client would not know what it has trained and unmasked under its own.
   const std::string wanted = options.name.empty() ? identity.Id() : options.name;

@@ -21,6 +21,8 @@ struct SessionOptions {
   /// The identity that is claimed; with mutual TLS the certificate's name.
   std::string name;
   bool evaluator = false;
+  /// What the coordinator's log calls the program.
+  std::string software = "fedpeft-client";
   Digest weights{};
   Digest tokenizer{};
   /// A coordinator that cannot be reached for this long, from the first failure on, ends the session; 0: it is waited

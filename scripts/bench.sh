@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Builds and runs the benchmarks: training beside the peers, what coordination costs, the speed of sums and masks.
+# Builds and runs the benchmarks: training beside the peers, what coordination costs, the speed of kernels, sums and
+# masks.
 #
 # Usage: scripts/bench.sh [--quick] [--only PART] [--rounds N] [CLIENTS...]
 #   --quick      under three minutes: two rows of training, few turns and rounds
-#   --only PART  training, rounds or sums
+#   --only PART  training, rounds, kernels or sums
 #   --rounds N   rounds a measurement (default 50)
 #   CLIENTS      cohort sizes (default: 10 100)
 #
@@ -34,7 +35,7 @@ parse_arguments() {
       --only)
         option_value "$1" $#
         ONLY=$2
-        [[ $ONLY =~ ^(training|rounds|sums)$ ]] || die "--only: got $ONLY, want training, rounds or sums"
+        [[ $ONLY =~ ^(training|rounds|kernels|sums)$ ]] || die "--only: got $ONLY, want training, rounds, kernels or sums"
         shift
         ;;
       -h | --help) usage && exit ;;
@@ -91,6 +92,11 @@ rounds() {
   for clients in "${COHORTS[@]}"; do coordination "$clients"; done
 }
 
+kernels() {
+  header "Kernels of a training step"
+  watched "$BUILD/tests/bench/kernels_bench" "--benchmark_out=$OUT/kernels.json"
+}
+
 sums() {
   header "The integer sum, and masks"
   watched "$BUILD/tests/bench/integer_sum_bench" "--benchmark_out=$OUT/integer_sum.json"
@@ -116,11 +122,11 @@ end_children_on_exit
 needed=()
 if wanted training && ! $QUICK; then needed=(--adapters); fi
 "$ROOT/scripts/setup.sh" "${needed[@]}"
-"$ROOT/scripts/build.sh" fedpeft-server round_bench integer_sum_bench masks_bench training_bench
+"$ROOT/scripts/build.sh" fedpeft-server round_bench integer_sum_bench kernels_bench masks_bench training_bench
 mkdir -p "$OUT"
-declare -A results=([training]="training.json" [rounds]="rounds-*.json" [sums]="integer_sum.json masks.json")
+declare -A results=([training]="training.json" [rounds]="rounds-*.json" [kernels]="kernels.json" [sums]="integer_sum.json masks.json")
 measured=()
-for part in training rounds sums; do
+for part in training rounds kernels sums; do
   if wanted "$part"; then
     # shellcheck disable=SC2086  # names and patterns
     (cd "$OUT" && rm -f ${results[$part]})

@@ -14,6 +14,7 @@
 namespace fedpeft::testing {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -29,6 +30,26 @@ TEST(ClientTest, SetTakesOneValueAndLeavesThePositionals) {
       federation.File("train"));
   EXPECT_EQ(train.Wait(), 0) << train.errors();
   EXPECT_THAT(train.output(), HasSubstr("round 1/1"));
+}
+
+TEST(ClientTest, TheBasesNumberFormatIsTheRunsOrElseTheFastest) {
+  Federation federation(Settings{});
+  const std::string data = federation.Data(0, 8);
+  const auto log_of = [&](const std::string& dtype) {
+    Process train({FEDPEFT_CLIENT, "train", "--base", federation.base(), "--data", data, "--eval-data", data, "--set",
+                   "train.base_dtype=" + dtype, federation.run(), federation.File("adapter-" + dtype)},
+                  federation.File("train-" + dtype));
+    EXPECT_EQ(train.Wait(), 0) << train.errors();
+    return train.errors();
+  };
+  EXPECT_THAT(log_of("int8"), AllOf(HasSubstr("dtype=int8"), Not(HasSubstr("base_dtype.measured"))));
+  const std::string measured = log_of("auto");
+  const auto after = [&](const std::string& name) {
+    const std::size_t at = measured.find(name);
+    EXPECT_NE(at, std::string::npos) << measured;
+    return measured.substr(at + name.size(), measured.find_first_of(" \n", at + name.size()) - at - name.size());
+  };
+  EXPECT_EQ(after(" dtype="), after("fastest="));
 }
 
 TEST(ClientTest, StopEndsTheWaitForACoordinator) {
