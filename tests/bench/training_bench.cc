@@ -1,10 +1,12 @@
 // training_bench JOB: what training takes, a step at a time, as training.py asks for it. JOB is a JSON file:
-// {"base": folder, "method": "lora", "labels": 77, "language": false, "private": false, "threads": 2, "dtype": "int8",
+// {"base": folder, "method": "lora", "labels": 77, "language": false, "private": false, "threads": 2, "dtype": "auto",
 // "rate": 0.001, "batches": [[{"ids": […], "label": 3}, …], …]}. Each line of standard input is a command, answered by
 // a line of JSON:
-//   step I      one optimiser step on batch I: {"seconds": of the clock, "cpu": of processor time, "loss": …}
+//   step I      one optimiser step on batch I: {"seconds": of the clock, "cpu": of processor time, "loss": …,
+//               "dtype": of our base}
 //   evaluate I  the same of an evaluation
-//   roof I      the matrix products of such a step alone
+//   roof I      the matrix products of such a step alone, those with the base's weights in its format
+//   roof_float32 I  the same in float32
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -20,6 +22,7 @@
 
 #include "client/trainer.h"
 #include "peft/core/files.h"
+#include "peft/model/fastest.h"
 #include "peft/model/load.h"
 #include "peft/plan/sites.h"
 
@@ -49,7 +52,9 @@ Result<MethodConfig> MethodOf(const std::string& name) {
   return found->second;
 }
 
-BaseDtype DtypeOf(const std::string& name) {
+/// `auto` as in a run: what is fastest for this base.
+BaseDtype DtypeOf(const std::string& name, const BaseShape& shape) {
+  if (name == "auto") return MeasureDtypes(shape).Fastest();
   for (const BaseDtype dtype : {BaseDtype::kBfloat16, BaseDtype::kInt8}) {
     if (name == NameOf(dtype)) return dtype;
   }
@@ -72,10 +77,11 @@ class Bench {
       bench.batches_.emplace_back();
       for (const json& row : rows) bench.batches_.back().push_back(ExampleOf(row, bench.language_));
     }
-    ASSIGN_OR_RETURN(const std::shared_ptr<const BaseModel> base,
-                     LoadBaseModel(folder, DtypeOf(job.value("dtype", "float32"))));
     ASSIGN_OR_RETURN(const std::string config, ReadFile(JoinPath(folder, "config.json"), kMaxBytes));
     ASSIGN_OR_RETURN(const BaseConfig base_config, ReadBaseConfig(config));
+    const BaseDtype dtype = DtypeOf(job.value("dtype", "auto"), base_config.shape);
+    ASSIGN_OR_RETURN(const std::shared_ptr<const BaseModel> base, LoadBaseModel(folder, dtype));
+    bench.dtype_ = dtype;
     RunSpec run;
     bench.shape_ = run.plan.base = base_config.shape;
     ASSIGN_OR_RETURN(run.plan.method, MethodOf(job.at("method")));
@@ -114,19 +120,26 @@ class Bench {
       loss = stats.loss;
     } else if (command == "evaluate") {
       RETURN_IF_ERROR(trainer_->Evaluate(*params_, examples).status());
-    } else if (command == "roof") {
-      Products(examples);
+    } else if (command == "roof" || command == "roof_float32") {
+      Products(examples, command == "roof" ? dtype_ : BaseDtype::kFloat32);
     } else {
-      return InvalidArgument("command: got " + command + ", want step, evaluate or roof");
+      return InvalidArgument("command: got " + command + ", want step, evaluate, roof or roof_float32");
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-    return json{
-        {"seconds", seconds}, {"cpu", static_cast<double>(std::clock() - cpu) / CLOCKS_PER_SEC}, {"loss", loss}};
+    return json{{"seconds", seconds},
+                {"cpu", static_cast<double>(std::clock() - cpu) / CLOCKS_PER_SEC},
+                {"loss", loss},
+                {"dtype", NameOf(dtype_)}};
   }
 
  private:
+  static torch::ScalarType TypeOf(BaseDtype dtype) {
+    if (dtype == BaseDtype::kFloat32) return torch::kFloat32;
+    return dtype == BaseDtype::kInt8 ? torch::kInt8 : torch::kBFloat16;
+  }
+
   /// x·Wᵀ and g·W for each linear of the base, and those of attention: what a step cannot do without.
-  void Products(const std::vector<Example>& examples) {
+  void Products(const std::vector<Example>& examples, BaseDtype dtype) {
     const torch::NoGradGuard constant;
     std::int64_t tokens = 0;
     for (const Example& example : examples) tokens += static_cast<std::int64_t>(example.ids.size());
@@ -135,13 +148,17 @@ class Bench {
       const bool first_only =
           !language_ && layer == shape_.num_hidden_layers - 1 && !path.ends_with("key") && !path.ends_with("value");
       const std::int64_t rows = first_only ? static_cast<std::int64_t>(examples.size()) : tokens;
-      torch::Tensor& weight = weights_[{in, out, path}];
-      if (!weight.defined()) weight = torch::randn({out, in});
-      const torch::Tensor x = torch::ones({rows, in}), g = torch::ones({rows, out});
-      torch::linear(x, weight);
+      const torch::ScalarType type = layer >= 0 ? TypeOf(dtype) : torch::kFloat32;
+      torch::Tensor& weight = weights_[{type, path}];
+      if (!weight.defined()) weight = torch::randn({out, in}).to(type);
+      const torch::Tensor x = torch::ones({rows, in}, type), g = torch::ones({rows, out}, type);
+      const auto product = [&](const torch::Tensor& a, const torch::Tensor& b) {
+        type == torch::kInt8 ? at::_int_mm(a, b) : a.mm(b);
+      };
+      product(x, weight.t());
       const bool lowest =
           layer == 0 && std::ranges::any_of(kReaders, [&](const char* end) { return path.ends_with(end); });
-      if (!lowest) g.mm(weight);
+      if (!lowest) product(g, weight);
     }
     std::map<std::int64_t, std::int64_t> texts;  // by length
     for (const Example& example : examples) ++texts[static_cast<std::int64_t>(example.ids.size())];
@@ -183,7 +200,8 @@ class Bench {
   std::unique_ptr<LocalTrainer> trainer_;
   std::optional<ParamVector> params_;
   double rate_ = 0;
-  std::map<std::tuple<std::int64_t, std::int64_t, std::string>, torch::Tensor> weights_;
+  BaseDtype dtype_ = BaseDtype::kFloat32;
+  std::map<std::pair<torch::ScalarType, std::string>, torch::Tensor> weights_;
 };
 
 Status Run(const std::string& path) {

@@ -31,7 +31,7 @@ TEST(RunTest, TranslatesEveryPart) {
   EXPECT_EQ(run->plan.labels, 3);
   EXPECT_EQ(run->plan.head, HeadPolicy::kFrozen);
   EXPECT_EQ(run->train.optimizer, TrainSpec::Optimizer::kSgd);
-  EXPECT_EQ(run->train.base_dtype, TrainSpec::BaseDtype::kFloat32);
+  EXPECT_EQ(run->train.base_dtype, TrainSpec::BaseDtype::kAuto);
   EXPECT_EQ(run->train.schedule, TrainSpec::Schedule::kCosine);
   EXPECT_EQ(run->schedule[0].reducer.weights, ReducerSpec::Weights::kUniform);
   EXPECT_EQ(run->schedule[0].server_optimizer.kind, ServerOptimizerSpec::Kind::kFedYogi);

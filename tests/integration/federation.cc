@@ -20,10 +20,15 @@ Arguments Joined(Arguments first, const Arguments& second) {
   return first;
 }
 
+/// A block in braces, and that the base is in the format that has the same numbers whatever the processor is fast in.
+std::string OnAnyProcessor(const std::string& train) {
+  return "{base_dtype: float32, " + train.substr(1);
+}
+
 std::string YamlOf(const Settings& settings) {
   std::ostringstream yaml;
   yaml << "peft: " << settings.peft << "\n"
-       << "train: " << settings.train << "\n"
+       << "train: " << OnAnyProcessor(settings.train) << "\n"
        << "schedule:\n"
        << "  - rounds: " << settings.rounds << "\n"
        << "    participation: {cohort: " << settings.cohort << ", min_clients: " << settings.clients

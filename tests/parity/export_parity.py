@@ -35,7 +35,7 @@ peft:
   method: lora
   head: shared
   lora: {rank: 4, alpha: 12, dropout: 0, target_modules: [query, value]}
-train: {learning_rate: 0.01, batch_size: 8, epochs: 1}
+train: {learning_rate: 0.01, batch_size: 8, epochs: 1, base_dtype: float32}
 schedule:
   - rounds: 2
     participation: {cohort: 2, min_clients: 2}

@@ -156,7 +156,7 @@ class Runner:
 
     def _settings(self, experiment, seed):
         return {"seed": seed, "problem.max_length": MAX_LENGTH, "train.learning_rate": experiment.learning_rate,
-                "schedule.0.rounds": experiment.rounds}
+                "train.base_dtype": "float32", "schedule.0.rounds": experiment.rounds}
 
     def _train_centralised(self, experiment, seed):
         name = experiment.cell_name("ours", seed)

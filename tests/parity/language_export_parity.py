@@ -34,7 +34,7 @@ SETTINGS = """
 problem: {{type: language_modelling, max_length: {length}, prompt: {prompt}, response: {response}}}
 peft: {{lora: {{rank: 4, alpha: 12, use_rslora: true, patterns: [{{module: {last}, rank: 2, alpha: 5}}],
               target_modules: [{targets}]}}}}
-train: {{learning_rate: 0.02, batch_size: 4, epochs: 2}}
+train: {{learning_rate: 0.02, batch_size: 4, epochs: 2, base_dtype: float32}}
 schedule: [{{rounds: 2, participation: {{cohort: 2, min_clients: 2}}}}]
 evaluation: {{every: 1, min_evaluators: 1}}
 """

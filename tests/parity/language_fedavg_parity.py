@@ -61,7 +61,7 @@ problem:
   response: {response}
 peft:
   lora: {{rank: 8, alpha: 16, target_modules: [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]}}
-train: {{learning_rate: {learning_rate}, batch_size: 4}}
+train: {{learning_rate: {learning_rate}, batch_size: 4, base_dtype: float32}}
 schedule:
   - rounds: {rounds}
     participation: {{cohort: {clients}, min_clients: {clients}, deadline_s: 7200}}

@@ -47,6 +47,7 @@ def write_run(path, method, rounds, secure):
     run["peft"] = METHODS[method]
     run["schedule"] = [{"rounds": rounds, "participation": {"cohort": CLIENTS, "min_clients": CLIENTS},
                         "reducer": {"weights": "uniform"}}]
+    run["train"]["base_dtype"] = "float32"
     run["evaluation"] = {"every": 0}
     if secure:
         run["secure_aggregation"] = {"mode": "pairwise", "bits": str(BITS), "range": RANGE}
