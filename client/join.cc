@@ -230,7 +230,7 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
   RETURN_IF_ERROR(CheckBaseIsRuns(base, agreed.spec));
   RETURN_IF_ERROR(ResolvePrompt(base.tokenizer, agreed.spec.plan));
   UseThreads(options.compute.threads);
-  ResolveDtype(agreed.spec);
+  RETURN_IF_ERROR(ResolveDtype(base, agreed.spec));
   ASSIGN_OR_RETURN(const auto runner, MakeRunner(options, base, agreed.spec, stop));
   runner->KeepActivations(options.compute.activations_mib << 20);
 

@@ -49,15 +49,28 @@ std::int64_t KeptInLayer(int layer, const BaseSites& sites, const std::vector<Si
   return kept;
 }
 
+/// Of the formats that `auto` may become.
+Result<MemoryForecast> ForecastLargest(const BaseInfo& base, RunSpec run) {
+  using BaseDtype = TrainSpec::BaseDtype;
+  MemoryForecast largest;
+  for (const BaseDtype dtype : {BaseDtype::kFloat32, BaseDtype::kBfloat16, BaseDtype::kInt8}) {
+    run.train.base_dtype = dtype;
+    ASSIGN_OR_RETURN(const MemoryForecast one, ForecastMemory(base, run));
+    if (one.total() > largest.total()) largest = one;
+  }
+  return largest;
+}
+
 }  // namespace
 
 Result<MemoryForecast> ForecastMemory(const BaseInfo& base, const RunSpec& run) {
+  using BaseDtype = TrainSpec::BaseDtype;
+  const BaseDtype dtype = run.train.base_dtype;
+  if (dtype == BaseDtype::kAuto) return ForecastLargest(base, run);
   const BaseSites sites = SitesOf(base.shape);
   ASSIGN_OR_RETURN(const std::vector<Site> adapted, AdaptedLinears(run.plan));
   ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
   const bool language = run.problem.type == ProblemType::kLanguageModelling;
-  using BaseDtype = TrainSpec::BaseDtype;
-  const BaseDtype dtype = run.train.base_dtype;
   const std::uint64_t number_bytes = dtype == BaseDtype::kBfloat16 ? 2 : 4;
 
   std::int64_t kept = 0;
@@ -71,7 +84,7 @@ Result<MemoryForecast> ForecastMemory(const BaseInfo& base, const RunSpec& run) 
   forecast.weights = number_bytes * static_cast<std::uint64_t>(base.parameters);
   // Weights of another format in the folder are read first; of the same one, the file itself is in memory.
   if (forecast.weights != base.stored_bytes) forecast.weights += base.stored_bytes;
-  if (dtype == BaseDtype::kInt8 || dtype == BaseDtype::kAuto) {  // which may become int8: what takes most
+  if (dtype == BaseDtype::kInt8) {  // beside the floats
     for (const Site& site : sites.linears) forecast.weights += static_cast<std::uint64_t>(site.in * site.out);
   }
   ASSIGN_OR_RETURN(const RunViews views, RunViews::Make(run.plan, run.schedule, layout));

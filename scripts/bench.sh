@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Builds and runs the benchmarks: training beside the peers, what coordination costs, the speed of kernels, sums and
-# masks.
+# Builds and runs the benchmarks: training and a simulation beside the peers, what coordination costs, the speed of
+# kernels, sums and masks.
 #
 # Usage: scripts/bench.sh [--quick] [--only PART] [--rounds N] [CLIENTS...]
-#   --quick      under three minutes: two rows of training, few turns and rounds
-#   --only PART  training, rounds, kernels or sums
+#   --quick      under three minutes: two rows of training, few turns and rounds, no simulation
+#   --only PART  training, simulation, rounds, kernels or sums
 #   --rounds N   rounds a measurement (default 50)
 #   CLIENTS      cohort sizes (default: 10 100)
 #
 # training: tests/bench/training.py, side by side with transformers, peft, adapters and opacus; left out, and said so,
-# without FEDPEFT_DATA. rounds: for each cohort size a coordinator runs on loopback with a state folder of its own (SQLite
+# without FEDPEFT_DATA. simulation: tests/bench/simulation.py, beside Flower's; needs it too. rounds: for each cohort size a coordinator runs on loopback with a state folder of its own (SQLite
 # commits included), one process answers for all clients without training, and the time a round and the coordinator's peak
 # memory are printed. All results of a run are also in build/bench/summary.json. Leave the machine alone meanwhile.
 #
@@ -35,7 +35,8 @@ parse_arguments() {
       --only)
         option_value "$1" $#
         ONLY=$2
-        [[ $ONLY =~ ^(training|rounds|kernels|sums)$ ]] || die "--only: got $ONLY, want training, rounds, kernels or sums"
+        [[ $ONLY =~ ^(training|simulation|rounds|kernels|sums)$ ]] ||
+          die "--only: got $ONLY, want training, simulation, rounds, kernels or sums"
         shift
         ;;
       -h | --help) usage && exit ;;
@@ -86,6 +87,15 @@ training() {
   FEDPEFT_BASE=$(base_folder) FEDPEFT_BUILD=$BUILD watched "$VENV/bin/python" "$ROOT/tests/bench/training.py" "${options[@]}"
 }
 
+simulation() {
+  header "A simulated federation beside Flower's"
+  if [[ -z ${FEDPEFT_DATA:-} ]] || $QUICK; then
+    say "simulation: left out ($($QUICK && printf 'by --quick' || printf 'FEDPEFT_DATA is not set'))"
+    return
+  fi
+  FEDPEFT_BASE=$(base_folder) FEDPEFT_BUILD=$BUILD watched "$VENV/bin/python" "$ROOT/tests/bench/simulation.py"
+}
+
 rounds() {
   local clients
   header "Rounds without training"
@@ -120,13 +130,15 @@ wanted() { [[ -z $ONLY || $ONLY == "$1" ]]; }
 parse_arguments "$@"
 end_children_on_exit
 needed=()
-if wanted training && ! $QUICK; then needed=(--adapters); fi
+if wanted training && ! $QUICK; then needed+=(--adapters); fi
+if wanted simulation && ! $QUICK; then needed+=(--flower); fi
 "$ROOT/scripts/setup.sh" "${needed[@]}"
-"$ROOT/scripts/build.sh" fedpeft-server round_bench integer_sum_bench kernels_bench masks_bench training_bench
+"$ROOT/scripts/build.sh" fedpeft-server fedpeft-client round_bench integer_sum_bench kernels_bench masks_bench training_bench
 mkdir -p "$OUT"
-declare -A results=([training]="training.json" [rounds]="rounds-*.json" [kernels]="kernels.json" [sums]="integer_sum.json masks.json")
+declare -A results=([training]="training.json" [simulation]="simulation.json" [rounds]="rounds-*.json" [kernels]="kernels.json"
+  [sums]="integer_sum.json masks.json")
 measured=()
-for part in training rounds kernels sums; do
+for part in training simulation rounds kernels sums; do
   if wanted "$part"; then
     # shellcheck disable=SC2086  # names and patterns
     (cd "$OUT" && rm -f ${results[$part]})

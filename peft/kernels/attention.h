@@ -61,7 +61,7 @@ struct AttentionCall {
   RowsOf<float> out, log_sums;
 
   /// Of the backward pass, besides those: the gradient of `out`, and what it gives. Of the prefix s · prefix rows
-  /// behind the first's, each sequence by itself; null: not wanted.
+  /// behind the first's, each sequence by itself; null of a prefix: not wanted.
   RowsOf<const float> d_out;
   RowsOf<float> d_q, d_k, d_v, d_prefix_k, d_prefix_v;
 
@@ -77,7 +77,7 @@ struct AttentionKernel {
   void (*backward)(const AttentionCall& call, std::int64_t t);
 };
 
-/// Those that this processor can run, the widest first; never empty.
+/// Those that are used here (processor.h), the widest first; never empty.
 std::span<const AttentionKernel> AttentionKernelsOfProcessor();
 
 }  // namespace fedpeft

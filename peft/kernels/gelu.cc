@@ -78,8 +78,8 @@ FEDPEFT_GELU(Plain, 4, )
 
 std::span<const GeluKernel> GeluKernelsOfProcessor() {
   static const std::vector<GeluKernel> kernels =
-      RunnableOf<GeluKernel>({"avx512", ForwardAvx512, BackwardAvx512}, {"avx2", ForwardAvx2, BackwardAvx2},
-                             {"plain", ForwardPlain, BackwardPlain});
+      UsableOf<GeluKernel>({"avx512", ForwardAvx512, BackwardAvx512}, {"avx2", ForwardAvx2, BackwardAvx2},
+                           {"plain", ForwardPlain, BackwardPlain});
   return kernels;
 }
 

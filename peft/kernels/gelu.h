@@ -7,7 +7,7 @@
 
 namespace fedpeft {
 
-/// One instruction set's, over n ≥ 0 numbers. Φ is within 1e-7 of the normal distribution's.
+/// One instruction set's, over n ≥ 0 numbers. Φ is within 3e-7 of the normal distribution's.
 struct GeluKernel {
   const char* name;
   void (*forward)(const float* x, std::int64_t n, float* y);
@@ -15,7 +15,7 @@ struct GeluKernel {
   void (*backward)(const float* x, const float* d_y, std::int64_t n, float* d_x);
 };
 
-/// Those that this processor can run, the widest first; never empty.
+/// Those that are used here (processor.h), the widest first; never empty.
 std::span<const GeluKernel> GeluKernelsOfProcessor();
 
 }  // namespace fedpeft

@@ -81,7 +81,7 @@ FEDPEFT_INT8_ROWS(Plain, )
 }  // namespace
 
 std::span<const Int8Rows> Int8RowsOfProcessor() {
-  static const std::vector<Int8Rows> sets = RunnableOf<Int8Rows>(
+  static const std::vector<Int8Rows> sets = UsableOf<Int8Rows>(
       {"avx512", QuantiseAvx512, WidenAvx512}, {"avx2", QuantiseAvx2, WidenAvx2}, {"plain", QuantisePlain, WidenPlain});
   return sets;
 }

@@ -19,7 +19,7 @@ struct Int8Rows {
                 float* y);
 };
 
-/// Those that this processor can run, the widest first; never empty.
+/// Those that are used here (processor.h), the widest first; never empty.
 std::span<const Int8Rows> Int8RowsOfProcessor();
 
 }  // namespace fedpeft

@@ -62,9 +62,9 @@ AttentionCall CallOf(const Layout& layout, const Inputs& rows) {
   call.q = Reading(q);
   call.k = Reading(k);
   call.v = Reading(v);
-  call.prefix_k = Reading(prefix_k);
-  call.prefix_v = Reading(prefix_v);
-  if (prefix_k.defined()) {
+  if (prefix_k.defined()) {  // contiguous; strides of a dimension of 1 say nothing
+    call.prefix_k = {prefix_k.const_data_ptr<float>(), prefix_k.size(-1)};
+    call.prefix_v = {prefix_v.const_data_ptr<float>(), prefix_v.size(-1)};
     call.prefix = prefix_k.size(-2);
     call.prefix_step = prefix_k.dim() == 3 ? call.prefix : 0;
   }
@@ -113,8 +113,8 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
     AttentionCall call = CallOf(*layout, rows);
     tensor_list results(rows.size() + 1);
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      if (!rows[i].defined()) continue;
       const bool is_prefix = i >= 3;  // each sequence has its own gradient of it
+      if (!rows[i].defined() || (is_prefix && !context->needs_input_grad(i))) continue;
       results[i] = is_prefix ? torch::empty({std::ssize(layout->sequences), call.prefix, rows[i].size(-1)})
                              : torch::empty(rows[i].sizes());
     }
@@ -128,15 +128,34 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
     call.d_prefix_v = Writing(results[4]);
     RunTasks(call, Kernel().backward);
     for (std::size_t i = 3; i < rows.size(); ++i) {
-      if (rows[i].defined() && rows[i].dim() == 2) results[i] = results[i].sum(0);
+      if (results[i].defined() && rows[i].dim() == 2) results[i] = results[i].sum(0);
     }
     return results;
   }
 };
 
+/// The kernel trusts what it gets. `sequences` stand one behind the other.
+void CheckShapes(const Tensor& q, const Tensor& k, const Tensor& v, const KeyValues& prefix, const AttentionSpec& spec,
+                 const std::vector<AttentionSequence>& sequences) {
+  const std::int64_t width = q.size(1) / spec.heads, narrow = spec.kv_heads * width;
+  const AttentionSequence& last = sequences.back();
+  TORCH_CHECK(q.size(1) == spec.heads * width && k.size(1) == narrow && k.sizes() == v.sizes(),
+              "attention: widths of q ", q.sizes(), ", k ", k.sizes(), ", v ", v.sizes());
+  TORCH_CHECK(last.first_query + last.queries == q.size(0) && last.first_key + last.keys == k.size(0),
+              "attention: sequences of other rows than q ", q.sizes(), ", k ", k.sizes());
+  for (const AttentionSequence& sequence : sequences) {
+    TORCH_CHECK(!spec.causal || sequence.queries <= sequence.keys, "attention: more queries than keys");
+  }
+  if (!prefix.keys.defined()) return;
+  TORCH_CHECK(prefix.keys.sizes() == prefix.values.sizes() && prefix.keys.size(-1) == narrow &&
+                  (prefix.keys.dim() == 2 || prefix.keys.size(0) == std::ssize(sequences)),
+              "attention: prefix ", prefix.keys.sizes(), " for ", sequences.size(), " sequences of k ", k.sizes());
+}
+
 /// Shapes: q [Nq, H·D], k, v [N, Hkv·D]; the result as q, of its type. Computed in float32.
 Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, const KeyValues& prefix, const AttentionSpec& spec,
               std::vector<AttentionSequence> sequences, const ForwardMode& mode) {
+  CheckShapes(q, k, v, prefix, spec, sequences);
   auto layout = c10::make_intrusive<Layout>();
   layout->spec = spec;
   layout->sequences = std::move(sequences);
@@ -147,8 +166,9 @@ Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, const KeyValues
   }
   std::optional<Tensor> prefix_k, prefix_v;
   if (prefix.keys.defined()) {
-    prefix_k = prefix.keys.contiguous();  // the kernel knows no distance between sequences but that of rows
-    prefix_v = prefix.values.contiguous();
+    // In the type of keys and values, as a cache holds them.
+    prefix_k = prefix.keys.to(k.scalar_type()).contiguous();
+    prefix_v = prefix.values.to(v.scalar_type()).contiguous();
   }
   return AttentionFunction::apply(q, k, v, prefix_k, prefix_v, layout);
 }

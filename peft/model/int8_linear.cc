@@ -3,10 +3,10 @@
 #include <ATen/Parallel.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
-#include "peft/core/check.h"
 #include "peft/kernels/int8_rows.h"
 
 namespace fedpeft {
@@ -17,7 +17,8 @@ using torch::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr std::int64_t kRowsAtOnce = 16;
+/// Numbers that take longer than it does to wake a thread.
+constexpr std::int64_t kNumbersAtOnce = 1 << 18;
 constexpr const char* kHasBias = "has_bias";
 
 struct Int8Matrix {
@@ -25,6 +26,11 @@ struct Int8Matrix {
   /// What a byte of each row is worth.
   Tensor worth;
 };
+
+/// Of m numbers each.
+std::int64_t RowsAtOnce(std::int64_t m) {
+  return std::max<std::int64_t>(1, kNumbersAtOnce / m);
+}
 
 const float* DataOf(const Tensor& values) {
   return values.defined() ? values.const_data_ptr<float>() : nullptr;
@@ -39,7 +45,7 @@ Int8Matrix Quantise(const Tensor& x, const Tensor& by) {
   const float* const from = DataOf(input);
   auto* const to = result.bytes.mutable_data_ptr<std::int8_t>();
   auto* const worth = result.worth.mutable_data_ptr<float>();
-  at::parallel_for(0, n, kRowsAtOnce, [&](std::int64_t begin, std::int64_t end) {
+  at::parallel_for(0, n, RowsAtOnce(m), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) worth[i] = rows.quantise(from + i * m, DataOf(by), m, to + i * m);
   });
   return result;
@@ -54,7 +60,7 @@ Tensor Product(const Int8Matrix& x, const Tensor& w, const Tensor& scales, const
   const auto* const from = sums.const_data_ptr<std::int32_t>();
   const float* const worth = DataOf(x.worth);
   auto* const to = result.mutable_data_ptr<float>();
-  at::parallel_for(0, n, kRowsAtOnce, [&](std::int64_t begin, std::int64_t end) {
+  at::parallel_for(0, n, RowsAtOnce(m), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       rows.widen(from + i * m, worth[i], DataOf(scales), DataOf(bias), m, to + i * m);
     }
@@ -91,7 +97,8 @@ Int8Weight ToInt8(const Tensor& weight) {
 }
 
 Tensor Int8Linear(const Tensor& x, const Int8Weight& weight, const Tensor& bias) {
-  FEDPEFT_CHECK(x.dim() == 2 && x.scalar_type() == torch::kFloat32);
+  TORCH_CHECK(x.dim() == 2 && x.scalar_type() == torch::kFloat32 && (!bias.defined() || bias.is_contiguous()),
+              "int8 linear: x ", x.sizes(), " of ", x.scalar_type());
   return Int8Function::apply(x, weight.values, weight.scales, bias.defined() ? std::optional(bias) : std::nullopt);
 }
 

@@ -1,6 +1,6 @@
-// Frozen linears whose products are of bytes: a fourth of the memory, and on processors with instructions for it
-// several times as fast. Source: Wortsman et al., Stable and low-precision training for large-scale vision-language
-// models, 2023 (SwitchBack; here the weight gradient is not needed at all).
+// Frozen linears whose products are of bytes: on processors with instructions for it several times as fast. Source:
+// Wortsman et al., Stable and low-precision training for large-scale vision-language models, 2023 (SwitchBack; here the
+// weight gradient is not needed at all).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -21,7 +21,7 @@ struct Int8Weight {
 Int8Weight ToInt8(const at::Tensor& weight);
 
 /// x·Wᵀ + bias, x by rows in bytes too, sums exact in 32 bits. Gradients go to x, each row of W's rows' weighted
-/// gradient in bytes, and exactly to bias. Shapes: x [n, in] float32, bias [out] or undefined → [n, out].
+/// gradient in bytes, and exactly to bias. Shapes: x [n, in] float32, bias [out], dense, or undefined → [n, out].
 at::Tensor Int8Linear(const at::Tensor& x, const Int8Weight& weight, const at::Tensor& bias);
 
 /// Whether this processor's products of bytes are exact: older ones saturate in 16 bits on the way.

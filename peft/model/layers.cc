@@ -10,7 +10,8 @@ namespace fedpeft {
 
 namespace {
 
-constexpr std::int64_t kNumbersAtOnce = 4096;
+/// Numbers that take longer than it does to wake a thread.
+constexpr std::int64_t kNumbersAtOnce = 1 << 16;
 
 class GeluFunction : public torch::autograd::Function<GeluFunction> {
  public:

@@ -55,11 +55,14 @@ TEST_F(MemoryTest, Int8HasItsBytesBesideTheFloats) {
   const MemoryForecast full = Forecast();
   std::uint64_t bytes = 0;
   for (const Site& site : SitesOf(run_.plan.base).linears) bytes += static_cast<std::uint64_t>(site.in * site.out);
-  for (const auto dtype : {TrainSpec::BaseDtype::kInt8, TrainSpec::BaseDtype::kAuto}) {
-    run_.train.base_dtype = dtype;
-    EXPECT_EQ(Forecast().weights, full.weights + bytes);
-    EXPECT_EQ(Forecast().activations, full.activations);
-  }
+  run_.train.base_dtype = TrainSpec::BaseDtype::kInt8;
+  const MemoryForecast int8 = Forecast();
+  EXPECT_EQ(int8.weights, full.weights + bytes);
+  EXPECT_EQ(int8.activations, full.activations);
+  run_.train.base_dtype = TrainSpec::BaseDtype::kBfloat16;
+  const std::uint64_t half = Forecast().total();
+  run_.train.base_dtype = TrainSpec::BaseDtype::kAuto;
+  EXPECT_EQ(Forecast().total(), std::max(int8.total(), half));
 }
 
 TEST_F(MemoryTest, WhatCannotBePlannedHasNoForecast) {
