@@ -17,6 +17,8 @@ constexpr double kHeldForEachKept = 1.6;
 /// Scores of the next token are made for a few tokens at a time (language_model.h); they exist as scores, probabilities
 /// and gradient.
 constexpr std::uint64_t kScoresAtOnce = 64 * kMiB, kCopiesOfScores = 3;
+/// Queries, keys, values and output of attention, and their gradients.
+constexpr std::uint64_t kAttentionCopies = 8;
 /// What a joined client holds of the parameters: the round's start, the client's, those in training, gradients, AdamW's
 /// two moments; initial values where some are never sent, its own where it keeps any, AdaLoRA's two averages.
 std::uint64_t CopiesOfTrained(const RunSpec& run, const RunViews& views) {
@@ -91,6 +93,11 @@ Result<MemoryForecast> ForecastMemory(const BaseInfo& base, const RunSpec& run) 
   forecast.trained = CopiesOfTrained(run, views) * sizeof(float) * static_cast<std::uint64_t>(layout->size());
   forecast.activations = static_cast<std::uint64_t>(kHeldForEachKept * static_cast<double>(kept * tokens) *
                                                     static_cast<double>(number_bytes));
+  if (run.train.base_dtype == TrainSpec::BaseDtype::kBfloat16) {  // attention is in float32, a layer at a time
+    const AttentionSite& attention = sites.attentions.front();
+    forecast.activations +=
+        kAttentionCopies * sizeof(float) * static_cast<std::uint64_t>(tokens * attention.heads * attention.width);
+  }
   if (std::holds_alternative<SparseConfig>(run.plan.method)) {  // keeps a changed copy of each weight
     for (const Site& site : adapted) {
       forecast.activations += number_bytes * static_cast<std::uint64_t>(site.in * site.out);

@@ -34,11 +34,20 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
     message(FATAL_ERROR "LibTorch ${LibTorch_VERSION} in ${FEDPEFT_LIBTORCH}: want 2.4 or newer (set FEDPEFT_LIBTORCH)")
   endif()
   get_filename_component(LibTorch_LIB_DIR ${LibTorch_CPU} DIRECTORY)
+  # at::parallel_for is parallel only where it is compiled with OpenMP, and has to share LibTorch's own threads: its copy of
+  # the runtime is linked, or, where it brings none, the compiler's, which is then its too.
+  file(GLOB _openmp ${LibTorch_LIB_DIR}/libgomp*.so* ${LibTorch_LIB_DIR}/libiomp5*.so*)
+  if(_openmp)
+    list(GET _openmp 0 _openmp)
+  else()
+    set(_openmp -fopenmp)
+  endif()
   add_library(LibTorch::LibTorch INTERFACE IMPORTED)
   set_target_properties(LibTorch::LibTorch PROPERTIES
     INTERFACE_INCLUDE_DIRECTORIES "${LibTorch_INCLUDE_DIR};${LibTorch_INCLUDE_DIR}/torch/csrc/api/include"
     INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${LibTorch_INCLUDE_DIR};${LibTorch_INCLUDE_DIR}/torch/csrc/api/include"
-    INTERFACE_LINK_LIBRARIES "${LibTorch_CPU};${LibTorch_C10}")
+    INTERFACE_COMPILE_OPTIONS -fopenmp
+    INTERFACE_LINK_LIBRARIES "${LibTorch_CPU};${LibTorch_C10};${_openmp}")
   # What `cmake --install` takes along: the libraries of this folder, whatever its name.
   string(REGEX REPLACE "([][+.*()^$?|\\\\])" "\\\\\\1" FEDPEFT_LIBTORCH_REGEX "${LibTorch_LIB_DIR}/")
 endif()
