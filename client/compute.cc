@@ -1,8 +1,8 @@
 #include "client/compute.h"
 
 #include <algorithm>
-#include <limits>
 #include <thread>
+#include <utility>
 
 #include "peft/core/check.h"
 #include "peft/core/clock.h"
@@ -18,9 +18,10 @@ static_assert(static_cast<int>(TrainSpec::BaseDtype::kInt8) == static_cast<int>(
 
 namespace {
 
-/// How far hidden states in int8 may be off, relative to their size. A base that is off by 0.09 learns as it does in
-/// float32 (tests/bench/formats.py); one whose activations bytes cannot hold is off by far more than this.
-constexpr double kNearEnough = 0.15;
+void LogLoaded(const BaseInfo& base, BaseDtype dtype, Instant start) {
+  LogInfo("base.loaded",
+          {{"folder", base.folder}, {"dtype", NameOf(dtype)}, {"seconds", ToSeconds(Clock::System().Now() - start)}});
+}
 
 }  // namespace
 
@@ -33,37 +34,27 @@ void UseThreads(int threads) {
 Result<std::shared_ptr<const BaseModel>> LoadBaseAs(const BaseInfo& base, BaseDtype dtype) {
   const Instant start = Clock::System().Now();
   ASSIGN_OR_RETURN(auto model, LoadBaseModel(base.folder, dtype));
-  LogInfo("base.loaded",
-          {{"folder", base.folder}, {"dtype", NameOf(dtype)}, {"seconds", ToSeconds(Clock::System().Now() - start)}});
+  LogLoaded(base, dtype, start);
   return model;
 }
 
-Status ResolveDtype(const BaseInfo& base, RunSpec& run) {
-  if (run.train.base_dtype != TrainSpec::BaseDtype::kAuto) return OkStatus();
-  DtypeTimes times = MeasureDtypes(run.plan.base);
-  double int8_error = 0;
-  if (times.Fastest() == BaseDtype::kInt8) {
-    ASSIGN_OR_RETURN(const auto exact, LoadBaseModel(base.folder, BaseDtype::kFloat32));
-    ASSIGN_OR_RETURN(const auto int8, LoadBaseModel(base.folder, BaseDtype::kInt8));
-    int8_error = Int8Error(*exact, *int8);
-    if (!(int8_error <= kNearEnough)) times.int8 = std::numeric_limits<double>::infinity();
-  }
-  run.train.base_dtype = static_cast<TrainSpec::BaseDtype>(times.Fastest());
-  LogInfo("base_dtype.measured", {{"fastest", NameOf(times.Fastest())},
-                                  {"float32_ms", times.float32 * 1e3},
-                                  {"bfloat16_ms", times.bfloat16 * 1e3},
-                                  {"int8_ms", times.int8 * 1e3},
-                                  {"int8_error", int8_error}});
-  return OkStatus();
+Result<std::shared_ptr<const BaseModel>> LoadRunBase(const BaseInfo& base, RunSpec& run) {
+  TrainSpec::BaseDtype& dtype = run.train.base_dtype;
+  if (dtype != TrainSpec::BaseDtype::kAuto) return LoadBaseAs(base, static_cast<BaseDtype>(dtype));
+  const Instant start = Clock::System().Now();
+  ASSIGN_OR_RETURN(FastestBase fastest, LoadFastestBase(base.folder));
+  dtype = static_cast<TrainSpec::BaseDtype>(fastest.dtype);
+  LogInfo("base_dtype.measured", {{"float32_ms", fastest.times.float32 * 1e3},
+                                  {"bfloat16_ms", fastest.times.bfloat16 * 1e3},
+                                  {"int8_ms", fastest.times.int8 * 1e3},
+                                  {"int8_error", fastest.times.int8_error}});
+  LogLoaded(base, fastest.dtype, start);
+  return std::move(fastest.model);
 }
 
 BaseDtype DtypeOf(const RunSpec& run) {
   FEDPEFT_CHECK(run.train.base_dtype != TrainSpec::BaseDtype::kAuto);
   return static_cast<BaseDtype>(run.train.base_dtype);
-}
-
-Result<std::shared_ptr<const BaseModel>> LoadRunBase(const BaseInfo& base, const RunSpec& run) {
-  return LoadBaseAs(base, DtypeOf(run));
 }
 
 }  // namespace fedpeft::client

@@ -98,7 +98,7 @@ Result<AgreedRun> AskRun(Transport& transport, const std::optional<Agreement>& a
   }
 }
 
-Result<std::unique_ptr<LocalRunner>> MakeRunner(const JoinOptions& options, const BaseInfo& base, const RunSpec& run,
+Result<std::unique_ptr<LocalRunner>> MakeRunner(const JoinOptions& options, const BaseInfo& base, RunSpec& run,
                                                 const std::stop_token& stop) {
   ASSIGN_OR_RETURN(const PartitionSpec partition, ParsePartition(options.partition));
   ASSIGN_OR_RETURN(const Table table, ReadRunTable(options.data, run.problem));
@@ -230,7 +230,6 @@ Status Join(const JoinOptions& options, const std::stop_token& stop) {
   RETURN_IF_ERROR(CheckBaseIsRuns(base, agreed.spec));
   RETURN_IF_ERROR(ResolvePrompt(base.tokenizer, agreed.spec.plan));
   UseThreads(options.compute.threads);
-  RETURN_IF_ERROR(ResolveDtype(base, agreed.spec));
   ASSIGN_OR_RETURN(const auto runner, MakeRunner(options, base, agreed.spec, stop));
   runner->KeepActivations(options.compute.activations_mib << 20);
 

@@ -75,7 +75,6 @@ Result<LocalAdapter> LoadLocalAdapter(const AdapterOptions& options) {
   RETURN_IF_ERROR(CheckBaseIsAdapters(base, run).Annotate(options.adapter));
   RETURN_IF_ERROR(UseColumns(options, run.problem));
   UseThreads(options.compute.threads);
-  RETURN_IF_ERROR(ResolveDtype(base, run));
   ASSIGN_OR_RETURN(auto model, LoadRunBase(base, run));
   ASSIGN_OR_RETURN(auto trainer, LocalTrainer::Make(std::move(model), run, adapter.params.layout()));
   return LocalAdapter{std::move(run), std::move(adapter.params), base.tokenizer, std::move(trainer)};
@@ -151,7 +150,6 @@ Status RunTrain(const TrainOptions& options) {
   ASSIGN_OR_RETURN(const auto train, ReadExamples(options.data, run.problem, base.tokenizer, /*need_labels=*/true));
   ASSIGN_OR_RETURN(const auto test, ReadExamples(options.eval_data, run.problem, base.tokenizer, /*need_labels=*/true));
   UseThreads(options.compute.threads);
-  RETURN_IF_ERROR(ResolveDtype(base, run));
   ASSIGN_OR_RETURN(auto model, LoadRunBase(base, run));
   ASSIGN_OR_RETURN(const auto layout, PlanLayout(run.plan));
   ASSIGN_OR_RETURN(const auto trainer, LocalTrainer::Make(std::move(model), run, layout));

@@ -9,9 +9,9 @@
 #   CLIENTS      cohort sizes (default: 10 100)
 #
 # training: tests/bench/training.py, side by side with transformers, peft, adapters and opacus; left out, and said so,
-# without FEDPEFT_DATA. simulation: tests/bench/simulation.py, beside Flower's; needs it too. rounds: for each cohort size a coordinator runs on loopback with a state folder of its own (SQLite
-# commits included), one process answers for all clients without training, and the time a round and the coordinator's peak
-# memory are printed. All results of a run are also in build/bench/summary.json. Leave the machine alone meanwhile.
+# without FEDPEFT_DATA. simulation: tests/bench/simulation.py, beside Flower's; needs it too. rounds: for each cohort size
+# a coordinator runs on loopback with a state folder of its own (SQLite commits included), one process answers for all
+# clients without training, and the time a round and the coordinator's peak memory are printed. All results of a run are also in build/bench/summary.json. Leave the machine alone meanwhile.
 #
 # Environment: FEDPEFT_DATA, FEDPEFT_LIBTORCH, FEDPEFT_BASE as for scripts/test.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

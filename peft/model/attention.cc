@@ -8,6 +8,10 @@
 #include <utility>
 #include <vector>
 
+#ifndef INTRA_OP_PARALLEL
+#error "at::parallel_for is serial where it is compiled without LibTorch's threads (FindLibTorch.cmake)"
+#endif
+
 namespace fedpeft {
 
 namespace {

@@ -1,7 +1,10 @@
-// In which number format this processor is fast, and a base near enough to what it is: short measurements. Free of
-// LibTorch's headers.
+// A base in the number format that this processor is fast in, by a short measurement. Free of LibTorch's headers.
 #pragma once
 
+#include <memory>
+#include <string>
+
+#include "peft/core/status.h"
 #include "peft/model/load.h"
 #include "peft/plan/base_shape.h"
 
@@ -13,17 +16,29 @@ struct DtypeTimes {
   double float32 = 0;
   double bfloat16 = 0;
   double int8 = 0;
+  /// Int8Error of the base, where int8 might be chosen.
+  double int8_error = 0;
 
-  /// A narrow format only where it is a quarter faster than float32, which is more exact.
+  /// A narrow format only where it is a quarter faster than float32, which is more exact; int8 only where its error is
+  /// small.
   BaseDtype Fastest() const;
 };
 
-/// Of the widest linear of a base's layers, up to 2,048 numbers. Cost: what 15 steps of such a linear with 256 rows
-/// take.
+/// Of the widest linear of a base's layers, up to 2,048 numbers. Cost: what 27 passes of 256 rows through it take, both
+/// ways.
 DtypeTimes MeasureDtypes(const BaseShape& shape);
 
 /// How far a base's hidden states in int8 are from those in float32, relative to their size, on texts of random tokens.
 /// Where activations have a few channels that are far larger than the others, rows of bytes lose the others.
 double Int8Error(const BaseModel& exact, const BaseModel& int8);
+
+struct FastestBase {
+  std::shared_ptr<const BaseModel> model;
+  BaseDtype dtype = BaseDtype::kFloat32;
+  DtypeTimes times;
+};
+
+/// The base of `folder` in the format that is fastest here. Errors: LoadBaseModel's.
+Result<FastestBase> LoadFastestBase(const std::string& folder);
 
 }  // namespace fedpeft

@@ -52,13 +52,15 @@ Result<MethodConfig> MethodOf(const std::string& name) {
   return found->second;
 }
 
-/// `auto` as in a run: what is fastest for this base.
-BaseDtype DtypeOf(const std::string& name, const BaseShape& shape) {
-  if (name == "auto") return MeasureDtypes(shape).Fastest();
-  for (const BaseDtype dtype : {BaseDtype::kBfloat16, BaseDtype::kInt8}) {
-    if (name == NameOf(dtype)) return dtype;
+/// In the format that is named, or `auto`, as in a run: what is fastest.
+Result<FastestBase> LoadBase(const std::string& folder, const std::string& dtype) {
+  if (dtype == "auto") return LoadFastestBase(folder);
+  FastestBase base;
+  for (const BaseDtype one : {BaseDtype::kBfloat16, BaseDtype::kInt8}) {
+    if (dtype == NameOf(one)) base.dtype = one;
   }
-  return BaseDtype::kFloat32;
+  ASSIGN_OR_RETURN(base.model, LoadBaseModel(folder, base.dtype));
+  return base;
 }
 
 Example ExampleOf(const json& row, bool language) {
@@ -79,9 +81,8 @@ class Bench {
     }
     ASSIGN_OR_RETURN(const std::string config, ReadFile(JoinPath(folder, "config.json"), kMaxBytes));
     ASSIGN_OR_RETURN(const BaseConfig base_config, ReadBaseConfig(config));
-    const BaseDtype dtype = DtypeOf(job.value("dtype", "auto"), base_config.shape);
-    ASSIGN_OR_RETURN(const std::shared_ptr<const BaseModel> base, LoadBaseModel(folder, dtype));
-    bench.dtype_ = dtype;
+    ASSIGN_OR_RETURN(const FastestBase base, LoadBase(folder, job.value("dtype", "auto")));
+    bench.dtype_ = base.dtype;
     RunSpec run;
     bench.shape_ = run.plan.base = base_config.shape;
     ASSIGN_OR_RETURN(run.plan.method, MethodOf(job.at("method")));
@@ -103,7 +104,7 @@ class Bench {
     }
     bench.rate_ = job.at("rate");
     ASSIGN_OR_RETURN(const std::shared_ptr<const ParamLayout> layout, PlanLayout(run.plan));
-    ASSIGN_OR_RETURN(bench.trainer_, LocalTrainer::Make(base, run, layout));
+    ASSIGN_OR_RETURN(bench.trainer_, LocalTrainer::Make(base.model, run, layout));
     bench.trainer_->KeepActivations(kActivations);
     bench.params_.emplace(ParamVector::Initial(layout, run.seed));
     return bench;

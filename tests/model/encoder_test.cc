@@ -80,6 +80,17 @@ TEST(EncoderTest, Int8IsNearFloat32) {
   EXPECT_LT(error, 0.03);
 }
 
+TEST(EncoderTest, TheFastestBaseIsTheBaseInAFormat) {
+  const testing::TempFolder folder;
+  ASSERT_TRUE(testing::WriteTinyBert(folder.path()).ok());
+  const auto fastest = LoadFastestBase(folder.path());
+  ASSERT_TRUE(fastest.ok()) << fastest.status().ToString();
+  EXPECT_EQ(fastest->dtype, fastest->times.Fastest());
+  EXPECT_TRUE(torch::equal(Pool(*fastest->model, MixedTexts()), Pool(*LoadTiny(fastest->dtype), MixedTexts())));
+  EXPECT_EQ(LoadFastestBase(folder.path() + "/none").status().code(),
+            LoadBaseModel(folder.path() + "/none", BaseDtype::kFloat32).status().code());
+}
+
 TEST(EncoderTest, DropoutDrawsFromTheGivenGenerator) {
   const auto base = LoadTiny();
   const auto run = [&](std::uint64_t seed) {

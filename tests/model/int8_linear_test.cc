@@ -110,6 +110,13 @@ TEST(FastestTest, ANarrowFormatIsWorthItWhereItIsAQuarterFaster) {
   EXPECT_EQ((DtypeTimes{1, kNever, kNever}).Fastest(), BaseDtype::kFloat32);
 }
 
+TEST(FastestTest, Int8IsForBasesThatStayNearWhatTheyAre) {
+  EXPECT_EQ((DtypeTimes{1, 0.7, 0.4, 0.09}).Fastest(), BaseDtype::kInt8);
+  EXPECT_EQ((DtypeTimes{1, 0.7, 0.4, 0.3}).Fastest(), BaseDtype::kBfloat16);
+  EXPECT_EQ((DtypeTimes{1, 0.9, 0.4, 0.3}).Fastest(), BaseDtype::kFloat32);
+  EXPECT_EQ((DtypeTimes{1, 0.9, 0.4, NAN}).Fastest(), BaseDtype::kFloat32);
+}
+
 TEST(FastestTest, IsMeasuredOfAnyBase) {
   const torch::NoGradGuard as_callers_have_it;
   for (const BaseShape& shape :
@@ -118,7 +125,8 @@ TEST(FastestTest, IsMeasuredOfAnyBase) {
     EXPECT_GT(times.float32, 0);
     EXPECT_GT(times.bfloat16, 0);
     EXPECT_GT(times.int8, 0);
-    EXPECT_EQ(std::isfinite(times.int8), Int8IsExact());
+    EXPECT_TRUE(Int8IsExact() || !std::isfinite(times.int8));  // exact ones may still be slow beyond measure
+    EXPECT_TRUE(std::isfinite(times.float32));
   }
 }
 
